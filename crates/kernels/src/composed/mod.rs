@@ -1,0 +1,24 @@
+//! What each operation means, in burn's own tensor operations: the definition on every backend and in every float
+//! type, and the yardstick that the fast paths are tested against.
+
+mod activation;
+mod attention;
+mod loss;
+mod norm;
+mod optimizer;
+
+pub(crate) use activation::{gelu, gelu_tanh, quick_gelu, silu_gate, softmax};
+pub(crate) use attention::attention;
+pub(crate) use loss::{cross_entropy, linear};
+pub(crate) use norm::{layer_norm, rms_norm};
+pub(crate) use optimizer::{adamw, sum_of_squares};
+
+use burn::tensor::{DType, Tensor};
+
+/// `f(x)` in at least single precision, in the type of `x` again: sums over half-precision rows lose too much.
+fn in_single_precision<const D: usize>(x: Tensor<D>, f: impl FnOnce(Tensor<D>) -> Tensor<D>) -> Tensor<D> {
+    match x.dtype() {
+        narrow @ (DType::F16 | DType::BF16) => f(x.cast(DType::F32)).cast(narrow),
+        _ => f(x),
+    }
+}

@@ -1,0 +1,24 @@
+//! The tensor operations that decide the speed of BLIP-2.
+//!
+//! Each operation is defined once, in the private `composed` module, out of burn's own tensor operations: that
+//! definition runs, and differentiates, on every backend and in every float type.
+//!
+//! # Panics
+//!
+//! As everywhere in burn, shapes that do not fit are a mistake of the caller: every function checks its arguments
+//! and panics with the operation, the shapes it got and the shapes it wants.
+
+mod activation;
+mod attention;
+mod composed;
+mod linear;
+mod loss;
+mod norm;
+mod optimizer;
+
+pub use activation::{gelu, gelu_tanh, quick_gelu, silu_gate, softmax};
+pub use attention::{AttentionOptions, attention};
+pub use linear::linear;
+pub use loss::{CrossEntropyOptions, cross_entropy, linear_cross_entropy};
+pub use norm::{add_layer_norm, layer_norm, rms_norm};
+pub use optimizer::{AdamWStep, adamw, sum_of_squares};

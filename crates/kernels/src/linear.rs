@@ -1,0 +1,27 @@
+//! The linear map.
+
+use burn::tensor::Tensor;
+
+use crate::composed;
+
+/// `y = x · weightᵀ + bias`.
+///
+/// `x` is `[.., in]`, `weight` `[out, in]` as PyTorch stores it, `bias` `[out]`; the result is `[.., out]`.
+/// A weight that is not tracked costs no weight gradient.
+pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
+    let [out_width, in_width] = weight.dims();
+    assert_eq!(
+        x.dims()[D - 1],
+        in_width,
+        "linear: the last dimension of x {:?} must be that of weight [{out_width}, {in_width}]",
+        x.dims()
+    );
+    if let Some(bias) = &bias {
+        assert_eq!(
+            bias.dims(),
+            [out_width],
+            "linear: bias must have one number for each row of weight"
+        );
+    }
+    composed::linear(x, weight, bias)
+}

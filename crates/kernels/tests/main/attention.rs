@@ -1,0 +1,185 @@
+use blip2_kernels::{AttentionOptions, attention};
+use burn::tensor::{DType, Tensor};
+
+use crate::support::{agree, close, numbers, read, run, tensor};
+
+/// Sizes of one case: batch, query heads, key heads, queries, keys, width of a head.
+type Sizes = [usize; 6];
+
+fn inputs([batch, heads, key_heads, queries, keys, width]: Sizes) -> [Vec<f64>; 3] {
+    let key = batch * key_heads * keys * width;
+    [
+        numbers(1, batch * heads * queries * width),
+        numbers(2, key),
+        numbers(3, key),
+    ]
+}
+
+fn apply(x: &[Tensor<1>], sizes: Sizes, bias: Option<Tensor<4>>, options: AttentionOptions) -> Tensor<1> {
+    let [batch, heads, key_heads, queries, keys, width] = sizes;
+    let query = x[0].clone().reshape([batch, heads, queries, width]);
+    let key = x[1].clone().reshape([batch, key_heads, keys, width]);
+    let value = x[2].clone().reshape([batch, key_heads, keys, width]);
+    let bias = bias.map(|bias| bias.cast(x[0].dtype()));
+    attention(query, key, value, bias, options).flatten(0, 3)
+}
+
+fn causal() -> AttentionOptions {
+    AttentionOptions {
+        causal: true,
+        ..Default::default()
+    }
+}
+
+/// Attention in scalars: for each query the visible keys' weights by the definition.
+fn reference(x: &[Vec<f64>; 3], sizes: Sizes, bias: Option<&[f64]>, causal: bool) -> Vec<f64> {
+    let [batch, heads, key_heads, queries, keys, width] = sizes;
+    let mut result = Vec::new();
+    for row in 0..batch * heads * queries {
+        let (head, i) = (row / queries, row % queries);
+        let key_head = head / heads * key_heads + head % heads / (heads / key_heads);
+        let query = &x[0][row * width..][..width];
+        let key = |j: usize| &x[1][(key_head * keys + j) * width..][..width];
+        let weights: Vec<f64> = (0..keys)
+            .map(|j| {
+                let product: f64 = query.iter().zip(key(j)).map(|(q, k)| q * k).sum();
+                let bias = bias.map_or(0.0, |bias| bias[i * keys + j]);
+                let hidden = causal && j + queries > i + keys;
+                if hidden {
+                    0.0
+                } else {
+                    (product / (width as f64).sqrt() + bias).exp()
+                }
+            })
+            .collect();
+        let sum: f64 = weights.iter().sum();
+        for d in 0..width {
+            let total: f64 = (0..keys)
+                .map(|j| weights[j] * x[2][(key_head * keys + j) * width + d])
+                .sum();
+            result.push(if sum == 0.0 { 0.0 } else { total / sum });
+        }
+    }
+    result
+}
+
+#[test]
+fn attention_follows_its_definition() {
+    for sizes in [[2, 4, 2, 3, 5, 8], [1, 2, 2, 6, 4, 3], [1, 3, 1, 4, 4, 32]] {
+        let [_, _, _, queries, keys, _] = sizes;
+        let x = inputs(sizes);
+        let bias = numbers(5, queries * keys);
+        for options in [AttentionOptions::default(), causal()] {
+            let expected = reference(&x, sizes, Some(&bias), options.causal);
+            let flat = x
+                .each_ref()
+                .map(|values| tensor(values, [values.len()], DType::F32));
+            let bias = tensor(&bias, [1, 1, queries, keys], DType::F32);
+            close(
+                "attention",
+                &read(apply(&flat, sizes, Some(bias), options)),
+                &expected,
+                1e-5,
+            );
+        }
+    }
+}
+
+#[test]
+fn attention_agrees_over_odd_sizes() {
+    for sizes in [
+        [1, 1, 1, 1, 1, 1],
+        [1, 1, 1, 1, 9, 7],
+        [2, 3, 3, 5, 5, 16],
+        [2, 4, 2, 7, 19, 33],
+        [1, 6, 2, 65, 65, 32],
+        [2, 2, 1, 17, 40, 64],
+        [1, 2, 2, 3, 700, 24],
+        [1, 2, 1, 540, 530, 16],
+    ] {
+        let x = inputs(sizes);
+        let [batch, heads, _, queries, keys, _] = sizes;
+        agree("attention", &x, &|x| {
+            apply(&x, sizes, None, AttentionOptions::default())
+        });
+        agree("causal attention", &x, &|x| apply(&x, sizes, None, causal()));
+        let scaled = AttentionOptions {
+            scale: Some(0.3),
+            causal: false,
+        };
+        for shape in [
+            [1, 1, 1, keys],
+            [batch, 1, 1, keys],
+            [1, heads, queries, keys],
+            [batch, heads, queries, keys],
+        ] {
+            let bias = tensor(&numbers(4, shape.iter().product()), shape, DType::F32);
+            agree("attention with bias", &x, &|x| {
+                apply(&x, sizes, Some(bias.clone()), scaled.clone())
+            });
+        }
+    }
+}
+
+#[test]
+fn attention_takes_split_heads() {
+    let [batch, heads, tokens, width] = [2, 3, 9, 8];
+    let flat = inputs([batch, heads, heads, tokens, tokens, width]);
+    agree("attention of swapped views", &flat, &|x| {
+        let split = |x: &Tensor<1>| x.clone().reshape([batch, tokens, heads, width]).swap_dims(1, 2);
+        let result = attention(split(&x[0]), split(&x[1]), split(&x[2]), None, causal());
+        result.swap_dims(1, 2).flatten(0, 3)
+    });
+}
+
+#[test]
+fn masked_queries_give_zeros() {
+    for keys in [4, 600] {
+        let sizes = [1, 2, 2, 3, keys, 8];
+        let mut mask = vec![0.0; 3 * keys];
+        mask[..keys].fill(f64::NEG_INFINITY);
+        mask[keys..2 * keys].fill(f64::from(f32::MIN));
+        let outcome = run(&inputs(sizes), DType::F32, &|x| {
+            let bias = tensor(&mask, [1, 1, 3, keys], DType::F32);
+            apply(&x, sizes, Some(bias), AttentionOptions::default())
+        });
+        close("a query without keys", &outcome.values[..8], &[0.0; 8], 0.0);
+        close("its gradient", &outcome.gradients[0][..8], &[0.0; 8], 0.0);
+        let values = &inputs(sizes)[2];
+        let mean: Vec<f64> = (0..8)
+            .map(|d| (0..keys).map(|j| values[j * 8 + d]).sum::<f64>() / keys as f64)
+            .collect();
+        close(
+            "a query whose keys are all equally far",
+            &outcome.values[8..16],
+            &mean,
+            1e-5,
+        );
+        assert!(
+            outcome
+                .gradients
+                .iter()
+                .flatten()
+                .all(|gradient| gradient.is_finite())
+        );
+    }
+}
+
+#[test]
+fn more_queries_than_keys_under_a_causal_mask() {
+    let sizes = [1, 1, 1, 5, 3, 4];
+    let outcome = run(&inputs(sizes), DType::F32, &|x| apply(&x, sizes, None, causal()));
+    close(
+        "queries before the first key",
+        &outcome.values[..8],
+        &[0.0; 8],
+        0.0,
+    );
+    close("their gradients", &outcome.gradients[0][..8], &[0.0; 8], 0.0);
+    close(
+        "all",
+        &outcome.values,
+        &reference(&inputs(sizes), sizes, None, true),
+        1e-5,
+    );
+}

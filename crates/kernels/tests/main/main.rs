@@ -1,0 +1,9 @@
+//! Every operation against scalar references in double precision, and its fast path against its definition.
+
+mod activation;
+mod attention;
+mod linear;
+mod loss;
+mod norm;
+mod optimizer;
+mod support;
