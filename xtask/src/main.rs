@@ -1,1 +1,70 @@
-fn main(){}
+//! `cargo xtask`: the commands of this repository that are not the program itself. It fetches what the demo needs,
+//! builds, launches and supervises the `blip2` binary, and runs the checks of CI. It knows nothing of tensors, so it
+//! compiles in seconds.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line talks to people"
+)]
+
+mod archive;
+mod assets;
+mod catalogue;
+mod checks;
+mod clients;
+mod launch;
+mod places;
+mod process;
+mod report;
+mod tidy;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Fetches, builds, launches, supervises and checks.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Fetch and verify the models and pictures that the demo needs
+    Assets {
+        /// Cache folder [default: $BLIP2_HOME, else blip2 in the user's cache folder]
+        #[arg(long, value_name = "DIR")]
+        home: Option<PathBuf>,
+    },
+    /// All that CI runs: assets, formatting, tidiness, lints, tests
+    Test {
+        /// Cache folder [default: $BLIP2_HOME, else blip2 in the user's cache folder]
+        #[arg(long, value_name = "DIR")]
+        home: Option<PathBuf>,
+    },
+    /// Train both stages on real pictures in minutes and print what was learned
+    Demo(launch::Demo),
+    /// Train by a recipe, restarting a run that is killed
+    Pretrain(launch::Pretrain),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Assets { home } => places::home(home)
+            .and_then(|home| assets::ensure(&home))
+            .map(|()| ExitCode::SUCCESS),
+        Command::Test { home } => places::home(home).and_then(|home| checks::run(&home)),
+        Command::Demo(demo) => demo.run(),
+        Command::Pretrain(pretrain) => pretrain.run(),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        match error.downcast_ref::<process::Stopped>() {
+            Some(stopped) => process::Ending::Signal(stopped.signal).exit_code(),
+            None => ExitCode::FAILURE,
+        }
+    })
+}

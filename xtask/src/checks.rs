@@ -1,0 +1,86 @@
+//! `cargo xtask test`: all that CI runs, one step after the other, each announced and timed.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::{assets, launch, places, process, tidy};
+
+const CARGO_STEPS: &[(&str, &[&str])] = &[
+    ("formatting", &["fmt", "--all", "--check"]),
+    (
+        "lints",
+        &[
+            "clippy",
+            "--release",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ],
+    ),
+    ("tests", &["test", "--release", "--workspace", "--no-fail-fast"]),
+];
+
+/// Runs every step, also after one has failed, so that one run shows all that is wrong.
+///
+/// # Errors
+/// The assets cannot be fetched (the tests could only say the same), or a step cannot be run at all.
+pub(crate) fn run(home: &Path) -> Result<ExitCode> {
+    let target = places::target()?;
+    let mut steps = Steps::default();
+    steps.take("assets", || assets::ensure(home).map(|()| true))?;
+    steps.take("tidiness", || {
+        let complaints = tidy::complaints(places::root())?;
+        complaints.iter().for_each(|complaint| println!("{complaint}"));
+        Ok(complaints.is_empty())
+    })?;
+    for &(name, arguments) in CARGO_STEPS {
+        steps.take(name, || {
+            println!("cargo {}", arguments.join(" "));
+            let mut command = launch::cargo();
+            command
+                .args(arguments)
+                .env("CARGO_TARGET_DIR", &target)
+                .env("BLIP2_HOME", home);
+            Ok(process::run(&mut command, || ())?.is_success())
+        })?;
+    }
+    Ok(steps.conclude())
+}
+
+/// The steps taken so far: name, seconds, success.
+#[derive(Default)]
+struct Steps(Vec<(&'static str, f64, bool)>);
+
+impl Steps {
+    fn take(&mut self, name: &'static str, step: impl FnOnce() -> Result<bool>) -> Result<()> {
+        println!("\n== {name}");
+        let start = Instant::now();
+        let success = step()?;
+        let seconds = start.elapsed().as_secs_f64();
+        println!(
+            "== {name}: {} ({seconds:.1} s)",
+            if success { "ok" } else { "FAILED" }
+        );
+        self.0.push((name, seconds, success));
+        Ok(())
+    }
+
+    fn conclude(self) -> ExitCode {
+        println!();
+        for (name, seconds, success) in &self.0 {
+            println!(
+                "{:<6} {name:<12} {seconds:>8.1} s",
+                if *success { "ok" } else { "FAILED" }
+            );
+        }
+        match self.0.iter().all(|(_, _, success)| *success) {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        }
+    }
+}

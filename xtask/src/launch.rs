@@ -1,0 +1,199 @@
+//! Building the `blip2` binary, launching a training run with it, and restarting a run that is killed.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::{env, fs};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::process::{self, Ending};
+use crate::{assets, places, report};
+
+/// What every training command takes.
+#[derive(Args)]
+struct Options {
+    /// Run folder to write [default: runs/ and the name of the recipe]
+    #[arg(long, value_name = "DIR")]
+    run: Option<PathBuf>,
+    /// Change one key of the recipe
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Continue the run in the run folder from its last checkpoint
+    #[arg(long)]
+    resume: bool,
+    /// Restart from the last checkpoint, so many times, when a signal kills the run
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    max_restarts: u32,
+    /// Cache folder [default: $BLIP2_HOME, else blip2 in the user's cache folder]
+    #[arg(long, value_name = "DIR")]
+    home: Option<PathBuf>,
+    /// Neither fetch nor verify the assets first
+    #[arg(long)]
+    no_assets: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Demo {
+    /// Recipe to train by [default: recipes/mini/demo.toml]
+    #[arg(long, value_name = "FILE")]
+    recipe: Option<PathBuf>,
+    /// Seed of everything random [default: the recipe's]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Args)]
+pub(crate) struct Pretrain {
+    /// Recipe to train by
+    #[arg(long, value_name = "FILE")]
+    recipe: PathBuf,
+    #[command(flatten)]
+    options: Options,
+}
+
+impl Demo {
+    pub(crate) fn run(self) -> Result<ExitCode> {
+        let recipe = self
+            .recipe
+            .unwrap_or_else(|| places::root().join("recipes/mini/demo.toml"));
+        let mut options = self.options;
+        options.set.extend(self.seed.map(|seed| format!("seed={seed}")));
+        let training = Training::prepare(recipe, options)?;
+        let ending = training.supervise()?;
+        if !ending.is_success() {
+            return Ok(ending.exit_code());
+        }
+        let run = places::shown(&training.run);
+        println!("\n{}", report::table(&training.run)?);
+        println!("report:   {}", places::shown(&training.run.join("report.html")));
+        println!("caption your own picture:");
+        println!(
+            "  {} caption --model {run} picture.png",
+            places::shown(&training.binary)
+        );
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Pretrain {
+    pub(crate) fn run(self) -> Result<ExitCode> {
+        Ok(Training::prepare(self.recipe, self.options)?
+            .supervise()?
+            .exit_code())
+    }
+}
+
+/// A training run that is ready to be launched.
+struct Training {
+    binary: PathBuf,
+    home: PathBuf,
+    recipe: PathBuf,
+    run: PathBuf,
+    set: Vec<String>,
+    resume: bool,
+    max_restarts: u32,
+}
+
+impl Training {
+    /// Checks what can be checked at once, then fetches the assets and builds the binary.
+    fn prepare(recipe: PathBuf, options: Options) -> Result<Self> {
+        if !recipe.is_file() {
+            bail!("there is no recipe {}", places::shown(&recipe));
+        }
+        let run = match options.run {
+            Some(run) => run,
+            None => places::root()
+                .join("runs")
+                .join(recipe.file_stem().context("the recipe has no name")?),
+        };
+        if !options.resume && holds_something(&run) {
+            let run = places::shown(&run);
+            bail!(
+                "{run} holds a run already: continue it with --resume, choose another folder with --run, or remove it"
+            );
+        }
+        let home = places::home(options.home)?;
+        if !options.no_assets {
+            assets::ensure(&home)?;
+        }
+        Ok(Self {
+            binary: build()?,
+            home,
+            recipe,
+            run,
+            set: options.set,
+            resume: options.resume,
+            max_restarts: options.max_restarts,
+        })
+    }
+
+    /// Runs to the end, and again from the last checkpoint each time that a signal kills the run.
+    fn supervise(&self) -> Result<Ending> {
+        let mut resume = self.resume;
+        for restart in 1.. {
+            let ending = process::run(&mut self.command(resume), || ())?;
+            let Ending::Signal(_) = ending else {
+                return Ok(ending);
+            };
+            eprintln!("{} {ending}", places::shown(&self.binary));
+            if restart > self.max_restarts {
+                eprintln!("repeat the command with --resume to continue from the last checkpoint");
+                return Ok(ending);
+            }
+            eprintln!(
+                "restart {restart} of {} from the last checkpoint",
+                self.max_restarts
+            );
+            resume = true;
+        }
+        bail!("more restarts than can be counted")
+    }
+
+    fn command(&self, resume: bool) -> Command {
+        let mut command = Command::new(&self.binary);
+        command
+            .arg("pretrain")
+            .arg("--recipe")
+            .arg(&self.recipe)
+            .arg("--run")
+            .arg(&self.run);
+        for assignment in &self.set {
+            command.args(["--set", assignment]);
+        }
+        if resume {
+            command.arg("--resume");
+        }
+        command.env("BLIP2_HOME", &self.home);
+        command
+    }
+}
+
+/// Builds the `blip2` binary and returns where it is.
+fn build() -> Result<PathBuf> {
+    let target = places::target()?;
+    eprintln!("building blip2 in {}", target.display());
+    let mut command = cargo();
+    command
+        .args(["build", "--release", "--package", "blip2-cli"])
+        .env("CARGO_TARGET_DIR", &target);
+    let ending = process::run(&mut command, || ())?;
+    if !ending.is_success() {
+        bail!("blip2 does not build (cargo: {ending})");
+    }
+    Ok(target.join("release").join("blip2"))
+}
+
+/// The cargo that runs us, at work in the root of the repository.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+    command.current_dir(places::root());
+    command
+}
+
+fn holds_something(folder: &Path) -> bool {
+    fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
+}
