@@ -1,7 +1,9 @@
 //! The tensor operations that decide the speed of BLIP-2.
 //!
 //! Each operation is defined once, in the private `composed` module, out of burn's own tensor operations: that
-//! definition runs, and differentiates, on every backend and in every float type.
+//! definition runs, and differentiates, on every backend and in every float type. Tensors in single precision on
+//! burn's flex backend, the one for the CPU, take a kernel of their own instead, with a backward pass of its own;
+//! `BLIP2_KERNELS=composed` in the environment switches the kernels off.
 //!
 //! # Panics
 //!
@@ -11,6 +13,9 @@
 mod activation;
 mod attention;
 mod composed;
+mod extension;
+mod flex;
+mod gradient;
 mod linear;
 mod loss;
 mod norm;

@@ -1,8 +1,10 @@
 //! The linear map.
 
+use burn::backend::Dispatch;
 use burn::tensor::Tensor;
 
 use crate::composed;
+use crate::extension::{Kernels, facts, maybe, takes};
 
 /// `y = x · weightᵀ + bias`.
 ///
@@ -23,5 +25,14 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tens
             "linear: bias must have one number for each row of weight"
         );
     }
-    composed::linear(x, weight, bias)
+    let kernel =
+        takes(&[facts(&x), facts(&weight)]) && bias.as_ref().is_none_or(|bias| takes(&[facts(bias)]));
+    if !kernel {
+        return composed::linear(x, weight, bias);
+    }
+    Tensor::from_dispatch(Dispatch::linear(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        maybe(bias),
+    ))
 }

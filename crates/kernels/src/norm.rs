@@ -1,8 +1,10 @@
 //! Normalisations over the last dimension.
 
+use burn::backend::Dispatch;
 use burn::tensor::Tensor;
 
 use crate::composed;
+use crate::extension::{Kernels, Maybe, facts, takes};
 
 /// Layer normalisation (Ba et al., 2016): `(x - mean) / sqrt(variance + epsilon) * weight + bias`.
 ///
@@ -14,7 +16,17 @@ pub fn layer_norm<const D: usize>(
     epsilon: f64,
 ) -> Tensor<D> {
     check("layer_norm", &x, &[&weight, &bias]);
-    composed::layer_norm(x, weight, bias, epsilon)
+    if !takes(&[facts(&x), facts(&weight), facts(&bias)]) {
+        return composed::layer_norm(x, weight, bias, epsilon);
+    }
+    let (weight, bias) = (weight.into_dispatch(), bias.into_dispatch());
+    Tensor::from_dispatch(Dispatch::layer_norm(
+        x.into_dispatch(),
+        Maybe::Absent,
+        weight,
+        bias,
+        epsilon,
+    ))
 }
 
 /// `layer_norm(x + residual)`, the end of each half of a BERT layer; shapes as in [`layer_norm`].
@@ -31,7 +43,18 @@ pub fn add_layer_norm<const D: usize>(
         residual.dims(),
         "add_layer_norm: x and residual must have one shape"
     );
-    composed::layer_norm(x + residual, weight, bias, epsilon)
+    if !takes(&[facts(&x), facts(&residual), facts(&weight), facts(&bias)]) {
+        return composed::layer_norm(x + residual, weight, bias, epsilon);
+    }
+    let (x, residual) = (x.into_dispatch(), residual.into_dispatch());
+    let (weight, bias) = (weight.into_dispatch(), bias.into_dispatch());
+    Tensor::from_dispatch(Dispatch::layer_norm(
+        x,
+        Maybe::Given(residual),
+        weight,
+        bias,
+        epsilon,
+    ))
 }
 
 /// Root mean square normalisation (Zhang and Sennrich, 2019): `x / sqrt(mean(x²) + epsilon) * weight`.
@@ -39,7 +62,14 @@ pub fn add_layer_norm<const D: usize>(
 /// `x` is `[.., width]`, `weight` `[width]`.
 pub fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, epsilon: f64) -> Tensor<D> {
     check("rms_norm", &x, &[&weight]);
-    composed::rms_norm(x, weight, epsilon)
+    if !takes(&[facts(&x), facts(&weight)]) {
+        return composed::rms_norm(x, weight, epsilon);
+    }
+    Tensor::from_dispatch(Dispatch::rms_norm(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        epsilon,
+    ))
 }
 
 fn check<const D: usize>(operation: &str, x: &Tensor<D>, parameters: &[&Tensor<1>]) {

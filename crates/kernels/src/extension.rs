@@ -1,0 +1,126 @@
+//! The operations as a burn backend extension: what flex does itself, and which tensors go there.
+
+use std::sync::LazyLock;
+
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, DType, DispatchDevice, ExtensionType, Flex, backend_extension};
+use burn::tensor::{Device, Tensor};
+
+use crate::flex::activation::{self, Activation};
+use crate::flex::linear;
+use crate::flex::norm::{self, Norm};
+use crate::flex::storage::dense;
+
+/// An argument that may be left out, in the form that burn passes through its dispatch.
+#[derive(ExtensionType)]
+pub(crate) enum Maybe<B: Backend> {
+    /// It is there.
+    Given(FloatTensor<B>),
+    /// It is not.
+    Absent,
+}
+
+impl<B: Backend> Maybe<B> {
+    pub(crate) fn into_option(self) -> Option<FloatTensor<B>> {
+        match self {
+            Self::Given(tensor) => Some(tensor),
+            Self::Absent => None,
+        }
+    }
+}
+
+/// The same, before dispatch.
+pub(crate) fn maybe<const D: usize>(x: Option<Tensor<D>>) -> Maybe<burn::backend::Dispatch> {
+    x.map_or(Maybe::Absent, |x| Maybe::Given(x.into_dispatch()))
+}
+
+/// Operations with a kernel of their own. Arguments were checked at the boundary of the crate.
+#[backend_extension(Flex, Autodiff)]
+pub(crate) trait Kernels: Backend {
+    fn linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        #[extension_type] bias: Maybe<Self>,
+    ) -> FloatTensor<Self>;
+
+    fn activate(x: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self>;
+
+    fn silu_gate(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    fn softmax(x: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// Layer norm of `x` or, with a residual, of `x + residual`.
+    fn layer_norm(
+        x: FloatTensor<Self>,
+        #[extension_type] residual: Maybe<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self>;
+
+    fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, epsilon: f64) -> FloatTensor<Self>;
+}
+
+impl Kernels for Flex {
+    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: Maybe<Self>) -> FloatTensor<Self> {
+        linear::linear(&dense(x), &weight, bias.into_option().as_ref())
+    }
+
+    fn activate(x: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {
+        activation::activate(x, activation)
+    }
+
+    fn silu_gate(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
+        activation::silu_gate(gate, up)
+    }
+
+    fn softmax(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        activation::softmax(x)
+    }
+
+    fn layer_norm(
+        x: FloatTensor<Self>,
+        residual: Maybe<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        let x = match residual {
+            Maybe::Given(residual) => norm::add(x, residual),
+            Maybe::Absent => x,
+        };
+        norm::normalise(x, Norm::Layer, &dense(weight), Some(&dense(bias)), epsilon)
+    }
+
+    fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, epsilon: f64) -> FloatTensor<Self> {
+        norm::normalise(x, Norm::RootMeanSquare, &dense(weight), None, epsilon)
+    }
+}
+
+/// Whether the kernels take these tensors: all in single precision on flex, and not switched off by
+/// `BLIP2_KERNELS=composed` in the environment.
+pub(crate) fn takes(tensors: &[(DType, Device)]) -> bool {
+    static SWITCHED_OFF: LazyLock<bool> =
+        LazyLock::new(|| std::env::var("BLIP2_KERNELS").is_ok_and(|value| value == "composed"));
+    !*SWITCHED_OFF
+        && tensors
+            .iter()
+            .all(|(dtype, device)| *dtype == DType::F32 && is_flex(device))
+}
+
+/// What [`takes`] wants to know about a tensor.
+pub(crate) fn facts<const D: usize>(x: &Tensor<D>) -> (DType, Device) {
+    (x.dtype(), x.device())
+}
+
+fn is_flex(device: &Device) -> bool {
+    match device.as_dispatch() {
+        DispatchDevice::Flex(_) => true,
+        DispatchDevice::Autodiff(device) => matches!(device.clone().inner(), DispatchDevice::Flex(_)),
+        #[allow(
+            unreachable_patterns,
+            reason = "there are more devices when burn is built for more backends"
+        )]
+        _ => false,
+    }
+}

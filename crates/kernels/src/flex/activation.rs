@@ -1,0 +1,187 @@
+//! Activations and their derivatives.
+
+use burn_flex::FlexTensor;
+
+use super::math::{exp, normal, sigmoid};
+use super::simd::{multiply_add, reduce, vectorised};
+use super::storage::{change_rows, dense, values, width};
+
+/// Activations of one argument.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Activation {
+    Gelu,
+    GeluTanh,
+    QuickGelu,
+}
+
+/// The activation of all of `x`.
+pub(crate) fn activate(x: FlexTensor, activation: Activation) -> FlexTensor {
+    let kernel = match activation {
+        Activation::Gelu => gelu,
+        Activation::GeluTanh => gelu_tanh,
+        Activation::QuickGelu => quick_gelu,
+    };
+    change_rows(x, 1, |x, _| kernel(x))
+}
+
+/// The gradient of `x`, from that of the activation of `x`.
+pub(crate) fn activate_backward(x: FlexTensor, gradient: FlexTensor, activation: Activation) -> FlexTensor {
+    let kernel = match activation {
+        Activation::Gelu => gelu_backward,
+        Activation::GeluTanh => gelu_tanh_backward,
+        Activation::QuickGelu => quick_gelu_backward,
+    };
+    let x = dense(x);
+    let x = values(&x);
+    change_rows(gradient, 1, |gradient, start| kernel(gradient, &x[start..]))
+}
+
+/// `silu(gate) * up`.
+pub(crate) fn silu_gate(gate: FlexTensor, up: FlexTensor) -> FlexTensor {
+    let up = dense(up);
+    let up = values(&up);
+    change_rows(gate, 1, |gate, start| silu_multiply(gate, &up[start..]))
+}
+
+/// The gradient of `gate` in [`silu_gate`].
+pub(crate) fn silu_gate_backward_gate(
+    gate: &FlexTensor,
+    up: &FlexTensor,
+    gradient: FlexTensor,
+) -> FlexTensor {
+    let (gate, up) = (values(gate), values(up));
+    change_rows(gradient, 1, |gradient, start| {
+        silu_gate_gradient(gradient, &gate[start..], &up[start..])
+    })
+}
+
+/// The gradient of `up` in [`silu_gate`].
+pub(crate) fn silu_gate_backward_up(gate: &FlexTensor, gradient: FlexTensor) -> FlexTensor {
+    let gate = values(gate);
+    change_rows(gradient, 1, |gradient, start| {
+        silu_multiply_other(gradient, &gate[start..])
+    })
+}
+
+/// Softmax over the last dimension.
+pub(crate) fn softmax(x: FlexTensor) -> FlexTensor {
+    let width = width(&x);
+    change_rows(x, width, |rows, _| {
+        rows.chunks_exact_mut(width).for_each(softmax_row)
+    })
+}
+
+/// The gradient of `x`, from `y = softmax(x)` and its gradient.
+pub(crate) fn softmax_backward(y: &FlexTensor, gradient: FlexTensor) -> FlexTensor {
+    let width = width(y);
+    let y = values(y);
+    change_rows(gradient, width, |rows, start| {
+        for (gradient, y) in rows.chunks_exact_mut(width).zip(y[start..].chunks_exact(width)) {
+            softmax_row_backward(gradient, y, 1.0);
+        }
+    })
+}
+
+/// Argument of the sigmoid in the hyperbolic form of GELU, and its derivative. Beyond 20 nothing changes any more,
+/// and cubes would overflow.
+#[inline(always)]
+fn gelu_tanh_argument<const FUSED: bool>(x: f32) -> (f32, f32) {
+    const LINEAR: f32 = 1.595_769_1; // 2 sqrt(2 / π)
+    const CUBIC: f32 = LINEAR * 0.044_715;
+    let x = x.clamp(-20.0, 20.0);
+    let square = x * x;
+    (
+        x * multiply_add::<FUSED>(CUBIC, square, LINEAR),
+        multiply_add::<FUSED>(3.0 * CUBIC, square, LINEAR),
+    )
+}
+
+/// Derivative of `x * sigmoid(argument(x))`; `x` is held within a range that the sigmoid has long saturated in.
+#[inline(always)]
+fn sigmoid_unit_derivative<const FUSED: bool>(x: f32, argument: f32, slope: f32) -> f32 {
+    let s = sigmoid::<FUSED>(argument);
+    multiply_add::<FUSED>(x.clamp(-100.0, 100.0) * slope, s * (1.0 - s), s)
+}
+
+vectorised! {
+    fn gelu(x: &mut [f32]) {
+        for x in x {
+            *x *= normal::<FUSED>(*x).0;
+        }
+    }
+
+    fn gelu_backward(gradient: &mut [f32], x: &[f32]) {
+        for (gradient, &x) in gradient.iter_mut().zip(x) {
+            let (distribution, density) = normal::<FUSED>(x);
+            *gradient *= multiply_add::<FUSED>(x, density, distribution);
+        }
+    }
+
+    fn gelu_tanh(x: &mut [f32]) {
+        for x in x {
+            *x *= sigmoid::<FUSED>(gelu_tanh_argument::<FUSED>(*x).0);
+        }
+    }
+
+    fn gelu_tanh_backward(gradient: &mut [f32], x: &[f32]) {
+        for (gradient, &x) in gradient.iter_mut().zip(x) {
+            let (argument, slope) = gelu_tanh_argument::<FUSED>(x);
+            *gradient *= sigmoid_unit_derivative::<FUSED>(x, argument, slope);
+        }
+    }
+
+    fn quick_gelu(x: &mut [f32]) {
+        for x in x {
+            *x *= sigmoid::<FUSED>(1.702 * *x);
+        }
+    }
+
+    fn quick_gelu_backward(gradient: &mut [f32], x: &[f32]) {
+        for (gradient, &x) in gradient.iter_mut().zip(x) {
+            *gradient *= sigmoid_unit_derivative::<FUSED>(x, 1.702 * x, 1.702);
+        }
+    }
+
+    fn silu_multiply(gate: &mut [f32], up: &[f32]) {
+        for (gate, &up) in gate.iter_mut().zip(up) {
+            *gate *= sigmoid::<FUSED>(*gate) * up;
+        }
+    }
+
+    fn silu_multiply_other(gradient: &mut [f32], gate: &[f32]) {
+        for (gradient, &gate) in gradient.iter_mut().zip(gate) {
+            *gradient *= gate * sigmoid::<FUSED>(gate);
+        }
+    }
+
+    fn silu_gate_gradient(gradient: &mut [f32], gate: &[f32], up: &[f32]) {
+        for ((gradient, &gate), &up) in gradient.iter_mut().zip(gate).zip(up) {
+            *gradient *= up * sigmoid_unit_derivative::<FUSED>(gate, gate, 1.0);
+        }
+    }
+
+    /// Softmax of one row in place; zeros when all of it is `-inf`.
+    fn softmax_row(row: &mut [f32]) {
+        let largest = reduce(row.len(), f32::NEG_INFINITY, |largest, i| if row[i] > largest { row[i] } else { largest }, f32::max);
+        if largest == f32::NEG_INFINITY && !row.iter().any(|x| x.is_nan()) {
+            row.fill(0.0);
+            return;
+        }
+        for x in row.iter_mut() {
+            *x = exp::<FUSED>(*x - largest);
+        }
+        let scale = 1.0 / reduce(row.len(), 0.0, |sum, i| sum + row[i], |a, b| a + b);
+        for x in row.iter_mut() {
+            *x *= scale;
+        }
+    }
+
+    /// `scale * y * (gradient - Σ y * gradient)` in place of the gradient.
+    fn softmax_row_backward(gradient: &mut [f32], y: &[f32], scale: f32) {
+        let y = &y[..gradient.len()];
+        let dot = reduce(y.len(), 0.0, |sum, i| multiply_add::<FUSED>(y[i], gradient[i], sum), |a, b| a + b);
+        for (gradient, &y) in gradient.iter_mut().zip(y) {
+            *gradient = scale * y * (*gradient - dot);
+        }
+    }
+}

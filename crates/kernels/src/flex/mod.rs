@@ -1,0 +1,11 @@
+//! Single-precision kernels for the CPU, on the tensors of burn's flex backend.
+//!
+//! Every kernel gives the same bits whatever the number of threads: work is cut into pieces of a fixed size, and
+//! partial sums are added in the order of the pieces.
+
+pub(crate) mod activation;
+pub(crate) mod linear;
+pub(crate) mod math;
+pub(crate) mod norm;
+pub(crate) mod simd;
+pub(crate) mod storage;

@@ -1,0 +1,105 @@
+//! One function, compiled for several generations of vector units and chosen when it is called.
+
+/// Declares functions whose body is compiled once for each vector unit.
+///
+/// In the body, `FUSED` tells whether the unit multiplies and adds in one instruction: hand it to [`multiply_add`]
+/// and to the functions of [`super::math`]. Loops over slices of known equal length become vector code.
+macro_rules! vectorised {
+    ($($(#[$meta:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? $body:block)+) => {$(
+        $(#[$meta])*
+        pub(crate) fn $name($($argument: $type),*) $(-> $result)? {
+            #[inline(always)]
+            fn body<const FUSED: bool>($($argument: $type),*) $(-> $result)? $body
+
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma")]
+                fn wide($($argument: $type),*) $(-> $result)? {
+                    body::<true>($($argument),*)
+                }
+                #[target_feature(enable = "avx2,fma")]
+                fn middle($($argument: $type),*) $(-> $result)? {
+                    body::<true>($($argument),*)
+                }
+                match $crate::flex::simd::unit() {
+                    // SAFETY: `unit` has found that this processor has what the function is compiled for.
+                    $crate::flex::simd::Unit::Wide => return unsafe { wide($($argument),*) },
+                    // SAFETY: as above.
+                    $crate::flex::simd::Unit::Middle => return unsafe { middle($($argument),*) },
+                    $crate::flex::simd::Unit::Baseline => {}
+                }
+            }
+            body::<{ cfg!(target_arch = "aarch64") }>($($argument),*)
+        }
+    )+};
+}
+pub(crate) use vectorised;
+
+/// The vector units that kernels are compiled for.
+#[cfg(target_arch = "x86_64")]
+pub(crate) enum Unit {
+    /// AVX-512.
+    Wide,
+    /// AVX2 with fused multiply-add.
+    Middle,
+    /// What every processor of the architecture has.
+    Baseline,
+}
+
+/// The widest unit of this processor; the standard library remembers what it found.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub(crate) fn unit() -> Unit {
+    let fused = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+    let wide = is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512cd")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vl");
+    match (fused, wide) {
+        (true, true) => Unit::Wide,
+        (true, false) => Unit::Middle,
+        (false, _) => Unit::Baseline,
+    }
+}
+
+/// `a * b + c`, in one instruction where there is one: without it, the fused form is a slow library call.
+#[inline(always)]
+pub(crate) fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
+    if FUSED { a.mul_add(b, c) } else { a * b + c }
+}
+
+/// Numbers that reductions keep apart: two of the widest vectors, so that additions need not wait for each other.
+pub(crate) const LANES: usize = 32;
+
+/// Reduces a slice by `accumulate` in [`LANES`] independent lanes, from `start`, and the lanes by `combine`.
+///
+/// `accumulate` gets the lane's value and the index of the element.
+#[inline(always)]
+pub(crate) fn reduce(
+    length: usize,
+    start: f32,
+    accumulate: impl Fn(f32, usize) -> f32,
+    combine: impl Fn(f32, f32) -> f32,
+) -> f32 {
+    let mut lanes = [start; LANES];
+    let whole = length - length % LANES;
+    let mut index = 0;
+    while index < whole {
+        for (lane, value) in lanes.iter_mut().enumerate() {
+            *value = accumulate(*value, index + lane);
+        }
+        index += LANES;
+    }
+    for (lane, value) in lanes.iter_mut().enumerate().take(length - whole) {
+        *value = accumulate(*value, whole + lane);
+    }
+    let mut width = LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            lanes[lane] = combine(lanes[lane], lanes[lane + width]);
+        }
+        width /= 2;
+    }
+    lanes[0]
+}

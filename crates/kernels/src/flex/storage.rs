@@ -1,0 +1,104 @@
+//! From tensors to slices and back, with as few copies and fresh pages as can be.
+
+use std::mem::MaybeUninit;
+
+use burn::backend::DType;
+use burn::tensor::{Bytes, Shape};
+use burn_flex::{FlexTensor, Layout};
+use rayon::prelude::*;
+
+/// Elements that one task works on: small enough for the first cache, large enough to be worth a task.
+const PIECE: usize = 8192;
+
+/// The tensor with its elements in order and without gaps.
+pub(crate) fn dense(x: FlexTensor) -> FlexTensor {
+    if x.is_contiguous() { x } else { x.to_contiguous() }
+}
+
+/// The elements of a dense tensor.
+pub(crate) fn values(x: &FlexTensor) -> &[f32] {
+    x.as_slice()
+        .expect("kernels read single-precision tensors that were made dense")
+}
+
+/// A tensor of `shape` with the elements `values`.
+pub(crate) fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
+    let layout = Layout::contiguous(shape.into());
+    assert_eq!(
+        values.len(),
+        layout.num_elements(),
+        "as many values as the shape has elements"
+    );
+    FlexTensor::new(Bytes::from_elems(values), layout, DType::F32)
+}
+
+/// Width of the last dimension.
+pub(crate) fn width(x: &FlexTensor) -> usize {
+    x.layout().shape().as_slice().last().copied().unwrap_or(1)
+}
+
+/// `length` numbers that `fill` writes, without clearing the memory before.
+///
+/// # Safety
+///
+/// `fill` must have written every number when it returns.
+pub(crate) unsafe fn filled(length: usize, fill: impl FnOnce(&mut [MaybeUninit<f32>])) -> Vec<f32> {
+    let mut values = Vec::with_capacity(length);
+    fill(&mut values.spare_capacity_mut()[..length]);
+    // SAFETY: the capacity is at least `length`, and the caller promises that all of it is written.
+    unsafe { values.set_len(length) };
+    values
+}
+
+/// `change` applied to all rows of `x`, several whole rows at a time: in place when nobody else holds `x`, on a copy
+/// otherwise. `change` gets the rows and the index of their first element.
+pub(crate) fn change_rows(
+    x: FlexTensor,
+    row_width: usize,
+    change: impl Fn(&mut [f32], usize) + Sync,
+) -> FlexTensor {
+    let mut x = dense(x);
+    let length = x.layout().num_elements();
+    let piece = piece(row_width);
+    let whole = x.layout().start_offset() == 0 && x.bytes().len() == length * size_of::<f32>();
+    if whole && let Some(all) = x.try_storage_mut::<f32>() {
+        if length <= piece {
+            change(all, 0);
+        } else {
+            all.par_chunks_mut(piece)
+                .enumerate()
+                .for_each(|(index, rows)| change(rows, index * piece));
+        }
+        return x;
+    }
+    let source = values(&x);
+    let changed = copy_and_change(source, piece, change);
+    tensor(changed, x.layout().shape().clone())
+}
+
+/// A changed copy: each piece is changed right after it was copied, while it is in the cache.
+fn copy_and_change(source: &[f32], piece: usize, change: impl Fn(&mut [f32], usize) + Sync) -> Vec<f32> {
+    let copy = |target: &mut [MaybeUninit<f32>], start: usize| {
+        change(
+            target.write_copy_of_slice(&source[start..start + target.len()]),
+            start,
+        );
+    };
+    let fill = |target: &mut [MaybeUninit<f32>]| {
+        if source.len() <= piece {
+            copy(target, 0);
+        } else {
+            target
+                .par_chunks_mut(piece)
+                .enumerate()
+                .for_each(|(index, rows)| copy(rows, index * piece));
+        }
+    };
+    // SAFETY: `fill` copies every piece, and the pieces cover the target.
+    unsafe { filled(source.len(), fill) }
+}
+
+/// Elements in a task's share of rows that are `row_width` wide.
+pub(crate) fn piece(row_width: usize) -> usize {
+    (PIECE / row_width.max(1)).max(1) * row_width.max(1)
+}

@@ -1,0 +1,105 @@
+use burn::backend::Flex;
+use burn::backend::autodiff::NodeId;
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn_flex::FlexTensor;
+
+use super::Tracked;
+use crate::flex::linear;
+use crate::flex::storage::dense;
+
+/// What the backward pass needs: the input for the weight's gradient, the weight for the input's; each only if the
+/// other is tracked.
+type Saved = (Option<FlexTensor>, Option<FlexTensor>);
+
+pub(super) fn with_bias<C: CheckpointStrategy>(x: Tracked, weight: Tracked, bias: Tracked) -> Tracked {
+    #[derive(Debug)]
+    struct Linear;
+
+    impl Backward<Flex, 3> for Linear {
+        type State = Saved;
+
+        fn backward(self, ops: Ops<Saved, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+            let gradient = dense(grads.consume::<Flex>(&ops.node));
+            let [x, weight, bias] = ops.parents;
+            if let Some(node) = bias {
+                grads.register::<Flex>(node.id, linear::linear_backward_bias(&gradient));
+            }
+            register_products(
+                x.map(|x| x.id),
+                weight.map(|weight| weight.id),
+                ops.state,
+                &gradient,
+                grads,
+            );
+        }
+    }
+
+    let tracked = (x.is_tracked(), weight.is_tracked());
+    let ((x, x_node), (weight, weight_node), (bias, bias_node)) =
+        (x.into_parts(), weight.into_parts(), bias.into_parts());
+    let x = dense(x);
+    let y = linear::linear(&x, &weight, Some(&bias));
+    match Linear
+        .prepare::<C>([x_node, weight_node, bias_node])
+        .compute_bound()
+        .stateful()
+    {
+        OpsKind::Tracked(prep) => prep.finish(saved(tracked, x, weight), y),
+        OpsKind::UnTracked(prep) => prep.finish(y),
+    }
+}
+
+pub(super) fn without_bias<C: CheckpointStrategy>(x: Tracked, weight: Tracked) -> Tracked {
+    #[derive(Debug)]
+    struct Linear;
+
+    impl Backward<Flex, 2> for Linear {
+        type State = Saved;
+
+        fn backward(self, ops: Ops<Saved, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+            let gradient = dense(grads.consume::<Flex>(&ops.node));
+            let [x, weight] = ops.parents;
+            register_products(
+                x.map(|x| x.id),
+                weight.map(|weight| weight.id),
+                ops.state,
+                &gradient,
+                grads,
+            );
+        }
+    }
+
+    let tracked = (x.is_tracked(), weight.is_tracked());
+    let ((x, x_node), (weight, weight_node)) = (x.into_parts(), weight.into_parts());
+    let x = dense(x);
+    let y = linear::linear(&x, &weight, None);
+    match Linear
+        .prepare::<C>([x_node, weight_node])
+        .compute_bound()
+        .stateful()
+    {
+        OpsKind::Tracked(prep) => prep.finish(saved(tracked, x, weight), y),
+        OpsKind::UnTracked(prep) => prep.finish(y),
+    }
+}
+
+fn saved((x_tracked, weight_tracked): (bool, bool), x: FlexTensor, weight: FlexTensor) -> Saved {
+    (weight_tracked.then_some(x), x_tracked.then_some(weight))
+}
+
+fn register_products(
+    x_node: Option<NodeId>,
+    weight_node: Option<NodeId>,
+    (x, weight): Saved,
+    gradient: &FlexTensor,
+    grads: &mut Gradients,
+) {
+    if let (Some(node), Some(x)) = (weight_node, x) {
+        grads.register::<Flex>(node, linear::linear_backward_weight(gradient, &x));
+    }
+    if let (Some(node), Some(weight)) = (x_node, weight) {
+        grads.register::<Flex>(node, linear::linear_backward_x(gradient, &weight));
+    }
+}
