@@ -1,0 +1,11 @@
+//! The frozen image encoders of BLIP-2: pixels to a sequence of image features (paper section 3.1).
+//!
+//! [`VisionTransformer`] is the encoder of the embedded default; an own encoder implements
+//! [`blip2_core::VisionEncoder`] and proves itself with [`conformance::check`].
+
+pub mod conformance;
+mod error;
+mod vit;
+
+pub use error::EncoderError;
+pub use vit::{Activation, VisionTransformer, VisionTransformerConfig};

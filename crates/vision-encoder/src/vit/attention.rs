@@ -1,0 +1,52 @@
+//! Self-attention among the tokens of an image.
+
+use blip2_core::Initializer;
+use blip2_core::layers::Linear;
+use blip2_kernels::{self as kernels, AttentionOptions};
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+use super::VisionTransformerConfig;
+
+/// Multi-head self-attention; every token sees every other.
+#[derive(Module, Debug)]
+pub(super) struct Attention {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    output: Linear,
+    #[module(skip)]
+    heads: usize,
+}
+
+impl Attention {
+    pub(super) fn new(initializer: &mut Initializer, config: &VisionTransformerConfig) -> Self {
+        let (width, deviation) = (config.hidden_size, config.initializer_range);
+        let mut projection = || match config.qkv_bias {
+            true => Linear::normal(initializer, width, width, deviation),
+            false => Linear::unbiased(initializer, width, width, deviation),
+        };
+        Self {
+            query: projection(),
+            key: projection(),
+            value: projection(),
+            output: Linear::normal(initializer, width, width, deviation),
+            heads: config.num_attention_heads,
+        }
+    }
+
+    /// `x` `[batch, tokens, width]` to the same shape.
+    pub(super) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let [batch, tokens, width] = x.dims();
+        let split = |x: Tensor<3>| {
+            x.reshape([batch, tokens, self.heads, width / self.heads])
+                .swap_dims(1, 2)
+        };
+        let query = split(self.query.forward(x.clone()));
+        let key = split(self.key.forward(x.clone()));
+        let value = split(self.value.forward(x));
+        let mixed = kernels::attention(query, key, value, None, AttentionOptions::default());
+        self.output
+            .forward(mixed.swap_dims(1, 2).reshape([batch, tokens, width]))
+    }
+}

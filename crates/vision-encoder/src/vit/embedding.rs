@@ -1,0 +1,84 @@
+//! From pixels to tokens: patches, class token, positions.
+
+use blip2_core::Initializer;
+use blip2_kernels as kernels;
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+
+use super::VisionTransformerConfig;
+use super::position::resize_positions;
+
+/// A convolution whose stride is its size: the same linear map of every patch.
+#[derive(Module, Debug)]
+pub(super) struct PatchEmbedding {
+    /// `[width, channels, patch, patch]`.
+    weight: Param<Tensor<4>>,
+    /// `[width]`.
+    bias: Param<Tensor<1>>,
+}
+
+impl PatchEmbedding {
+    fn new(initializer: &mut Initializer, config: &VisionTransformerConfig) -> Self {
+        let shape = [
+            config.hidden_size,
+            config.num_channels,
+            config.patch_size,
+            config.patch_size,
+        ];
+        Self {
+            weight: initializer.normal(shape, config.initializer_range),
+            bias: initializer.constant([config.hidden_size], 0.0),
+        }
+    }
+
+    /// `pixels` `[batch, channels, rows * patch, columns * patch]` to `[batch, rows * columns, width]`, row by row.
+    fn forward(&self, pixels: Tensor<4>) -> Tensor<3> {
+        let weight = self.weight.val();
+        let [width, channels, patch, _] = weight.dims();
+        let [batch, _, height, breadth] = pixels.dims();
+        let (rows, columns) = (height / patch, breadth / patch);
+        let values = channels * patch * patch;
+        let patches = pixels
+            .reshape([batch, channels, rows, patch, columns, patch])
+            .permute([0, 2, 4, 1, 3, 5])
+            .reshape([batch, rows * columns, values]);
+        kernels::linear(patches, weight.reshape([width, values]), Some(self.bias.val()))
+    }
+}
+
+/// Patches with a class token in front, and a learned position added to each.
+#[derive(Module, Debug)]
+pub(super) struct Embeddings {
+    patches: PatchEmbedding,
+    /// `[1, 1, width]`.
+    class: Param<Tensor<3>>,
+    /// `[1, 1 + grid * grid, width]`, the class token's first.
+    positions: Param<Tensor<3>>,
+    #[module(skip)]
+    grid: usize,
+}
+
+impl Embeddings {
+    pub(super) fn new(initializer: &mut Initializer, config: &VisionTransformerConfig) -> Self {
+        let (width, grid, deviation) = (config.hidden_size, config.grid(), config.initializer_range);
+        Self {
+            patches: PatchEmbedding::new(initializer, config),
+            class: initializer.normal([1, 1, width], deviation),
+            positions: initializer.normal([1, 1 + grid * grid, width], deviation),
+            grid,
+        }
+    }
+
+    /// `pixels` `[batch, channels, rows * patch, columns * patch]` to `[batch, 1 + rows * columns, width]`.
+    pub(super) fn forward(&self, pixels: Tensor<4>, rows: usize, columns: usize) -> Tensor<3> {
+        let patches = self.patches.forward(pixels);
+        let [batch, _, width] = patches.dims();
+        let positions = self.positions.val();
+        let class = self.class.val() + positions.clone().narrow(1, 0, 1);
+        let learned = positions
+            .narrow(1, 1, self.grid * self.grid)
+            .reshape([self.grid, self.grid, width]);
+        let places = resize_positions(learned, rows, columns).reshape([1, rows * columns, width]);
+        Tensor::cat(vec![class.expand([batch, 1, width]), patches + places], 1)
+    }
+}

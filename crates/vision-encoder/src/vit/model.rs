@@ -1,0 +1,144 @@
+//! The encoder as a whole.
+
+use blip2_core::layers::LayerNorm;
+use blip2_core::{Initializer, ModelError, VisionEncoder};
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+use super::VisionTransformerConfig;
+use super::block::Block;
+use super::embedding::Embeddings;
+
+/// A vision transformer. Its features are all tokens, the class token first, then the patches row by row.
+#[derive(Module, Debug)]
+pub struct VisionTransformer {
+    embeddings: Embeddings,
+    blocks: Vec<Block>,
+    norm: LayerNorm,
+    #[module(skip)]
+    features: Features,
+    #[module(skip)]
+    input: Input,
+}
+
+/// Where the features are taken.
+#[derive(Clone, Copy, Debug)]
+struct Features {
+    after: usize,
+    normalised: bool,
+}
+
+/// What the pixels must be.
+#[derive(Clone, Copy, Debug)]
+struct Input {
+    channels: usize,
+    patch: usize,
+    width: usize,
+}
+
+impl VisionTransformer {
+    /// A randomly initialised encoder whose features are taken at the end: after all blocks, normalised.
+    ///
+    /// # Errors
+    /// [`ModelError::Invalid`] where the configuration contradicts itself.
+    pub fn new(config: &VisionTransformerConfig, initializer: &mut Initializer) -> Result<Self, ModelError> {
+        config.check()?;
+        Ok(Self {
+            embeddings: Embeddings::new(initializer, config),
+            blocks: (0..config.num_hidden_layers)
+                .map(|_| Block::new(initializer, config))
+                .collect(),
+            norm: LayerNorm::new(initializer, config.hidden_size, config.layer_norm_eps),
+            features: Features {
+                after: config.num_hidden_layers,
+                normalised: true,
+            },
+            input: Input {
+                channels: config.num_channels,
+                patch: config.patch_size,
+                width: config.hidden_size,
+            },
+        })
+    }
+
+    /// Takes the features after `features_after` blocks (0: the embeddings; blocks behind are not computed), through the
+    /// last layer normalisation where `final_norm`. The paper takes the second-last block of CLIP (section 3.1).
+    ///
+    /// # Errors
+    /// [`ModelError::Invalid`] where there are fewer blocks.
+    pub fn with_features(mut self, features_after: usize, final_norm: bool) -> Result<Self, ModelError> {
+        let blocks = self.blocks.len();
+        if features_after > blocks {
+            return Err(ModelError::Invalid(format!(
+                "features after block {features_after} are asked of an encoder of {blocks} blocks: choose 0 to {blocks}"
+            )));
+        }
+        self.features = Features {
+            after: features_after,
+            normalised: final_norm,
+        };
+        Ok(self)
+    }
+
+    /// Number of blocks.
+    pub fn blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Features `[batch, tokens, width]` of `pixels` `[batch, channels, height, width]` after no block, the first, and
+    /// so on to the last: one more than there are blocks, none of them normalised.
+    ///
+    /// # Errors
+    /// [`ModelError::Shape`] where the pixels do not fit the patch grid.
+    pub fn trace(&self, pixels: Tensor<4>) -> Result<Vec<Tensor<3>>, ModelError> {
+        let mut features = vec![self.embed(pixels)?];
+        for block in &self.blocks {
+            features.push(block.forward(features[features.len() - 1].clone()));
+        }
+        Ok(features)
+    }
+
+    fn embed(&self, pixels: Tensor<4>) -> Result<Tensor<3>, ModelError> {
+        let [batch, channels, height, width] = pixels.dims();
+        let (rows, columns) = self.patches([batch, channels, height, width])?;
+        Ok(self.embeddings.forward(pixels, rows, columns))
+    }
+
+    /// Rows and columns of patches in pixels of this shape.
+    fn patches(&self, shape: [usize; 4]) -> Result<(usize, usize), ModelError> {
+        let Input { channels, patch, .. } = self.input;
+        let fits = |extent: usize| extent > 0 && extent.is_multiple_of(patch);
+        if shape[0] == 0 || shape[1] != channels || !fits(shape[2]) || !fits(shape[3]) {
+            return Err(ModelError::Shape {
+                tensor: "pixels",
+                expected: format!("[batch, {channels}, multiple of {patch}, multiple of {patch}]"),
+                actual: shape.to_vec(),
+                hint: "resize the image to a whole number of patches, three colours",
+            });
+        }
+        Ok((shape[2] / patch, shape[3] / patch))
+    }
+}
+
+impl VisionEncoder for VisionTransformer {
+    fn encode(&self, pixels: Tensor<4>) -> Result<Tensor<3>, ModelError> {
+        let embedded = self.embed(pixels)?;
+        let features = self.blocks[..self.features.after]
+            .iter()
+            .fold(embedded, |x, block| block.forward(x));
+        Ok(if self.features.normalised {
+            self.norm.forward(features)
+        } else {
+            features
+        })
+    }
+
+    fn width(&self) -> usize {
+        self.input.width
+    }
+
+    fn tokens(&self, height: usize, width: usize) -> Result<usize, ModelError> {
+        let (rows, columns) = self.patches([1, self.input.channels, height, width])?;
+        Ok(1 + rows * columns)
+    }
+}

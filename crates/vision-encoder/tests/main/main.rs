@@ -1,0 +1,6 @@
+//! Everything that this crate promises, from outside.
+
+mod conformance;
+mod dinov2;
+mod golden;
+mod saliency;
