@@ -1,0 +1,11 @@
+//! What goes into BLIP-2: pixels as the reference processor makes them, cleaned and tokenised text, the emoji data
+//! sets, features of a frozen encoder stored on disk, and the order in which a run reads them.
+//!
+//! Everything random here is a pure function of a seed: no global state, no clock.
+
+pub mod pixels;
+mod random;
+pub mod scenes;
+pub mod text;
+
+pub use random::Stream;

@@ -1,0 +1,194 @@
+//! The image processor of a model folder: to what size pictures are brought and how they are normalised.
+
+use super::{PixelsError, RgbImage, resize};
+use burn::tensor::{Device, Tensor, TensorData};
+use serde::Deserialize;
+use std::path::Path;
+
+/// The mean and deviation of CLIP's training pictures (RGB, 0 to 1), which every BLIP-2 encoder was fed with.
+const CLIP_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
+const CLIP_DEVIATION: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
+/// `Image.BICUBIC` in Pillow's numbering, which `resample` uses.
+const BICUBIC: u32 = 3;
+
+/// Squashes a picture to one size and normalises it: `Resize((S, S))` bicubic, 0..1, `Normalize` (LAVIS's
+/// `blip_image_eval`, transformers' `BlipImageProcessor`).
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageProcessor {
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// What is taken from each channel (RGB, of values 0 to 1).
+    pub mean: [f32; 3],
+    /// What each channel is divided by.
+    pub std: [f32; 3],
+}
+
+/// `processor_config.json` nests what `preprocessor_config.json` holds at the top.
+#[derive(Deserialize)]
+struct NestedFile {
+    image_processor: SettingsFile,
+}
+
+#[derive(Deserialize)]
+struct SettingsFile {
+    size: SizeFile,
+    image_mean: Option<[f32; 3]>,
+    image_std: Option<[f32; 3]>,
+    #[serde(default = "bicubic")]
+    resample: u32,
+    rescale_factor: Option<f64>,
+    do_center_crop: Option<bool>,
+    do_resize: Option<bool>,
+    do_rescale: Option<bool>,
+    do_normalize: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum SizeFile {
+    Rectangle { height: u32, width: u32 },
+    Square(u32),
+}
+
+fn bicubic() -> u32 {
+    BICUBIC
+}
+
+impl ImageProcessor {
+    /// A square of `side` pixels with CLIP's normalisation.
+    pub fn clip_square(side: u32) -> Self {
+        Self {
+            width: side,
+            height: side,
+            mean: CLIP_MEAN,
+            std: CLIP_DEVIATION,
+        }
+    }
+
+    /// Reads `processor_config.json`, else `preprocessor_config.json`, of a model folder.
+    ///
+    /// # Errors
+    /// If neither can be read or the file asks for steps this processor does not do.
+    pub fn from_folder(folder: &Path) -> Result<Self, PixelsError> {
+        let nested = folder.join("processor_config.json");
+        let path = if nested.is_file() {
+            nested
+        } else {
+            folder.join("preprocessor_config.json")
+        };
+        let text = std::fs::read_to_string(&path).map_err(|source| PixelsError::Configuration {
+            name: path.display().to_string(),
+            reason: format!("cannot be read: {source}"),
+        })?;
+        Self::from_json(&text, &path.display().to_string())
+    }
+
+    /// Reads the text of either configuration file; `name` appears in errors.
+    ///
+    /// # Errors
+    /// If a key is missing or malformed, or asks for steps this processor does not do (another filter, a centre crop,
+    /// a size by shortest edge): following it only in part would change what the encoder sees.
+    pub fn from_json(text: &str, name: &str) -> Result<Self, PixelsError> {
+        let refuse = |reason: String| PixelsError::Configuration {
+            name: name.to_owned(),
+            reason,
+        };
+        let value: serde_json::Value =
+            serde_json::from_str(text).map_err(|error| refuse(error.to_string()))?;
+        let parsed = if value.get("image_processor").is_some() {
+            serde_json::from_value::<NestedFile>(value).map(|nested| nested.image_processor)
+        } else {
+            serde_json::from_value::<SettingsFile>(value)
+        };
+        let file =
+            parsed.map_err(|error| refuse(format!("{error} (a size of height and width is expected)")))?;
+
+        if file.resample != BICUBIC {
+            return Err(refuse(format!(
+                "resample is {}, only {BICUBIC} (bicubic) is done",
+                file.resample
+            )));
+        }
+        if file
+            .rescale_factor
+            .is_some_and(|factor| (factor * 255.0 - 1.0).abs() > 1e-6)
+        {
+            return Err(refuse("rescale_factor must be 1/255".into()));
+        }
+        if file.do_center_crop == Some(true) {
+            return Err(refuse(
+                "do_center_crop is true, but pictures are squashed, not cropped".into(),
+            ));
+        }
+        let steps = [
+            ("do_resize", file.do_resize),
+            ("do_rescale", file.do_rescale),
+            ("do_normalize", file.do_normalize),
+        ];
+        for (key, setting) in steps {
+            if setting == Some(false) {
+                return Err(refuse(format!(
+                    "{key} is false, but this processor always does it"
+                )));
+            }
+        }
+        let (width, height) = match file.size {
+            SizeFile::Rectangle { height, width } => (width, height),
+            SizeFile::Square(side) => (side, side),
+        };
+        if width == 0 || height == 0 {
+            return Err(refuse(format!("size is {width}x{height}")));
+        }
+        let std = file.image_std.unwrap_or(CLIP_DEVIATION);
+        if std.contains(&0.0) {
+            return Err(refuse("image_std holds a 0".into()));
+        }
+        Ok(Self {
+            width,
+            height,
+            mean: file.image_mean.unwrap_or(CLIP_MEAN),
+            std,
+        })
+    }
+
+    /// Resizes and normalises one picture: values of `[3, height, width]`, row-major.
+    ///
+    /// # Errors
+    /// If this processor's own width or height is 0.
+    pub fn process(&self, picture: &RgbImage) -> Result<Vec<f32>, PixelsError> {
+        Ok(self.normalise(&resize(picture, self.width, self.height)?))
+    }
+
+    /// Normalises without resizing: values of `[3, height, width]` of the picture as it is, row-major.
+    pub fn normalise(&self, picture: &RgbImage) -> Vec<f32> {
+        let mut values = Vec::with_capacity(picture.as_raw().len());
+        for channel in 0..3 {
+            let table: [f32; 256] =
+                std::array::from_fn(|byte| (byte as f32 / 255.0 - self.mean[channel]) / self.std[channel]);
+            values.extend(
+                picture
+                    .as_raw()
+                    .iter()
+                    .skip(channel)
+                    .step_by(3)
+                    .map(|byte| table[usize::from(*byte)]),
+            );
+        }
+        values
+    }
+
+    /// Resizes and normalises pictures into one tensor `[batch, 3, height, width]`.
+    ///
+    /// # Errors
+    /// If this processor's own width or height is 0.
+    pub fn batch(&self, pictures: &[RgbImage], device: &Device) -> Result<Tensor<4>, PixelsError> {
+        let mut values = Vec::with_capacity(pictures.len() * 3 * (self.width * self.height) as usize);
+        for picture in pictures {
+            values.extend(self.process(picture)?);
+        }
+        let shape = [pictures.len(), 3, self.height as usize, self.width as usize];
+        Ok(Tensor::from_data(TensorData::new(values, shape), device))
+    }
+}

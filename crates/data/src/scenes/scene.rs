@@ -1,0 +1,116 @@
+//! A scene: what is shown where, on what ground, and all that can truly be said of it.
+
+use super::arrangement::Arrangement;
+use super::language::{self, Distractor, Question};
+use super::layout::{self, Placed};
+use super::{CONCEPTS, Split, Style};
+use crate::Stream;
+use std::collections::HashSet;
+
+/// What lies behind the drawings; colours are RGB bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ground {
+    /// One colour.
+    Plain([u8; 3]),
+    /// One colour passing into another.
+    Gradient {
+        /// At the left, top, or top left.
+        from: [u8; 3],
+        /// At the opposite end.
+        to: [u8; 3],
+        /// Which way.
+        direction: Direction,
+    },
+}
+
+/// The way a gradient runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Left to right.
+    Right,
+    /// Top to bottom.
+    Down,
+    /// Top left to bottom right.
+    Diagonal,
+}
+
+/// One picture of the data set, not yet drawn.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scene {
+    /// The drawing style.
+    pub style: Style,
+    /// What lies behind.
+    pub ground: Ground,
+    /// What is shown, without coordinates.
+    pub arrangement: Arrangement,
+    /// The drawings at their places, the subject's first.
+    pub objects: Vec<Placed>,
+    /// The one caption that the picture decides word by word.
+    pub caption: String,
+    /// Other true captions.
+    pub paraphrases: Vec<String>,
+    /// Questions with exactly one true answer each.
+    pub questions: Vec<Question>,
+    /// False captions, each one change away from the true one.
+    pub distractors: Vec<Distractor>,
+}
+
+/// An endless sequence of scenes, decided by seed and split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SceneSet {
+    /// Which sequence.
+    pub seed: u64,
+    /// What may be shown.
+    pub split: Split,
+}
+
+impl SceneSet {
+    /// The scene at `index`, the same for ever.
+    pub fn scene(&self, index: u64) -> Scene {
+        let mut stream = Stream::new(self.seed, self.split.name(), index);
+        let arrangement = loop {
+            let drawn = Arrangement::draw(CONCEPTS.len(), &mut stream);
+            if self.split.admits(&drawn) {
+                break drawn;
+            }
+        };
+        let style = *stream.pick(self.split.styles());
+        let ground = Ground::draw(&mut stream);
+        let objects = layout::place(&arrangement, &mut stream);
+        let distractors = language::distractors(&arrangement, self.split, &mut stream);
+        Scene {
+            style,
+            ground,
+            objects,
+            caption: language::caption(&arrangement),
+            paraphrases: language::paraphrases(&arrangement),
+            questions: language::questions(&arrangement),
+            distractors,
+            arrangement,
+        }
+    }
+
+    /// The first `count` scenes of which no two have the same caption: a gallery in which each text has one picture.
+    /// There are tens of thousands of captions; a `count` near that number would search for long.
+    pub fn distinct(&self, count: usize) -> Vec<Scene> {
+        let mut seen = HashSet::new();
+        (0..)
+            .map(|index| self.scene(index))
+            .filter(|scene| seen.insert(scene.caption.clone()))
+            .take(count)
+            .collect()
+    }
+}
+
+impl Ground {
+    /// Pale colours, on which all four styles stand out.
+    pub(super) fn draw(stream: &mut Stream) -> Self {
+        let mut colour = || std::array::from_fn(|_| 150 + stream.below(101) as u8);
+        let (from, to) = (colour(), colour());
+        if stream.chance(0.5) {
+            return Self::Plain(from);
+        }
+        let direction = *stream.pick(&[Direction::Right, Direction::Down, Direction::Diagonal]);
+        Self::Gradient { from, to, direction }
+    }
+}

@@ -1,0 +1,209 @@
+//! BERT's word pieces with the Q-Former's one extra token, `[DEC]`, which starts a generated text.
+
+use super::TextError;
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use std::path::Path;
+use tokenizers::decoders::wordpiece::WordPiece as WordPieceDecoder;
+use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::normalizers::BertNormalizer;
+use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
+use tokenizers::{AddedToken, Tokenizer};
+
+const PAD: &str = "[PAD]";
+const UNKNOWN: &str = "[UNK]";
+const CLASS: &str = "[CLS]";
+const SEPARATOR: &str = "[SEP]";
+const MASK: &str = "[MASK]";
+const DECODE: &str = "[DEC]";
+
+/// An uncased BERT tokenizer, as LAVIS's `init_tokenizer` makes it.
+#[derive(Debug, Clone)]
+pub struct BertTokenizer {
+    tokenizer: Tokenizer,
+    pad: u32,
+    class: u32,
+    separator: u32,
+    decode: u32,
+}
+
+/// To what length the rows of a batch are filled with `[PAD]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Padding {
+    /// The longest text of the batch.
+    Longest,
+    /// The maximal length, whatever the texts are.
+    MaxLength,
+}
+
+/// Texts as ids, one row a text, all rows equally long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenBatch {
+    /// `[batch, tokens]`: `[CLS]`, the word pieces, `[SEP]`, then `[PAD]`.
+    pub ids: Vec<Vec<u32>>,
+    /// `[batch, tokens]`: true where there is a token, false at padding.
+    pub mask: Vec<Vec<bool>>,
+}
+
+impl BertTokenizer {
+    /// Reads a `vocab.txt` (one token a line) or, where the name ends in `.json`, a `tokenizer.json`.
+    ///
+    /// `[DEC]` gets the first free id: 30522 with bert-base-uncased.
+    ///
+    /// # Errors
+    /// If the file cannot be read or lacks one of BERT's special tokens.
+    pub fn from_file(path: &Path) -> Result<Self, TextError> {
+        let refuse = |reason: String| TextError::Vocabulary {
+            path: path.to_path_buf(),
+            reason,
+        };
+        let bytes = std::fs::read(path).map_err(|source| TextError::Read {
+            path: path.to_path_buf(),
+            source,
+        })?;
+        let mut tokenizer = if path.extension().is_some_and(|extension| extension == "json") {
+            Tokenizer::from_bytes(&bytes).map_err(|error| refuse(error.to_string()))?
+        } else {
+            uncased(&bytes).map_err(|error| refuse(error.to_string()))?
+        };
+        // Length and padding are this wrapper's business, not that of whoever saved the file.
+        tokenizer.with_padding(None);
+        tokenizer
+            .with_truncation(None)
+            .map_err(|error| refuse(error.to_string()))?;
+        for token in [PAD, UNKNOWN, CLASS, SEPARATOR, MASK] {
+            if tokenizer.token_to_id(token).is_none() {
+                return Err(refuse(format!("it has no {token}")));
+            }
+        }
+        let specials =
+            [PAD, UNKNOWN, CLASS, SEPARATOR, MASK, DECODE].map(|token| AddedToken::from(token, true));
+        tokenizer
+            .add_special_tokens(specials)
+            .map_err(|error| refuse(error.to_string()))?;
+        let id = |token: &str| {
+            tokenizer
+                .token_to_id(token)
+                .ok_or_else(|| refuse(format!("it has no {token}")))
+        };
+        let (pad, class, separator, decode) = (id(PAD)?, id(CLASS)?, id(SEPARATOR)?, id(DECODE)?);
+        Ok(Self {
+            tokenizer,
+            pad,
+            class,
+            separator,
+            decode,
+        })
+    }
+
+    /// Number of ids, `[DEC]` included: the rows of the Q-Former's word embeddings.
+    pub fn vocabulary_size(&self) -> usize {
+        self.tokenizer.get_vocab_size(true)
+    }
+
+    /// The id that fills short rows.
+    pub fn pad_id(&self) -> u32 {
+        self.pad
+    }
+
+    /// The id of `[CLS]`, at the start of every encoded text.
+    pub fn class_id(&self) -> u32 {
+        self.class
+    }
+
+    /// The id of `[SEP]`, at the end of every encoded text.
+    pub fn separator_id(&self) -> u32 {
+        self.separator
+    }
+
+    /// The id of `[DEC]`, which takes the place of `[CLS]` where text is generated.
+    pub fn decode_id(&self) -> u32 {
+        self.decode
+    }
+
+    /// Encodes texts with `[CLS]` and `[SEP]`, cutting each to `max_length` tokens in all.
+    ///
+    /// # Errors
+    /// If `max_length` is below 2 or the tokenizer refuses a text.
+    pub fn encode<T: AsRef<str>>(
+        &self,
+        texts: &[T],
+        max_length: usize,
+        padding: Padding,
+    ) -> Result<TokenBatch, TextError> {
+        if max_length < 2 {
+            return Err(TextError::TooShort(max_length));
+        }
+        let mut ids = Vec::with_capacity(texts.len());
+        for text in texts {
+            let text = text.as_ref();
+            let pieces = self
+                .tokenizer
+                .encode_fast(text, false)
+                .map_err(|error| TextError::Tokenise {
+                    text: text.to_owned(),
+                    reason: error.to_string(),
+                })?;
+            let kept = pieces.get_ids().iter().copied().take(max_length - 2);
+            let row: Vec<u32> = [self.class]
+                .into_iter()
+                .chain(kept)
+                .chain([self.separator])
+                .collect();
+            ids.push(row);
+        }
+        let width = match padding {
+            Padding::Longest => ids.iter().map(Vec::len).max().unwrap_or(0),
+            Padding::MaxLength => max_length,
+        };
+        let mask = ids
+            .iter()
+            .map(|row| (0..width).map(|position| position < row.len()).collect())
+            .collect();
+        ids.iter_mut().for_each(|row| row.resize(width, self.pad));
+        Ok(TokenBatch { ids, mask })
+    }
+
+    /// The text of `ids`, special tokens left out.
+    ///
+    /// # Errors
+    /// If the tokenizer cannot decode them.
+    pub fn decode(&self, ids: &[u32]) -> Result<String, TextError> {
+        self.tokenizer
+            .decode(ids, true)
+            .map_err(|error| TextError::Decode {
+                ids: ids.to_vec(),
+                reason: error.to_string(),
+            })
+    }
+}
+
+impl TokenBatch {
+    /// The ids as a tensor `[batch, tokens]`.
+    pub fn ids_tensor(&self, device: &Device) -> Tensor<2, Int> {
+        let values: Vec<i64> = self.ids.iter().flatten().map(|id| i64::from(*id)).collect();
+        Tensor::from_data(TensorData::new(values, self.shape()), device)
+    }
+
+    /// The mask as a tensor `[batch, tokens]`, true where there is a token.
+    pub fn mask_tensor(&self, device: &Device) -> Tensor<2, Bool> {
+        let values: Vec<bool> = self.mask.iter().flatten().copied().collect();
+        Tensor::from_data(TensorData::new(values, self.shape()), device)
+    }
+
+    /// `[batch, tokens]`.
+    pub fn shape(&self) -> [usize; 2] {
+        [self.ids.len(), self.ids.first().map_or(0, Vec::len)]
+    }
+}
+
+fn uncased(vocabulary: &[u8]) -> tokenizers::Result<Tokenizer> {
+    let model = WordPiece::builder()
+        .vocab(WordPiece::read_bytes(vocabulary)?)
+        .unk_token(UNKNOWN.to_owned())
+        .build()?;
+    let mut tokenizer = Tokenizer::new(model);
+    tokenizer.with_normalizer(Some(BertNormalizer::default()))?;
+    tokenizer.with_pre_tokenizer(Some(BertPreTokenizer));
+    tokenizer.with_decoder(Some(WordPieceDecoder::default()));
+    Ok(tokenizer)
+}

@@ -1,0 +1,360 @@
+//! Decoding, resizing and normalising against Pillow, and what happens to bad pictures.
+
+use crate::golden;
+use blip2_data::Stream;
+use blip2_data::pixels::{
+    Augmentation, CropBox, ImageProcessor, PixelsError, RgbImage, decode, flip_horizontal, open, resize,
+    resize_crop,
+};
+use safetensors::SafeTensors;
+use std::path::Path;
+
+fn picture(tensors: &SafeTensors<'_>, name: &str) -> RgbImage {
+    let view = tensors
+        .tensor(name)
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
+    let shape = view.shape();
+    RgbImage::from_raw(shape[1] as u32, shape[0] as u32, view.data().to_vec())
+        .expect("[height, width, 3] bytes")
+}
+
+/// (share of values that differ, mean and greatest absolute difference)
+fn difference(ours: &RgbImage, reference: &RgbImage) -> (f64, f64, u8) {
+    assert_eq!(ours.dimensions(), reference.dimensions());
+    let gaps: Vec<u8> = ours
+        .as_raw()
+        .iter()
+        .zip(reference.as_raw())
+        .map(|(left, right)| left.abs_diff(*right))
+        .collect();
+    let count = gaps.len() as f64;
+    let share = gaps.iter().filter(|gap| **gap > 0).count() as f64 / count;
+    let mean = gaps.iter().map(|gap| f64::from(*gap)).sum::<f64>() / count;
+    (share, mean, gaps.into_iter().max().unwrap_or(0))
+}
+
+fn assert_resized(name: &str, ours: &RgbImage, reference: &RgbImage) {
+    let (share, _, greatest) = difference(ours, reference);
+    assert!(
+        greatest <= 1 && share <= 0.001,
+        "{name}: {share} of the values differ, by up to {greatest}"
+    );
+}
+
+#[test]
+fn pictures_decode_as_pillow_decodes_them() {
+    let bytes = golden::bytes("images/expected.safetensors");
+    let tensors = golden::tensors(&bytes);
+    for file in golden::json("images/cases.json")["files"]
+        .as_array()
+        .expect("files")
+    {
+        let file = file.as_str().expect("a file name");
+        let ours = open(&golden::folder("images").join(file)).expect("a whole picture");
+        let (share, mean, greatest) = difference(&ours, &picture(&tensors, &format!("{file}.decoded")));
+        let lossy = file.ends_with(".jpg") || file.starts_with("lossy");
+        let (mean_limit, limit) = if lossy { (0.5, 6) } else { (0.0, 0) };
+        assert!(
+            mean <= mean_limit && greatest <= limit,
+            "{file}: mean {mean}, greatest {greatest}, share {share}"
+        );
+    }
+}
+
+#[test]
+fn resizing_and_cropping_are_pillows() {
+    let bytes = golden::bytes("images/expected.safetensors");
+    let tensors = golden::tensors(&bytes);
+    let resized: Vec<&str> = tensors
+        .names()
+        .into_iter()
+        .filter_map(|name| name.strip_suffix(".resized224"))
+        .collect();
+    assert!(!resized.is_empty());
+    for file in resized {
+        let decoded = picture(&tensors, &format!("{file}.decoded"));
+        let reference = picture(&tensors, &format!("{file}.resized224"));
+        let ours = resize(&decoded, reference.width(), reference.height()).expect("a size above 0");
+        assert_resized(file, &ours, &reference);
+    }
+    for case in golden::json("images/cases.json")["cases"]
+        .as_array()
+        .expect("cases")
+    {
+        let file = case["file"].as_str().expect("a file name");
+        let decoded = picture(&tensors, &format!("{file}.decoded"));
+        let number = |value: &serde_json::Value| value.as_u64().expect("a whole number") as u32;
+        if let Some(edges) = case["crop"].as_array() {
+            let reference = picture(&tensors, case["key"].as_str().expect("a key"));
+            let crop = CropBox {
+                left: number(&edges[0]),
+                top: number(&edges[1]),
+                right: number(&edges[2]),
+                bottom: number(&edges[3]),
+            };
+            let mut ours =
+                resize_crop(&decoded, crop, reference.width(), reference.height()).expect("inside");
+            if case["flip"].as_bool().expect("flip") {
+                ours = flip_horizontal(&ours);
+            }
+            assert_resized(file, &ours, &reference);
+        } else {
+            let side = number(&case["size"]);
+            let ours = resize(&decoded, side, side).expect("a size above 0");
+            let sum: f64 = ours.as_raw().iter().map(|byte| f64::from(*byte)).sum();
+            let expected = case["sum"].as_f64().expect("a sum");
+            let allowed = 0.001 * ours.as_raw().len() as f64;
+            assert!(
+                (sum - expected).abs() <= allowed,
+                "{file} at {side}: sum {sum}, expected {expected}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_processor_of_a_model_folder_gives_its_pixel_values() {
+    let folders = std::fs::read_dir(golden::folder("hf")).expect("golden model folders");
+    let mut models = 0;
+    for folder in folders {
+        let folder = format!("hf/{}", folder.expect("an entry").file_name().display());
+        let processor = ImageProcessor::from_folder(&golden::folder(&folder)).expect("a processor");
+        let bytes = golden::bytes(&format!("{folder}/expected.safetensors"));
+        let tensors = golden::tensors(&bytes);
+        let mut images = 0;
+        while let Ok(view) = tensors.tensor(&format!("{images}.pixel_values")) {
+            let picture =
+                open(&golden::folder(&folder).join(format!("image{images}.png"))).expect("a whole picture");
+            let ours = processor.process(&picture).expect("a size above 0");
+            assert_eq!(view.shape().iter().product::<usize>(), ours.len());
+            let reference = golden::floats(&tensors, &format!("{images}.pixel_values"));
+            // One step of a byte after normalisation: the reference resizes with torchvision here, not Pillow.
+            let step = 1.0 / 255.0 / processor.std.iter().copied().fold(f32::INFINITY, f32::min);
+            let far = ours
+                .iter()
+                .zip(&reference)
+                .filter(|(left, right)| (*left - *right).abs() > 1e-5)
+                .count();
+            let greatest = ours
+                .iter()
+                .zip(&reference)
+                .map(|(left, right)| (left - right).abs())
+                .fold(0.0, f32::max);
+            assert!(
+                greatest <= step * 1.01 && far as f64 <= 0.001 * ours.len() as f64,
+                "{folder} {images}: {far} of {} differ, by up to {greatest}",
+                ours.len()
+            );
+            images += 1;
+        }
+        assert!(images > 0, "{folder} holds no pixel values");
+        models += 1;
+    }
+    assert!(models > 0, "there is no golden model folder");
+}
+
+#[test]
+fn bad_pictures_are_refused_by_name() {
+    let refusal = |bytes: &[u8]| decode(bytes, "holiday.png").expect_err("a bad picture");
+
+    let error = refusal(b"<html>not found</html>");
+    assert!(matches!(error, PixelsError::NotAPicture { .. }), "{error}");
+    assert!(error.to_string().contains("holiday.png"));
+    assert!(matches!(refusal(b""), PixelsError::NotAPicture { .. }));
+
+    let mut whole = Vec::new();
+    let grey = RgbImage::from_pixel(40, 30, image::Rgb([7, 80, 200]));
+    grey.write_to(&mut std::io::Cursor::new(&mut whole), image::ImageFormat::Png)
+        .expect("memory");
+    assert!(decode(&whole, "whole").is_ok());
+    assert!(matches!(
+        refusal(&whole[..whole.len() - 20]),
+        PixelsError::Damaged { .. }
+    ));
+
+    for (width, height) in [(60_000u32, 60_000u32), (32_769, 1), (9_000, 9_000)] {
+        let error = refusal(&with_png_size(&whole, width, height));
+        assert!(matches!(error, PixelsError::TooLarge { .. }), "{error}");
+        assert!(
+            error.to_string().contains(&format!("{width}x{height}")),
+            "{error}"
+        );
+    }
+
+    let mut jpeg = Vec::new();
+    grey.write_to(&mut std::io::Cursor::new(&mut jpeg), image::ImageFormat::Jpeg)
+        .expect("memory");
+    assert!(decode(&jpeg, "whole").is_ok());
+    for length in [3, 20, jpeg.len() / 2, jpeg.len() - 2] {
+        let error = refusal(&jpeg[..length]);
+        assert!(
+            matches!(
+                error,
+                PixelsError::Damaged { .. } | PixelsError::NotAPicture { .. }
+            ),
+            "{length}: {error}"
+        );
+    }
+
+    let missing = open(Path::new("no-such-picture.png")).expect_err("no such file");
+    assert!(missing.to_string().contains("no-such-picture.png"), "{missing}");
+}
+
+/// The same PNG with another size in its header (checksum made right).
+fn with_png_size(png: &[u8], width: u32, height: u32) -> Vec<u8> {
+    let mut changed = png.to_vec();
+    changed[16..20].copy_from_slice(&width.to_be_bytes());
+    changed[20..24].copy_from_slice(&height.to_be_bytes());
+    let checksum = crc32(&changed[12..29]);
+    changed[29..33].copy_from_slice(&checksum.to_be_bytes());
+    changed
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    let shifted = bytes.iter().fold(u32::MAX, |mut state, byte| {
+        state ^= u32::from(*byte);
+        (0..8).for_each(|_| {
+            state = if state & 1 == 1 {
+                (state >> 1) ^ 0xEDB8_8320
+            } else {
+                state >> 1
+            }
+        });
+        state
+    });
+    !shifted
+}
+
+#[test]
+fn deep_and_transparent_pictures_narrow_as_in_pillow() {
+    use image::{DynamicImage, ImageBuffer, Luma, LumaA, Rgb, Rgba};
+    let through_png = |picture: DynamicImage| {
+        let mut bytes = Vec::new();
+        picture
+            .write_to(&mut std::io::Cursor::new(&mut bytes), image::ImageFormat::Png)
+            .expect("memory");
+        decode(&bytes, "deep.png")
+            .expect("a whole picture")
+            .get_pixel(0, 0)
+            .0
+    };
+    let one = |pixel| ImageBuffer::from_pixel(1, 1, pixel);
+    assert_eq!(
+        through_png(DynamicImage::ImageRgb16(ImageBuffer::from_pixel(
+            1,
+            1,
+            Rgb([0x12ff, 0x8000, 0xffff])
+        ))),
+        [0x12, 0x80, 0xff]
+    );
+    assert_eq!(
+        through_png(DynamicImage::ImageRgba16(ImageBuffer::from_pixel(
+            1,
+            1,
+            Rgba([0x12ff, 1, 2, 3])
+        ))),
+        [0x12, 0, 0]
+    );
+    assert_eq!(
+        through_png(DynamicImage::ImageLumaA8(one(LumaA([9, 0])))),
+        [9, 9, 9]
+    );
+    assert_eq!(
+        through_png(DynamicImage::ImageLuma16(ImageBuffer::from_pixel(
+            1,
+            1,
+            Luma([200u16])
+        ))),
+        [200; 3]
+    );
+    assert_eq!(
+        through_png(DynamicImage::ImageLuma16(ImageBuffer::from_pixel(
+            1,
+            1,
+            Luma([0x1234u16])
+        ))),
+        [255; 3]
+    );
+}
+
+#[test]
+fn resizing_keeps_what_must_be_kept() {
+    let plain = RgbImage::from_pixel(37, 5, image::Rgb([13, 200, 255]));
+    let resized = resize(&plain, 224, 224).expect("a size above 0");
+    assert!(resized.pixels().all(|pixel| pixel.0 == [13, 200, 255]));
+    assert_eq!(resize(&plain, 37, 5).expect("the same size"), plain);
+    assert!(matches!(
+        resize(&plain, 0, 5),
+        Err(PixelsError::EmptyTarget { .. })
+    ));
+    let outside = CropBox {
+        left: 30,
+        top: 0,
+        right: 38,
+        bottom: 5,
+    };
+    assert!(matches!(
+        resize_crop(&plain, outside, 4, 4),
+        Err(PixelsError::CropOutside { .. })
+    ));
+}
+
+#[test]
+fn augmentation_is_seeded_and_stays_inside() {
+    let augmentation = Augmentation::lavis();
+    let mut areas = 0.0;
+    let mut flips = 0;
+    for index in 0..500 {
+        let view = augmentation.draw(300, 200, &mut Stream::new(5, "view", index));
+        assert_eq!(
+            view,
+            augmentation.draw(300, 200, &mut Stream::new(5, "view", index))
+        );
+        let CropBox {
+            left,
+            top,
+            right,
+            bottom,
+        } = view.crop;
+        assert!(left < right && right <= 300 && top < bottom && bottom <= 200);
+        areas += f64::from((right - left) * (bottom - top)) / 60_000.0;
+        flips += u32::from(view.flip);
+    }
+    let mean = areas / 500.0;
+    assert!(
+        (0.6..0.85).contains(&mean),
+        "the boxes cover {mean} of the picture"
+    );
+    assert!((200..300).contains(&flips), "{flips} of 500 views are mirrored");
+    let extreme = Augmentation::default().draw(1, 900, &mut Stream::new(5, "view", 0));
+    assert!(extreme.crop.right == 1 && extreme.crop.bottom > extreme.crop.top && !extreme.flip);
+}
+
+#[test]
+fn configurations_that_cannot_be_followed_are_refused() {
+    let refuse =
+        |text: &str| ImageProcessor::from_json(text, "preprocessor_config.json").expect_err("refused");
+    for (text, reason) in [
+        ("{", "preprocessor_config.json"),
+        ("{}", "size"),
+        (r#"{"size": {"shortest_edge": 224}}"#, "height"),
+        (r#"{"size": 224, "resample": 2}"#, "resample"),
+        (r#"{"size": 224, "do_center_crop": true}"#, "do_center_crop"),
+        (r#"{"size": 224, "do_normalize": false}"#, "do_normalize"),
+        (r#"{"size": 0}"#, "0x0"),
+        (r#"{"size": 224, "image_std": [1, 0, 1]}"#, "image_std"),
+    ] {
+        let message = refuse(text).to_string();
+        assert!(message.contains(reason), "{message}");
+    }
+    let plain =
+        ImageProcessor::from_json(r#"{"size": {"height": 8, "width": 6}}"#, "x").expect("a size is enough");
+    assert_eq!(
+        plain,
+        ImageProcessor {
+            width: 6,
+            height: 8,
+            ..ImageProcessor::clip_square(1)
+        }
+    );
+}

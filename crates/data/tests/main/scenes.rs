@@ -1,0 +1,528 @@
+//! What scenes show and say, proved without the drawings; the four drawings of the fixture are for rendering.
+
+use blip2_data::scenes::{
+    CONCEPTS, Change, Group, IconSet, Relation, Scene, SceneArtist, SceneSet, ScenesError, Split, Sprite,
+    Style, is_held_out_combination, is_held_out_pair,
+};
+use sha2::{Digest, Sha256};
+use std::collections::HashSet;
+use std::path::Path;
+
+const SEED: u64 = 11;
+/// Centres closer than this on an axis show no relation on it; further apart, they do.
+const LEVEL: f32 = 0.15;
+
+fn scenes(split: Split, count: u64) -> impl Iterator<Item = Scene> {
+    (0..count).map(move |index| SceneSet { seed: SEED, split }.scene(index))
+}
+
+/// The relations that the coordinates show between groups, both ways round.
+fn visible_relations(scene: &Scene) -> HashSet<(usize, Relation, usize)> {
+    let mut seen = HashSet::new();
+    let centre = |group: Group| {
+        let members: Vec<_> = scene
+            .objects
+            .iter()
+            .filter(|object| object.concept == group.concept)
+            .collect();
+        assert_eq!(members.len(), group.count);
+        let mean = |axis: fn(&blip2_data::scenes::Placed) -> f32| {
+            members.iter().map(|object| axis(object)).sum::<f32>() / members.len() as f32
+        };
+        (mean(|object| object.x), mean(|object| object.y))
+    };
+    for left in scene.arrangement.groups() {
+        for right in scene
+            .arrangement
+            .groups()
+            .filter(|right| right.concept != left.concept)
+        {
+            let ((left_x, left_y), (right_x, right_y)) = (centre(left), centre(right));
+            let mut see = |relation| seen.insert((left.concept, relation, right.concept));
+            if (left_x - right_x).abs() > LEVEL {
+                see(if left_x < right_x {
+                    Relation::LeftOf
+                } else {
+                    Relation::RightOf
+                });
+            }
+            if (left_y - right_y).abs() > LEVEL {
+                see(if left_y < right_y {
+                    Relation::Above
+                } else {
+                    Relation::Below
+                });
+            }
+        }
+    }
+    seen
+}
+
+#[test]
+fn a_scene_is_decided_by_seed_split_and_index() {
+    for split in Split::ALL {
+        let set = SceneSet { seed: SEED, split };
+        assert_eq!(set.scene(7), set.scene(7));
+        assert_ne!(set.scene(7), set.scene(8));
+        assert_ne!(
+            set.scene(7),
+            SceneSet {
+                seed: SEED + 1,
+                split
+            }
+            .scene(7)
+        );
+    }
+    let train: HashSet<String> = scenes(Split::Train, 300)
+        .map(|scene| format!("{:?}", scene.objects))
+        .collect();
+    assert!(scenes(Split::Validation, 300).all(|scene| !train.contains(&format!("{:?}", scene.objects))));
+}
+
+/// Pins the generator: a change here changes every stored feature and every published figure.
+#[test]
+fn the_first_scenes_stay_what_they_are() {
+    let captions: Vec<String> = scenes(Split::Train, 6).map(|scene| scene.caption).collect();
+    assert_eq!(captions, FIRST_CAPTIONS);
+    let mut hasher = Sha256::new();
+    for split in Split::ALL {
+        scenes(split, 100).for_each(|scene| hasher.update(format!("{scene:?}")));
+    }
+    assert_eq!(format!("{:x}", hasher.finalize()), FIRST_SCENES);
+}
+
+const FIRST_CAPTIONS: [&str; 6] = [
+    "a tractor to the right of a drum and below a rocket",
+    "a rocket to the left of two soccer balls",
+    "a pear to the right of two buses",
+    "a butterfly below two keys",
+    "a cookie below a bell",
+    "a sailboat below an alarm clock",
+];
+/// Hash of the first hundred scenes of each split, coordinates included.
+const FIRST_SCENES: &str = "d926b8beba71822f0bd15617fd182e09b5a0cc3ebb271525e6e05f84f0ba260d";
+
+#[test]
+fn training_shows_nothing_that_is_held_out() {
+    for scene in scenes(Split::Train, 6_000) {
+        assert_ne!(scene.style, Style::HELD_OUT);
+        let concepts: HashSet<usize> = scene.objects.iter().map(|object| object.concept).collect();
+        for left in &concepts {
+            for right in &concepts {
+                assert!(!is_held_out_pair(*left, *right), "{}", scene.caption);
+            }
+        }
+        for (subject, relation, _) in visible_relations(&scene) {
+            assert!(!is_held_out_combination(subject, relation), "{}", scene.caption);
+        }
+    }
+}
+
+#[test]
+fn each_held_out_split_shows_its_own_novelty_and_no_other() {
+    for split in [
+        Split::HeldOutStyle,
+        Split::HeldOutPairs,
+        Split::HeldOutCombination,
+    ] {
+        for scene in scenes(split, 400) {
+            let seen = visible_relations(&scene);
+            let pair = seen
+                .iter()
+                .any(|(left, _, right)| is_held_out_pair(*left, *right));
+            let combination = seen
+                .iter()
+                .any(|(subject, relation, _)| is_held_out_combination(*subject, *relation));
+            let found = [scene.style == Style::HELD_OUT, pair, combination];
+            let expected = [
+                Split::HeldOutStyle,
+                Split::HeldOutPairs,
+                Split::HeldOutCombination,
+            ]
+            .map(|one| one == split);
+            assert_eq!(found, expected, "{split}: {}", scene.caption);
+        }
+    }
+}
+
+#[test]
+fn what_is_held_out_is_known_from_elsewhere() {
+    let mut met = HashSet::new();
+    let mut taken = HashSet::new();
+    for scene in scenes(Split::Train, 20_000) {
+        for (subject, relation, _) in visible_relations(&scene) {
+            taken.insert((subject, relation));
+        }
+        met.extend(scene.objects.iter().map(|object| (object.concept, scene.style)));
+    }
+    let mut pairs = 0;
+    let mut combinations = 0;
+    for (concept, words) in CONCEPTS.iter().enumerate() {
+        for style in Style::TRAINING {
+            assert!(
+                met.contains(&(concept, style)),
+                "{} is never drawn in {style}",
+                words.singular
+            );
+        }
+        pairs += (0..concept)
+            .filter(|other| is_held_out_pair(concept, *other))
+            .count();
+        for relation in Relation::ALL {
+            let held_out = is_held_out_combination(concept, relation);
+            combinations += usize::from(held_out);
+            assert_eq!(
+                taken.contains(&(concept, relation)),
+                !held_out,
+                "{} {relation:?}",
+                words.singular
+            );
+        }
+    }
+    assert!((120..240).contains(&pairs), "{pairs} of 1770 pairs are held out");
+    assert!(
+        (6..20).contains(&combinations),
+        "{combinations} of 240 combinations are held out"
+    );
+}
+
+#[test]
+fn relations_can_be_seen_and_are_the_ones_told() {
+    for split in Split::ALL {
+        for scene in scenes(split, 1_500) {
+            let told: HashSet<_> = scene
+                .arrangement
+                .shown()
+                .into_iter()
+                .flat_map(|(left, relation, right)| {
+                    [(left, relation, right), (right, relation.inverse(), left)]
+                })
+                .collect();
+            assert_eq!(
+                visible_relations(&scene),
+                told,
+                "{}: {:?}",
+                scene.caption,
+                scene.objects
+            );
+            for (at, object) in scene.objects.iter().enumerate() {
+                let half = object.side / 2.0;
+                assert!(
+                    object.x >= half && object.x + half <= 1.0,
+                    "{object:?} leaves the picture"
+                );
+                assert!(
+                    object.y >= half && object.y + half <= 1.0,
+                    "{object:?} leaves the picture"
+                );
+                for other in &scene.objects[..at] {
+                    let reach = half + other.side / 2.0;
+                    let apart = (object.x - other.x).abs() >= reach || (object.y - other.y).abs() >= reach;
+                    assert!(apart, "{object:?} overlaps {other:?} in {}", scene.caption);
+                }
+            }
+        }
+    }
+}
+
+/// Reads a caption back into what it says: the phrases and the relations between them.
+fn parse(caption: &str) -> (Group, Vec<(Relation, Group)>) {
+    let group = |phrase: &str| {
+        let (number, name) = phrase.split_once(' ').expect("an article or number, and a name");
+        let count = ["", "", "two", "three"]
+            .iter()
+            .position(|word| *word == number)
+            .unwrap_or(1);
+        let named = |concept: &blip2_data::scenes::Concept| match count {
+            1 => concept.article == number && concept.singular == name,
+            _ => concept.plural == name,
+        };
+        let concept = CONCEPTS
+            .iter()
+            .position(named)
+            .unwrap_or_else(|| panic!("{phrase:?} names no concept"));
+        Group { concept, count }
+    };
+    let start = |text: &str| {
+        Relation::ALL
+            .into_iter()
+            .filter_map(|relation| text.find(relation.words()).map(|at| (at, relation)))
+            .min_by_key(|(at, _)| *at)
+    };
+    let Some((at, _)) = start(caption) else {
+        return (group(caption), Vec::new());
+    };
+    let places = caption[at..].split(" and ").map(|place| {
+        let (_, relation) = start(place).expect("a place starts with its relation");
+        (relation, group(place[relation.words().len()..].trim()))
+    });
+    (group(caption[..at].trim()), places.collect())
+}
+
+#[test]
+fn captions_say_what_is_shown_and_distractors_do_not() {
+    for split in Split::ALL {
+        for scene in scenes(split, 800) {
+            let seen = visible_relations(&scene);
+            let (subject, others) = parse(&scene.caption);
+            assert_eq!(
+                (subject, &others),
+                (scene.arrangement.subject, &scene.arrangement.others)
+            );
+            if let [(_, other)] = others[..] {
+                assert!(
+                    subject.concept < other.concept,
+                    "the picture must decide the subject: {}",
+                    scene.caption
+                );
+            }
+            for caption in [&scene.caption].into_iter().chain(&scene.paraphrases) {
+                assert!(caption.split(' ').count() <= 16, "{caption}");
+            }
+            let turned = scene
+                .distractors
+                .iter()
+                .filter(|distractor| distractor.change == Change::Relation)
+                .count();
+            assert!(turned <= others.len());
+            let replaced = scene.distractors.len() - turned;
+            assert_eq!(replaced, others.len() + 1);
+            for distractor in &scene.distractors {
+                assert_ne!(distractor.caption, scene.caption);
+                assert!(
+                    !scene.paraphrases.contains(&distractor.caption),
+                    "{}",
+                    distractor.caption
+                );
+                let (subject, others) = parse(&distractor.caption);
+                let known = |group: Group| scene.arrangement.groups().any(|shown| shown == group);
+                let all_known = known(subject) && others.iter().all(|(_, other)| known(*other));
+                assert_eq!(
+                    all_known,
+                    distractor.change == Change::Relation,
+                    "{}",
+                    distractor.caption
+                );
+                let true_relations = others
+                    .iter()
+                    .all(|(relation, other)| seen.contains(&(subject.concept, *relation, other.concept)));
+                assert!(
+                    !(all_known && true_relations),
+                    "{} is true of {}",
+                    distractor.caption,
+                    scene.caption
+                );
+                if split == Split::Train {
+                    for (relation, other) in others {
+                        assert!(
+                            !is_held_out_pair(subject.concept, other.concept),
+                            "{}",
+                            distractor.caption
+                        );
+                        assert!(
+                            !is_held_out_combination(subject.concept, relation),
+                            "{}",
+                            distractor.caption
+                        );
+                        assert!(
+                            !is_held_out_combination(other.concept, relation.inverse()),
+                            "{}",
+                            distractor.caption
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn most_training_pairs_have_a_turned_distractor() {
+    let pairs: Vec<Scene> = scenes(Split::Train, 2_000)
+        .filter(|scene| scene.arrangement.others.len() == 1)
+        .collect();
+    let turned = |scene: &&Scene| {
+        scene
+            .distractors
+            .iter()
+            .any(|distractor| distractor.change == Change::Relation)
+    };
+    let share = pairs.iter().filter(turned).count() as f64 / pairs.len() as f64;
+    assert!(share > 0.8, "only {share} have one");
+}
+
+#[test]
+fn questions_have_one_true_answer() {
+    let mut kinds = HashSet::new();
+    for scene in scenes(Split::Train, 1_500) {
+        let seen = visible_relations(&scene);
+        let mut asked = HashSet::new();
+        assert!(!scene.questions.is_empty());
+        for question in &scene.questions {
+            assert!(
+                asked.insert(&question.question),
+                "{} is asked twice of {}",
+                question.question,
+                scene.caption
+            );
+            let text = question.question.strip_suffix('?').expect("a question mark");
+            kinds.insert(text.split(' ').next().map(str::to_owned));
+            if let Some(kind) = text.strip_prefix("how many ") {
+                let plural = kind.strip_suffix(" are there").expect("the one form");
+                let count = scene
+                    .objects
+                    .iter()
+                    .filter(|object| CONCEPTS[object.concept].plural == plural)
+                    .count();
+                assert_eq!(question.answer, ["no", "one", "two", "three"][count]);
+            } else if let Some(place) = text
+                .strip_prefix("what is ")
+                .filter(|rest| *rest != "in the picture")
+            {
+                let relation = Relation::ALL
+                    .into_iter()
+                    .find(|relation| place.starts_with(relation.words()))
+                    .expect("a relation");
+                let name = place[relation.words().len()..]
+                    .strip_prefix(" the ")
+                    .expect("a thing");
+                let fits: Vec<_> = seen
+                    .iter()
+                    .filter(|(_, shown, object)| {
+                        *shown == relation
+                            && [CONCEPTS[*object].singular, CONCEPTS[*object].plural].contains(&name)
+                    })
+                    .collect();
+                assert_eq!(fits.len(), 1, "{} of {}", question.question, scene.caption);
+                assert_eq!(parse(&question.answer).0.concept, fits[0].0);
+            }
+        }
+    }
+    assert_eq!(
+        kinds,
+        ["what", "where", "how"].map(|kind| Some(kind.to_owned())).into()
+    );
+}
+
+#[test]
+fn a_gallery_has_no_caption_twice() {
+    let gallery = SceneSet {
+        seed: SEED,
+        split: Split::HeldOutPairs,
+    }
+    .distinct(500);
+    let captions: HashSet<&str> = gallery.iter().map(|scene| scene.caption.as_str()).collect();
+    assert_eq!(captions.len(), 500);
+}
+
+fn fixture() -> IconSet {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/noto-icons.json");
+    IconSet::load(Style::Noto, Path::new(path)).expect("the fixture")
+}
+
+fn fixture_concepts() -> Vec<usize> {
+    let known = ["fox", "pizza", "red-apple", "key"];
+    (0..CONCEPTS.len())
+        .filter(|concept| known.contains(&CONCEPTS[*concept].icon))
+        .collect()
+}
+
+#[test]
+fn drawings_fill_their_places_and_nothing_else() {
+    let known = fixture_concepts();
+    let artist = SceneArtist::from_set(&fixture(), known.clone()).expect("all four are in the fixture");
+    let drawable = |scene: &Scene| {
+        scene.style == Style::Noto && scene.objects.iter().all(|object| known.contains(&object.concept))
+    };
+    let mut drawn = 0;
+    for scene in scenes(Split::Train, 8_000).filter(drawable) {
+        let side = 96;
+        let picture = artist.render(&scene, side).expect("known drawings");
+        assert_eq!(picture, artist.render(&scene, side).expect("known drawings"));
+        let empty = Scene {
+            objects: Vec::new(),
+            ..scene.clone()
+        };
+        let ground = artist.render(&empty, side).expect("a ground");
+        let mut touched = vec![0usize; scene.objects.len()];
+        for (x, y, pixel) in picture.enumerate_pixels() {
+            if pixel == ground.get_pixel(x, y) {
+                continue;
+            }
+            let reach = |centre: f32, at: u32| (centre * side as f32 - at as f32 - 0.5).abs();
+            let owner = scene.objects.iter().position(|object| {
+                let half = object.side * side as f32 / 2.0 + 1.0;
+                reach(object.x, x) <= half && reach(object.y, y) <= half
+            });
+            touched[owner.unwrap_or_else(|| panic!("{x},{y} lies in no drawing of {}", scene.caption))] += 1;
+        }
+        for (object, touched) in scene.objects.iter().zip(touched) {
+            let area = (object.side * side as f32).powi(2);
+            assert!(
+                touched as f32 > 0.12 * area,
+                "{touched} of {area} pixels are drawn in {}",
+                scene.caption
+            );
+        }
+        drawn += 1;
+    }
+    assert!(drawn >= 10, "only {drawn} scenes could be drawn with the fixture");
+}
+
+#[test]
+fn what_cannot_be_drawn_is_said() {
+    let set = fixture();
+    assert!(set.svg("apple").is_ok(), "an alias stands for its parent");
+    assert!(matches!(
+        set.svg("fox-facing-right"),
+        Err(ScenesError::MissingIcon { .. })
+    ));
+    assert_eq!(set.names(), ["fox", "key", "pizza", "red-apple"]);
+    let message = Sprite::rasterise(&set, "unicorn")
+        .expect_err("no unicorn")
+        .to_string();
+    assert!(
+        message.contains("unicorn") && message.contains("noto"),
+        "{message}"
+    );
+
+    let artist = SceneArtist::from_set(&set, fixture_concepts()).expect("all four are in the fixture");
+    let foreign = scenes(Split::HeldOutStyle, 1).next().expect("one scene");
+    assert!(matches!(
+        artist.render(&foreign, 32),
+        Err(ScenesError::NoSprite {
+            style: Style::Twemoji,
+            ..
+        })
+    ));
+    let empty = Scene {
+        objects: Vec::new(),
+        ..foreign
+    };
+    assert!(matches!(artist.render(&empty, 0), Err(ScenesError::NoPixels)));
+    assert_eq!(artist.render(&empty, 1).expect("a ground").dimensions(), (1, 1));
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("icons.json");
+    assert!(matches!(
+        IconSet::load(Style::Noto, &path),
+        Err(ScenesError::Read { .. })
+    ));
+    std::fs::write(&path, r#"{"icons": {"fox": {"body": "<path d="#).expect("written");
+    assert!(matches!(
+        IconSet::load(Style::Noto, &path),
+        Err(ScenesError::Malformed { .. })
+    ));
+    std::fs::write(
+        &path,
+        r#"{"icons": {"fox": {"body": "<path"}, "nothing": {"body": ""}}}"#,
+    )
+    .expect("written");
+    let broken = IconSet::load(Style::Noto, &path).expect("a set");
+    for icon in ["fox", "nothing"] {
+        assert!(
+            matches!(Sprite::rasterise(&broken, icon), Err(ScenesError::Svg { .. })),
+            "{icon}"
+        );
+    }
+}
