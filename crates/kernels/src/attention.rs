@@ -1,8 +1,10 @@
 //! Scaled dot-product attention.
 
+use burn::backend::Dispatch;
 use burn::tensor::Tensor;
 
 use crate::composed;
+use crate::extension::{Kernels, facts, maybe, takes};
 
 /// How [`attention`] scores.
 #[derive(Clone, Debug, Default)]
@@ -55,5 +57,12 @@ pub fn attention(
         );
     }
     let scale = options.scale.unwrap_or_else(|| (width as f64).sqrt().recip());
-    composed::attention(query, key, value, bias.map(Tensor::detach), scale, options.causal)
+    let causal = options.causal;
+    let kernel = takes(&[facts(&query), facts(&key), facts(&value)])
+        && bias.as_ref().is_none_or(|bias| takes(&[facts(bias)]));
+    if !kernel {
+        return composed::attention(query, key, value, bias.map(Tensor::detach), scale, causal);
+    }
+    let (query, key, value) = (query.into_dispatch(), key.into_dispatch(), value.into_dispatch());
+    Tensor::from_dispatch(Dispatch::attention(query, key, value, maybe(bias), scale, causal))
 }

@@ -2,14 +2,16 @@
 
 use std::sync::LazyLock;
 
-use burn::backend::tensor::FloatTensor;
+use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, DType, DispatchDevice, ExtensionType, Flex, backend_extension};
 use burn::tensor::{Device, Tensor};
 
 use crate::flex::activation::{self, Activation};
+use crate::flex::attention::Attention;
 use crate::flex::linear;
+use crate::flex::loss::{self, LinearCrossEntropy, Targets, Wanted};
 use crate::flex::norm::{self, Norm};
-use crate::flex::storage::dense;
+use crate::flex::storage::{dense, width};
 
 /// An argument that may be left out, in the form that burn passes through its dispatch.
 #[derive(ExtensionType)]
@@ -59,6 +61,30 @@ pub(crate) trait Kernels: Backend {
     ) -> FloatTensor<Self>;
 
     fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, epsilon: f64) -> FloatTensor<Self>;
+
+    /// The bias is a constant.
+    fn attention(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        #[extension_type] bias: Maybe<Self>,
+        scale: f64,
+        causal: bool,
+    ) -> FloatTensor<Self>;
+
+    fn cross_entropy(
+        logits: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        label_smoothing: f64,
+    ) -> FloatTensor<Self>;
+
+    fn linear_cross_entropy(
+        hidden: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        #[extension_type] bias: Maybe<Self>,
+        targets: IntTensor<Self>,
+        label_smoothing: f64,
+    ) -> FloatTensor<Self>;
 }
 
 impl Kernels for Flex {
@@ -94,6 +120,45 @@ impl Kernels for Flex {
 
     fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, epsilon: f64) -> FloatTensor<Self> {
         norm::normalise(x, Norm::RootMeanSquare, &dense(weight), None, epsilon)
+    }
+
+    fn attention(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        bias: Maybe<Self>,
+        scale: f64,
+        causal: bool,
+    ) -> FloatTensor<Self> {
+        Attention::new(query, key, value, bias.into_option(), scale, causal).forward()
+    }
+
+    fn cross_entropy(
+        logits: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        label_smoothing: f64,
+    ) -> FloatTensor<Self> {
+        let logits = dense(logits);
+        let targets = Targets::new(targets, width(&logits), label_smoothing);
+        loss::cross_entropy(&logits, &targets)
+    }
+
+    fn linear_cross_entropy(
+        hidden: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Maybe<Self>,
+        targets: IntTensor<Self>,
+        label_smoothing: f64,
+    ) -> FloatTensor<Self> {
+        let (hidden, weight, bias) = (dense(hidden), dense(weight), bias.into_option().map(dense));
+        let targets = &Targets::new(targets, weight.layout().shape()[0], label_smoothing);
+        let arguments = LinearCrossEntropy {
+            hidden: &hidden,
+            weight: &weight,
+            bias: bias.as_ref(),
+            targets,
+        };
+        arguments.run(Wanted::default()).0
     }
 }
 

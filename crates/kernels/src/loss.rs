@@ -1,8 +1,10 @@
 //! Cross-entropy, over given logits and fused with the linear map that makes them.
 
+use burn::backend::Dispatch;
 use burn::tensor::{Int, Tensor};
 
 use crate::composed;
+use crate::extension::{Kernels, facts, maybe, takes};
 
 /// How [`cross_entropy`] and [`linear_cross_entropy`] weigh the classes.
 #[derive(Clone, Debug, Default)]
@@ -18,10 +20,14 @@ pub struct CrossEntropyOptions {
 pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>, options: CrossEntropyOptions) -> Tensor<1> {
     let [rows, classes] = logits.dims();
     check("cross_entropy", rows, classes, &targets);
-    composed::cross_entropy(logits, targets, options.label_smoothing)
+    if !takes(&[facts(&logits)]) {
+        return composed::cross_entropy(logits, targets, options.label_smoothing);
+    }
+    let (logits, targets) = (logits.into_dispatch(), targets.into_dispatch());
+    Tensor::from_dispatch(Dispatch::cross_entropy(logits, targets, options.label_smoothing))
 }
 
-/// [`cross_entropy`] of `hidden · weightᵀ + bias` without ever holding all the logits.
+/// [`cross_entropy`] of `hidden · weightᵀ + bias`; the kernel for the CPU never holds all the logits.
 ///
 /// `hidden` is `[rows, width]`, `weight` `[classes, width]`, `bias` `[classes]`, `targets` `[rows]`; the result is
 /// `[1]`.
@@ -46,11 +52,24 @@ pub fn linear_cross_entropy(
             "linear_cross_entropy: bias must have one number for each class"
         );
     }
-    composed::cross_entropy(
-        composed::linear(hidden, weight, bias),
+    let smoothing = options.label_smoothing;
+    let kernel =
+        takes(&[facts(&hidden), facts(&weight)]) && bias.as_ref().is_none_or(|bias| takes(&[facts(bias)]));
+    if !kernel {
+        return composed::cross_entropy(composed::linear(hidden, weight, bias), targets, smoothing);
+    }
+    let (hidden, weight, targets) = (
+        hidden.into_dispatch(),
+        weight.into_dispatch(),
+        targets.into_dispatch(),
+    );
+    Tensor::from_dispatch(Dispatch::linear_cross_entropy(
+        hidden,
+        weight,
+        maybe(bias),
         targets,
-        options.label_smoothing,
-    )
+        smoothing,
+    ))
 }
 
 fn check(operation: &str, rows: usize, classes: usize, targets: &Tensor<1, Int>) {

@@ -1,8 +1,11 @@
 //! The optimiser's step and the norm that gradients are clipped by.
 
+use burn::backend::Flex;
 use burn::tensor::Tensor;
+use burn_flex::FlexTensor;
 
-use crate::composed;
+use crate::extension::{facts, takes};
+use crate::{composed, flex};
 
 /// Hyper-parameters of one [`adamw`] step.
 #[derive(Clone, Debug)]
@@ -51,10 +54,36 @@ pub fn adamw<const D: usize>(
         second_moment.dims()
     );
     assert!(step.step > 0, "adamw: steps are numbered from 1");
+    let tensors = [parameter, gradient, first_moment, second_moment];
+    assert!(
+        tensors.iter().all(|tensor| !tensor.is_autodiff()),
+        "adamw: the tensors must be plain, not on an autodiff device"
+    );
+    if takes(&tensors.each_ref().map(facts)) {
+        let [parameter, gradient, first, second] = tensors.map(primitive);
+        return flex::optimizer::adamw(parameter, gradient, first, second, step)
+            .map(Tensor::from_primitive::<Flex>)
+            .into();
+    }
+    let [parameter, gradient, first_moment, second_moment] = tensors;
     composed::adamw(parameter, gradient, first_moment, second_moment, step)
 }
 
 /// Sum of the squares of all elements, added up in double precision where the device has it; any shape, any float type.
 pub fn sum_of_squares<const D: usize>(x: &Tensor<D>) -> f64 {
-    composed::sum_of_squares(x)
+    let x = if x.is_autodiff() {
+        x.clone().inner()
+    } else {
+        x.clone()
+    };
+    if takes(&[facts(&x)]) {
+        flex::optimizer::sum_of_squares(primitive(x))
+    } else {
+        composed::sum_of_squares(&x)
+    }
+}
+
+fn primitive<const D: usize>(x: Tensor<D>) -> FlexTensor {
+    x.try_into_primitive::<Flex>()
+        .expect("kernels take plain tensors on flex")
 }

@@ -2,8 +2,9 @@
 
 use burn_flex::FlexTensor;
 
-use super::math::{exp, normal, sigmoid};
-use super::simd::{multiply_add, reduce, vectorised};
+use super::math::{normal, sigmoid};
+use super::rows::{softmax_row, softmax_row_backward};
+use super::simd::{multiply_add, vectorised};
 use super::storage::{change_rows, dense, values, width};
 
 /// Activations of one argument.
@@ -157,31 +158,6 @@ vectorised! {
     fn silu_gate_gradient(gradient: &mut [f32], gate: &[f32], up: &[f32]) {
         for ((gradient, &gate), &up) in gradient.iter_mut().zip(gate).zip(up) {
             *gradient *= up * sigmoid_unit_derivative::<FUSED>(gate, gate, 1.0);
-        }
-    }
-
-    /// Softmax of one row in place; zeros when all of it is `-inf`.
-    fn softmax_row(row: &mut [f32]) {
-        let largest = reduce(row.len(), f32::NEG_INFINITY, |largest, i| if row[i] > largest { row[i] } else { largest }, f32::max);
-        if largest == f32::NEG_INFINITY && !row.iter().any(|x| x.is_nan()) {
-            row.fill(0.0);
-            return;
-        }
-        for x in row.iter_mut() {
-            *x = exp::<FUSED>(*x - largest);
-        }
-        let scale = 1.0 / reduce(row.len(), 0.0, |sum, i| sum + row[i], |a, b| a + b);
-        for x in row.iter_mut() {
-            *x *= scale;
-        }
-    }
-
-    /// `scale * y * (gradient - Σ y * gradient)` in place of the gradient.
-    fn softmax_row_backward(gradient: &mut [f32], y: &[f32], scale: f32) {
-        let y = &y[..gradient.len()];
-        let dot = reduce(y.len(), 0.0, |sum, i| multiply_add::<FUSED>(y[i], gradient[i], sum), |a, b| a + b);
-        for (gradient, &y) in gradient.iter_mut().zip(y) {
-            *gradient = scale * y * (*gradient - dot);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
-use super::norm::add_to;
+use super::rows::sum_rows;
 use super::storage::{dense, filled, piece, tensor, values, width};
 
 /// Products with fewer multiplications than this stay on one thread.
@@ -51,29 +51,61 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// What a product is written over.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Onto {
-    /// Nothing that counts: the target may be uninitialised.
-    Nothing,
-    /// Numbers that the product is added to.
-    Sum,
+/// How a product is placed in its target.
+#[derive(Clone, Copy)]
+pub(crate) struct Placement {
+    /// Distance between the rows of the target.
+    pub(crate) stride: usize,
+    /// Factor on the product.
+    pub(crate) factor: f32,
+    /// Whether to use more than one thread when the product is worth it.
+    pub(crate) threads: bool,
 }
 
-/// `target = factor * left · right`, or added to it. Target rows are `target_stride` apart.
+/// `target = factor * left · right`: all elements of the product are initialised when this returns.
+pub(crate) fn write_product(
+    target: &mut [MaybeUninit<f32>],
+    left: Matrix,
+    right: Matrix,
+    placement: Placement,
+) {
+    // SAFETY: the target is as long as given, and is not read.
+    unsafe {
+        multiply(
+            target.as_mut_ptr().cast(),
+            target.len(),
+            false,
+            left,
+            right,
+            placement,
+        )
+    };
+}
+
+/// [`write_product`] over numbers that are there.
+pub(crate) fn set_product(target: &mut [f32], left: Matrix, right: Matrix, placement: Placement) {
+    // SAFETY: the target is as long as given.
+    unsafe { multiply(target.as_mut_ptr(), target.len(), false, left, right, placement) };
+}
+
+/// `target += factor * left · right`.
+pub(crate) fn add_product(target: &mut [f32], left: Matrix, right: Matrix, placement: Placement) {
+    // SAFETY: the target is as long as given, and initialised.
+    unsafe { multiply(target.as_mut_ptr(), target.len(), true, left, right, placement) };
+}
+
+/// The product by the `gemm` crate, added to the target or in place of what it holds.
 ///
 /// # Safety
 ///
-/// With [`Onto::Sum`], `target` must be initialised. With [`Onto::Nothing`], all `left.rows` by `right.columns`
-/// elements of it are when this returns.
-pub(crate) unsafe fn multiply(
-    target: &mut [MaybeUninit<f32>],
-    target_stride: usize,
+/// `target` must be valid for writing `length` numbers and, if it is added to, for reading them.
+unsafe fn multiply(
+    target: *mut f32,
+    length: usize,
+    add: bool,
     left: Matrix,
     right: Matrix,
-    factor: f32,
-    onto: Onto,
-    threads: bool,
+    placement: Placement,
 ) {
     let (rows, columns, depth) = (left.rows, right.columns, left.columns);
     assert_eq!(depth, right.rows, "matrix product: inner sizes");
@@ -82,29 +114,29 @@ pub(crate) unsafe fn multiply(
     }
     assert!(depth > 0, "matrix product: a sum of nothing");
     assert!(
-        left.fits() && right.fits() && columns <= target_stride,
+        left.fits() && right.fits(),
         "matrix product: operands within their slices"
     );
     assert!(
-        (rows - 1) * target_stride + columns <= target.len(),
+        columns <= placement.stride && (rows - 1) * placement.stride + columns <= length,
         "matrix product: target within its slice"
     );
-    let parallelism = if threads && rows * columns * depth >= WORTH_THREADS {
+    let parallelism = if placement.threads && rows * columns * depth >= WORTH_THREADS {
         gemm::Parallelism::Rayon(0)
     } else {
         gemm::Parallelism::None
     };
-    // SAFETY: all three matrices lie within their slices, as asserted; the target is borrowed mutably, so it overlaps
-    // neither operand; it is read only when the caller has initialised it.
+    // SAFETY: all three matrices lie within their slices, as asserted; callers borrow the target mutably, so that it
+    // overlaps neither operand.
     unsafe {
         gemm::gemm(
             rows,
             columns,
             depth,
-            target.as_mut_ptr().cast::<f32>(),
+            target,
             1,
-            target_stride as isize,
-            onto == Onto::Sum,
+            placement.stride as isize,
+            add,
             left.values.as_ptr(),
             left.column_stride as isize,
             left.row_stride as isize,
@@ -112,7 +144,7 @@ pub(crate) unsafe fn multiply(
             right.column_stride as isize,
             right.row_stride as isize,
             1.0,
-            factor,
+            placement.factor,
             false,
             false,
             false,
@@ -123,33 +155,27 @@ pub(crate) unsafe fn multiply(
 
 /// `left · right` in fresh memory, rows one after the other; each row starts from `bias` if there is one.
 pub(crate) fn product(left: Matrix, right: Matrix, bias: Option<&[f32]>) -> Vec<f32> {
-    let columns = right.columns;
-    let fill = |target: &mut [MaybeUninit<f32>]| {
-        let onto = match bias {
-            Some(bias) => {
-                target.par_chunks_mut(piece(columns)).for_each(|rows| {
-                    for row in rows.chunks_exact_mut(columns) {
-                        row.write_copy_of_slice(bias);
-                    }
-                });
-                Onto::Sum
-            }
-            None => Onto::Nothing,
-        };
-        // SAFETY: the target is initialised where it is added to: each of its rows holds the bias.
-        unsafe { multiply(target, columns, left, right, 1.0, onto, true) };
+    let placement = Placement {
+        stride: right.columns,
+        factor: 1.0,
+        threads: true,
     };
-    // SAFETY: the product covers the target.
-    unsafe { filled(left.rows * columns, fill) }
-}
-
-/// A matrix product added to numbers that are there.
-pub(crate) fn add_product(target: &mut [f32], left: Matrix, right: Matrix) {
-    let stride = right.columns;
-    // SAFETY: `MaybeUninit<f32>` has the layout of `f32`, and the slice is only ever written with numbers.
-    let target = unsafe { std::slice::from_raw_parts_mut(target.as_mut_ptr().cast(), target.len()) };
-    // SAFETY: the target is initialised.
-    unsafe { multiply(target, stride, left, right, 1.0, Onto::Sum, true) };
+    let Some(bias) = bias else {
+        let fill = |target: &mut [MaybeUninit<f32>]| write_product(target, left, right, placement);
+        // SAFETY: the product covers the target.
+        return unsafe { filled(left.rows * right.columns, fill) };
+    };
+    let fill = |target: &mut [MaybeUninit<f32>]| {
+        target.par_chunks_mut(piece(bias.len())).for_each(|rows| {
+            for row in rows.chunks_exact_mut(bias.len()) {
+                row.write_copy_of_slice(bias);
+            }
+        });
+    };
+    // SAFETY: the target is made of rows as long as the bias, and each is written.
+    let mut target = unsafe { filled(left.rows * bias.len(), fill) };
+    add_product(&mut target, left, right, placement);
+    target
 }
 
 /// A two-dimensional tensor as a matrix, without a copy where its strides allow.
@@ -221,22 +247,4 @@ pub(crate) fn linear_backward_weight(gradient: &FlexTensor, x: &FlexTensor) -> F
 pub(crate) fn linear_backward_bias(gradient: &FlexTensor) -> FlexTensor {
     let width = width(gradient);
     tensor(sum_rows(values(gradient), width), [width])
-}
-
-/// Sum of rows that are `width` wide.
-pub(crate) fn sum_rows(values: &[f32], width: usize) -> Vec<f32> {
-    let sums: Vec<Vec<f32>> = values
-        .par_chunks(4 * piece(width))
-        .map(|rows| {
-            let mut sum = vec![0.0; width];
-            rows.chunks_exact(width).for_each(|row| add_to(&mut sum, row));
-            sum
-        })
-        .collect();
-    sums.into_iter()
-        .reduce(|mut total, sum| {
-            add_to(&mut total, &sum);
-            total
-        })
-        .unwrap_or_else(|| vec![0.0; width])
 }

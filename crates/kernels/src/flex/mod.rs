@@ -4,8 +4,12 @@
 //! partial sums are added in the order of the pieces.
 
 pub(crate) mod activation;
+pub(crate) mod attention;
 pub(crate) mod linear;
+pub(crate) mod loss;
 pub(crate) mod math;
 pub(crate) mod norm;
+pub(crate) mod optimizer;
+pub(crate) mod rows;
 pub(crate) mod simd;
 pub(crate) mod storage;

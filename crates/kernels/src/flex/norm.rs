@@ -1,10 +1,10 @@
 //! Layer and root-mean-square normalisation, each forward and backward in one pass over the rows.
 
 use burn_flex::FlexTensor;
-use rayon::prelude::*;
 
+use super::rows::{add_to, sum_pieces};
 use super::simd::{multiply_add, reduce, vectorised};
-use super::storage::{change_rows, dense, piece, tensor, values, width};
+use super::storage::{change_rows, dense, tensor, values, width};
 
 /// Which moments a normalisation takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -83,27 +83,13 @@ pub(crate) fn normalise_backward(
 
 /// Gradients of weight and bias, one after the other.
 fn parameter_sums(x: &[f32], gradient: &[f32], norm: Norm, epsilon: f32, width: usize) -> Vec<f32> {
-    // Larger pieces than elsewhere: each leaves a row of sums behind.
-    let piece = 4 * piece(width);
-    let sums: Vec<Vec<f32>> = x
-        .par_chunks(piece)
-        .zip(gradient.par_chunks(piece))
-        .map(|(x, gradient)| {
-            let mut sums = vec![0.0; 2 * width];
-            let (of_weight, of_bias) = sums.split_at_mut(width);
-            for (x, gradient) in x.chunks_exact(width).zip(gradient.chunks_exact(width)) {
-                let (mean, scale) = moments(x, norm, epsilon);
-                row_sums(of_weight, of_bias, x, gradient, mean, scale);
-            }
-            sums
-        })
-        .collect();
-    sums.into_iter()
-        .reduce(|mut total, sums| {
-            add_to(&mut total, &sums);
-            total
-        })
-        .unwrap_or_else(|| vec![0.0; 2 * width])
+    sum_pieces(gradient, width, 2 * width, |rows, start, sums| {
+        let (of_weight, of_bias) = sums.split_at_mut(width);
+        for (gradient, x) in rows.chunks_exact(width).zip(x[start..].chunks_exact(width)) {
+            let (mean, scale) = moments(x, norm, epsilon);
+            row_sums(of_weight, of_bias, x, gradient, mean, scale);
+        }
+    })
 }
 
 fn moments(row: &[f32], norm: Norm, epsilon: f32) -> (f32, f32) {
@@ -112,12 +98,6 @@ fn moments(row: &[f32], norm: Norm, epsilon: f32) -> (f32, f32) {
 }
 
 vectorised! {
-    fn add_to(x: &mut [f32], other: &[f32]) {
-        for (x, other) in x.iter_mut().zip(other) {
-            *x += other;
-        }
-    }
-
     fn mean(row: &[f32]) -> f32 {
         reduce(row.len(), 0.0, |sum, i| sum + row[i], |a, b| a + b) / row.len() as f32
     }

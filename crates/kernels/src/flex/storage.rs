@@ -15,6 +15,20 @@ pub(crate) fn dense(x: FlexTensor) -> FlexTensor {
     if x.is_contiguous() { x } else { x.to_contiguous() }
 }
 
+/// The tensor with its elements in order and nothing else in its memory, ready to be changed there.
+pub(crate) fn solid(x: FlexTensor) -> FlexTensor {
+    if is_solid(&x) {
+        x
+    } else {
+        tensor(values(&dense(x.clone())).to_vec(), x.layout().shape().clone())
+    }
+}
+
+fn is_solid(x: &FlexTensor) -> bool {
+    let bytes = x.layout().num_elements() * size_of::<f32>();
+    x.is_contiguous() && x.layout().start_offset() == 0 && x.bytes().len() == bytes
+}
+
 /// The elements of a dense tensor.
 pub(crate) fn values(x: &FlexTensor) -> &[f32] {
     x.as_slice()
@@ -60,8 +74,9 @@ pub(crate) fn change_rows(
     let mut x = dense(x);
     let length = x.layout().num_elements();
     let piece = piece(row_width);
-    let whole = x.layout().start_offset() == 0 && x.bytes().len() == length * size_of::<f32>();
-    if whole && let Some(all) = x.try_storage_mut::<f32>() {
+    if is_solid(&x)
+        && let Some(all) = x.try_storage_mut::<f32>()
+    {
         if length <= piece {
             change(all, 0);
         } else {

@@ -1,15 +1,19 @@
 //! Backward passes, written by hand: one node in the graph for each operation, and no more saved than it needs.
 
 mod activation;
+mod attention;
 mod linear;
+mod loss;
 mod norm;
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
-use burn::backend::tensor::FloatTensor;
+use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Autodiff, Flex};
 
 use crate::extension::{Kernels, Maybe};
 use crate::flex::activation::Activation;
+use crate::flex::loss::Targets;
+use crate::flex::storage::width;
 
 impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
     fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: Maybe<Self>) -> FloatTensor<Self> {
@@ -46,6 +50,38 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
 
     fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, epsilon: f64) -> FloatTensor<Self> {
         norm::rms_norm::<C>(x, weight, epsilon)
+    }
+
+    fn attention(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        bias: Maybe<Self>,
+        scale: f64,
+        causal: bool,
+    ) -> FloatTensor<Self> {
+        let bias = bias.into_option().map(Tracked::into_primitive);
+        attention::attention::<C>(query, key, value, bias, scale, causal)
+    }
+
+    fn cross_entropy(
+        logits: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        label_smoothing: f64,
+    ) -> FloatTensor<Self> {
+        let targets = Targets::new(targets, width(logits.primitive()), label_smoothing);
+        loss::cross_entropy::<C>(logits, targets)
+    }
+
+    fn linear_cross_entropy(
+        hidden: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Maybe<Self>,
+        targets: IntTensor<Self>,
+        label_smoothing: f64,
+    ) -> FloatTensor<Self> {
+        let targets = Targets::new(targets, weight.primitive().layout().shape()[0], label_smoothing);
+        loss::linear_cross_entropy::<C>(hidden, weight, bias.into_option(), &targets)
     }
 }
 

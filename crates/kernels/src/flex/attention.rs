@@ -1,0 +1,406 @@
+//! Attention, one block of queries against all its keys at a time: the scores of a block stay in the cache and are
+//! never kept. The backward pass makes them again, which costs less than to write and read them.
+
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+use burn::backend::DType;
+use burn::tensor::{Bytes, Shape};
+use burn_flex::{FlexTensor, Layout};
+use rayon::prelude::*;
+
+use super::linear::{Matrix, Placement, add_product, set_product, write_product};
+use super::rows::{add_to, softmax_row, softmax_row_backward};
+use super::storage::{dense, filled};
+
+/// Scores that a task holds at a time.
+const SCORES: usize = 1 << 16;
+
+/// Fewest queries of a block, whatever the number of keys.
+const FEWEST_QUERIES: usize = 16;
+
+/// The arguments of attention, as the backward pass keeps them.
+#[derive(Clone, Debug)]
+pub(crate) struct Attention {
+    /// `[batch, heads, queries, width]`.
+    pub(crate) query: FlexTensor,
+    /// `[batch, key heads, keys, width]`.
+    pub(crate) key: FlexTensor,
+    /// As `key`.
+    pub(crate) value: FlexTensor,
+    /// Added to the scores; broadcasts to `[batch, heads, queries, keys]`.
+    pub(crate) bias: Option<FlexTensor>,
+    pub(crate) scale: f64,
+    pub(crate) causal: bool,
+}
+
+/// A tensor `[batch, heads, tokens, width]`, read through its strides.
+#[derive(Clone, Copy)]
+struct Heads<'a> {
+    values: &'a [f32],
+    shape: [usize; 4],
+    strides: [usize; 4],
+}
+
+impl<'a> Heads<'a> {
+    fn new(x: &'a FlexTensor) -> Self {
+        let layout = x.layout();
+        let shape = std::array::from_fn(|dimension| layout.shape()[dimension]);
+        // A dimension of one is read at index 0 alone: its stride does not count, and none makes it broadcast.
+        let strides = std::array::from_fn(|dimension| match shape[dimension] {
+            1 => 0,
+            _ => layout.strides()[dimension] as usize,
+        });
+        Self {
+            values: &x.storage::<f32>()[layout.start_offset()..],
+            shape,
+            strides,
+        }
+    }
+
+    /// Some tokens of a head.
+    fn tokens(&self, batch: usize, head: usize, tokens: Range<usize>) -> Matrix<'a> {
+        let start = batch * self.strides[0] + head * self.strides[1] + tokens.start * self.strides[2];
+        Matrix {
+            values: &self.values[start..],
+            rows: tokens.len(),
+            columns: self.shape[3],
+            row_stride: self.strides[2],
+            column_stride: self.strides[3],
+        }
+    }
+
+    /// The first numbers of a token, which lie side by side in a bias.
+    fn row(&self, batch: usize, head: usize, token: usize, length: usize) -> &'a [f32] {
+        let start = batch * self.strides[0] + head * self.strides[1] + token * self.strides[2];
+        &self.values[start..start + length]
+    }
+}
+
+/// Where the heads of a result lie. With enough sequences for all threads a task is one sequence, and its tokens are
+/// together, as the layer after attention wants them; otherwise a task is one key head with its queries.
+#[derive(Clone, Copy)]
+struct Order {
+    by_sequence: bool,
+}
+
+impl Order {
+    fn of(batch: usize) -> Self {
+        Self {
+            by_sequence: batch >= rayon::current_num_threads(),
+        }
+    }
+
+    /// Heads of a task, of the `heads` that share `key_heads` keys.
+    fn heads(self, heads: usize, key_heads: usize) -> usize {
+        if self.by_sequence {
+            heads
+        } else {
+            heads / key_heads
+        }
+    }
+
+    /// Offset of a head within the task's result, and the stride of its rows.
+    fn place(self, head: usize, heads: usize, tokens: usize, width: usize) -> (usize, usize) {
+        if self.by_sequence {
+            (head * width, heads * width)
+        } else {
+            (head * tokens * width, width)
+        }
+    }
+
+    /// The result as a tensor `[batch, heads, tokens, width]`.
+    fn tensor(self, values: Vec<f32>, [batch, heads, tokens, width]: [usize; 4]) -> FlexTensor {
+        let strides = if self.by_sequence {
+            [tokens * heads * width, width, heads * width, 1]
+        } else {
+            [heads * tokens * width, tokens * width, width, 1]
+        };
+        let shape = Shape::from([batch, heads, tokens, width]);
+        let layout = Layout::new(shape, strides.map(|stride| stride as isize).to_vec(), 0);
+        FlexTensor::new(Bytes::from_elems(values), layout, DType::F32)
+    }
+}
+
+/// One attention over borrowed arguments.
+struct Pass<'a> {
+    query: Heads<'a>,
+    key: Heads<'a>,
+    value: Heads<'a>,
+    bias: Option<Heads<'a>>,
+    scale: f32,
+    causal: bool,
+    order: Order,
+}
+
+/// A block of queries of one head and the keys that any of them may see.
+struct Block {
+    batch: usize,
+    head: usize,
+    key_head: usize,
+    queries: Range<usize>,
+    keys: usize,
+}
+
+impl Attention {
+    /// Makes the arguments readable: strides must not be negative, and a bias has its keys side by side.
+    pub(crate) fn new(
+        query: FlexTensor,
+        key: FlexTensor,
+        value: FlexTensor,
+        bias: Option<FlexTensor>,
+        scale: f64,
+        causal: bool,
+    ) -> Self {
+        let [query, key, value] = [query, key, value].map(|x| {
+            if x.layout().has_positive_strides() {
+                x
+            } else {
+                dense(x)
+            }
+        });
+        let bias = bias.map(|bias| {
+            let layout = bias.layout();
+            if layout.has_positive_strides() && layout.strides()[3] == 1 {
+                bias
+            } else {
+                dense(bias)
+            }
+        });
+        Self {
+            query,
+            key,
+            value,
+            bias,
+            scale,
+            causal,
+        }
+    }
+
+    fn pass(&self) -> Pass<'_> {
+        let query = Heads::new(&self.query);
+        Pass {
+            order: Order::of(query.shape[0]),
+            query,
+            key: Heads::new(&self.key),
+            value: Heads::new(&self.value),
+            bias: self.bias.as_ref().map(Heads::new),
+            scale: self.scale as f32,
+            causal: self.causal,
+        }
+    }
+
+    /// The result, `[batch, heads, queries, width]`.
+    pub(crate) fn forward(&self) -> FlexTensor {
+        let pass = self.pass();
+        let [batch, heads, queries, width] = pass.query.shape;
+        let task = pass.order.heads(heads, pass.key.shape[1]) * queries * width;
+        let fill = |target: &mut [MaybeUninit<f32>]| {
+            if !target.is_empty() {
+                let chunks = target.par_chunks_mut(task).enumerate();
+                chunks.for_each_init(Vec::new, |scores, (index, target)| {
+                    pass.forward(index, target, scores)
+                });
+            }
+        };
+        // SAFETY: each task writes the product of each block of its heads, and the blocks cover the queries.
+        let values = unsafe { filled(batch * heads * queries * width, fill) };
+        pass.order.tensor(values, pass.query.shape)
+    }
+
+    /// The gradients of query, key and value.
+    pub(crate) fn backward(&self, gradient: &FlexTensor) -> [FlexTensor; 3] {
+        let gradient = if gradient.layout().has_positive_strides() {
+            gradient.clone()
+        } else {
+            dense(gradient.clone())
+        };
+        let gradient = Heads::new(&gradient);
+        let pass = self.pass();
+        let length = |shape: [usize; 4]| shape.iter().product::<usize>();
+        let (queries, keys) = (length(pass.query.shape), length(pass.key.shape));
+        let (mut of_key, mut of_value) = (vec![0.0; keys], vec![0.0; keys]);
+        let tasks = if pass.order.by_sequence {
+            pass.query.shape[0]
+        } else {
+            pass.key.shape[0] * pass.key.shape[1]
+        };
+        let fill = |of_query: &mut [MaybeUninit<f32>]| {
+            if !of_query.is_empty() && keys > 0 {
+                let of_query = of_query.par_chunks_mut(queries / tasks);
+                let of_keys = of_key
+                    .par_chunks_mut(keys / tasks)
+                    .zip(of_value.par_chunks_mut(keys / tasks));
+                of_query.zip(of_keys).enumerate().for_each_init(
+                    Default::default,
+                    |scores, (index, targets)| {
+                        let (of_query, (of_key, of_value)) = targets;
+                        pass.backward(index, gradient, of_query, of_key, of_value, scores);
+                    },
+                );
+            }
+        };
+        // SAFETY: as in `forward`.
+        let of_query = unsafe { filled(queries, fill) };
+        [
+            pass.order.tensor(of_query, pass.query.shape),
+            pass.order.tensor(of_key, pass.key.shape),
+            pass.order.tensor(of_value, pass.key.shape),
+        ]
+    }
+}
+
+impl Pass<'_> {
+    /// The blocks of a task, with the place of each block's head among the task's.
+    fn blocks(&self, task: usize) -> impl Iterator<Item = (usize, usize, Block)> {
+        let ([_, heads, queries, _], [_, key_heads, keys, _]) = (self.query.shape, self.key.shape);
+        let group = heads / key_heads;
+        let by_sequence = self.order.by_sequence;
+        let count = queries.div_ceil((SCORES / keys.max(1)).max(FEWEST_QUERIES));
+        let size = queries.div_ceil(count.max(1)).max(1);
+        let causal = self.causal;
+        (0..self.order.heads(heads, key_heads)).flat_map(move |local| {
+            let (batch, head) = if by_sequence {
+                (task, local)
+            } else {
+                (task / key_heads, task % key_heads * group + local)
+            };
+            (0..queries).step_by(size).map(move |start| {
+                let end = (start + size).min(queries);
+                let keys = if causal {
+                    visible(end - 1, queries, keys)
+                } else {
+                    keys
+                };
+                let key_head = head / group;
+                let local_key = if by_sequence { key_head } else { 0 };
+                (
+                    local,
+                    local_key,
+                    Block {
+                        batch,
+                        head,
+                        key_head,
+                        queries: start..end,
+                        keys,
+                    },
+                )
+            })
+        })
+    }
+
+    fn forward(&self, task: usize, target: &mut [MaybeUninit<f32>], scores: &mut Vec<f32>) {
+        let [_, heads, queries, width] = self.query.shape;
+        for (local, _, block) in self.blocks(task) {
+            let (start, stride) = self.order.place(local, heads, queries, width);
+            let target = &mut target[start + block.queries.start * stride..];
+            if block.keys == 0 {
+                clear(target, stride, block.queries.len(), width);
+                continue;
+            }
+            self.probabilities(&block, scores);
+            let value = self.value.tokens(block.batch, block.key_head, 0..block.keys);
+            let placement = Placement {
+                stride,
+                factor: 1.0,
+                threads: false,
+            };
+            write_product(target, Matrix::new(scores, block.keys), value, placement);
+        }
+    }
+
+    fn backward(
+        &self,
+        task: usize,
+        gradient: Heads,
+        of_query: &mut [MaybeUninit<f32>],
+        of_key: &mut [f32],
+        of_value: &mut [f32],
+        (probabilities, scores): &mut (Vec<f32>, Vec<f32>),
+    ) {
+        let ([_, heads, queries, width], [_, key_heads, all_keys, _]) = (self.query.shape, self.key.shape);
+        for (local, local_key, block) in self.blocks(task) {
+            let (start, stride) = self.order.place(local, heads, queries, width);
+            let of_query = &mut of_query[start + block.queries.start * stride..];
+            if block.keys == 0 {
+                clear(of_query, stride, block.queries.len(), width);
+                continue;
+            }
+            self.probabilities(&block, probabilities);
+            let weights = Matrix::new(probabilities, block.keys);
+            let upstream = gradient.tokens(block.batch, block.head, block.queries.clone());
+            let query = self.query.tokens(block.batch, block.head, block.queries.clone());
+            let key = self.key.tokens(block.batch, block.key_head, 0..block.keys);
+            let value = self.value.tokens(block.batch, block.key_head, 0..block.keys);
+            let compact = Placement {
+                stride: block.keys,
+                factor: 1.0,
+                threads: false,
+            };
+            scores.resize(probabilities.len(), 0.0);
+            set_product(scores, upstream, value.transposed(), compact);
+            for (scores, weights) in scores
+                .chunks_exact_mut(block.keys)
+                .zip(probabilities.chunks_exact(block.keys))
+            {
+                softmax_row_backward(scores, weights, self.scale);
+            }
+            let scores = Matrix::new(scores, block.keys);
+            write_product(of_query, scores, key, Placement { stride, ..compact });
+            let (start, stride) = self.order.place(local_key, key_heads, all_keys, width);
+            add_product(
+                &mut of_key[start..],
+                scores.transposed(),
+                query,
+                Placement { stride, ..compact },
+            );
+            add_product(
+                &mut of_value[start..],
+                weights.transposed(),
+                upstream,
+                Placement { stride, ..compact },
+            );
+        }
+    }
+
+    /// Weights of the block's keys for each of its queries.
+    fn probabilities(&self, block: &Block, scores: &mut Vec<f32>) {
+        let ([_, _, queries, _], [_, _, keys, _]) = (self.query.shape, self.key.shape);
+        scores.resize(block.queries.len() * block.keys, 0.0);
+        let query = self.query.tokens(block.batch, block.head, block.queries.clone());
+        let key = self.key.tokens(block.batch, block.key_head, 0..block.keys);
+        let placement = Placement {
+            stride: block.keys,
+            factor: self.scale,
+            threads: false,
+        };
+        set_product(scores, query, key.transposed(), placement);
+        for (row, index) in scores.chunks_exact_mut(block.keys).zip(block.queries.clone()) {
+            let seen = if self.causal {
+                visible(index, queries, keys)
+            } else {
+                keys
+            };
+            let (seen, hidden) = row.split_at_mut(seen);
+            if let Some(bias) = self.bias {
+                add_to(seen, bias.row(block.batch, block.head, index, seen.len()));
+            }
+            softmax_row(seen);
+            hidden.fill(0.0);
+        }
+    }
+}
+
+/// Keys that a query sees under a causal mask: the last query sees all.
+fn visible(query: usize, queries: usize, keys: usize) -> usize {
+    (query + 1 + keys).saturating_sub(queries).min(keys)
+}
+
+/// Zeros for some rows.
+fn clear(target: &mut [MaybeUninit<f32>], stride: usize, rows: usize, width: usize) {
+    for row in target.chunks_mut(stride).take(rows) {
+        for x in &mut row[..width] {
+            x.write(0.0);
+        }
+    }
+}
