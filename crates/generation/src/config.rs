@@ -1,0 +1,78 @@
+//! What can be set.
+
+use serde::{Deserialize, Serialize};
+
+use crate::GenerationError;
+
+/// Settings of one generation. Names, meaning and defaults are those of `transformers`' `GenerationConfig`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GenerationConfig {
+    /// Most new tokens a row, at least 1.
+    pub max_new_tokens: usize,
+    /// No end token before this many new tokens.
+    pub min_new_tokens: usize,
+    /// Beams a row; 1 is greedy search, or sampling.
+    pub num_beams: usize,
+    /// Exponent of the length by which the score of a finished beam is divided: above 0 favours long texts (scores are
+    /// negative), below 0 short ones.
+    pub length_penalty: f64,
+    /// Factor against tokens that are in the text already; 1 is none.
+    pub repetition_penalty: f32,
+    /// No run of this many tokens twice; 0 allows it.
+    pub no_repeat_ngram_size: usize,
+    /// Draw tokens instead of taking the likeliest.
+    pub sample: bool,
+    /// Divisor of the logits when sampling.
+    pub temperature: f32,
+    /// Draw from this many likeliest tokens only; 0 for all.
+    pub top_k: usize,
+    /// Draw from the likeliest tokens that together reach this probability; 1 for all.
+    pub top_p: f32,
+    /// Decides what sampling draws. Each row has a stream of its own: it does not depend on the others.
+    pub seed: u64,
+    /// Any of these ends a text.
+    pub end_tokens: Vec<u32>,
+}
+
+impl Default for GenerationConfig {
+    fn default() -> Self {
+        Self {
+            max_new_tokens: 20,
+            min_new_tokens: 0,
+            num_beams: 1,
+            length_penalty: 1.0,
+            repetition_penalty: 1.0,
+            no_repeat_ngram_size: 0,
+            sample: false,
+            temperature: 1.0,
+            top_k: 50,
+            top_p: 1.0,
+            seed: 0,
+            end_tokens: Vec::new(),
+        }
+    }
+}
+
+impl GenerationConfig {
+    pub(crate) fn check(&self) -> Result<(), GenerationError> {
+        let wrong = if self.max_new_tokens == 0 {
+            "max_new_tokens must be at least 1"
+        } else if self.num_beams == 0 {
+            "num_beams must be at least 1"
+        } else if self.sample && self.num_beams > 1 {
+            "sampling needs num_beams = 1: beams take the likeliest tokens"
+        } else if !(self.temperature > 0.0 && self.temperature.is_finite()) {
+            "temperature must be above 0: for the likeliest token switch sampling off"
+        } else if !(self.top_p > 0.0 && self.top_p <= 1.0) {
+            "top_p must lie above 0 and at most at 1"
+        } else if !(self.repetition_penalty > 0.0 && self.repetition_penalty.is_finite()) {
+            "repetition_penalty must be above 0"
+        } else if !self.length_penalty.is_finite() {
+            "length_penalty must be a finite number"
+        } else {
+            return Ok(());
+        };
+        Err(GenerationError::Config(wrong))
+    }
+}

@@ -1,0 +1,139 @@
+//! From a path to a language model that is ready to use.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use blip2_core::LanguageModel;
+use blip2_core::weights::{GgufStore, GgufValue, WeightError, fingerprint};
+use burn::tensor::Device;
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::{LanguageTokenizer, Llama, TokenizerError};
+
+const SUPPORTED: &str = "a GGUF file of the `llama` architecture, or a Hugging Face folder whose `config.json` says \
+                         `\"model_type\": \"llama\"`, with its safetensors and `tokenizer.json`";
+
+/// A language model that could not be loaded.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// Missing or damaged files, or weights that do not fit.
+    #[error(transparent)]
+    Weights(#[from] WeightError),
+    /// The tokenizer beside the weights.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// Something else than the supported kinds.
+    #[error("{path} is {found}, not a supported language model: give {SUPPORTED}", path = path.display())]
+    Unsupported {
+        /// What was given.
+        path: PathBuf,
+        /// What it seems to be.
+        found: String,
+    },
+    /// Weights and tokenizer of different models.
+    #[error("the tokenizer in {path} has {tokenizer} ids, but the model only {model}", path = path.display())]
+    Vocabulary {
+        /// Which file or folder.
+        path: PathBuf,
+        /// Ids of the tokenizer.
+        tokenizer: usize,
+        /// Rows of the model's output.
+        model: usize,
+    },
+}
+
+/// A frozen language model with all that belongs to it.
+pub struct LoadedLanguageModel {
+    /// The model.
+    pub model: Box<dyn LanguageModel>,
+    /// Its vocabulary.
+    pub tokenizer: LanguageTokenizer,
+    /// SHA-256 over all weights as they were loaded ([`fingerprint`]).
+    pub fingerprint: String,
+}
+
+/// Loads the language model at `path` to `device`; what it is decides its content, not its name.
+///
+/// # Errors
+/// [`LoadError::Unsupported`] names what can be loaded; the others say what is wrong with the files.
+pub fn load_language_model(path: &Path, device: &Device) -> Result<LoadedLanguageModel, LoadError> {
+    let (model, tokenizer) = if path.is_dir() {
+        from_folder(path, device)?
+    } else {
+        from_file(path, device)?
+    };
+    let (ids, rows) = (tokenizer.vocabulary(), model.vocabulary_size());
+    if ids > rows {
+        return Err(LoadError::Vocabulary {
+            path: path.to_owned(),
+            tokenizer: ids,
+            model: rows,
+        });
+    }
+    Ok(LoadedLanguageModel {
+        fingerprint: fingerprint(&model),
+        model: Box::new(model),
+        tokenizer,
+    })
+}
+
+fn from_file(path: &Path, device: &Device) -> Result<(Llama, LanguageTokenizer), LoadError> {
+    let mut magic = [0; 4];
+    let read = File::open(path).and_then(|file| file.take(4).read(&mut magic));
+    read.map_err(|source| WeightError::Io {
+        action: "read",
+        path: path.to_owned(),
+        source,
+    })?;
+    if magic != GgufStore::MAGIC {
+        return Err(unsupported(path, "a file that does not begin with `GGUF`"));
+    }
+    let store = GgufStore::open(path)?;
+    let architecture = store.required("general.architecture", GgufValue::as_text)?;
+    if architecture != "llama" {
+        return Err(unsupported(
+            path,
+            format!("a GGUF file of the `{architecture}` architecture"),
+        ));
+    }
+    Ok((
+        Llama::from_gguf(&store, device)?,
+        LanguageTokenizer::from_gguf(&store)?,
+    ))
+}
+
+fn from_folder(path: &Path, device: &Device) -> Result<(Llama, LanguageTokenizer), LoadError> {
+    #[derive(Deserialize)]
+    struct Family {
+        model_type: String,
+    }
+    let file = path.join("config.json");
+    let Ok(text) = std::fs::read(&file) else {
+        return Err(unsupported(path, "a folder without a readable `config.json`"));
+    };
+    let family: Family = serde_json::from_slice(&text).map_err(|error| {
+        unsupported(
+            path,
+            format!("a folder whose `config.json` cannot be understood ({error})"),
+        )
+    })?;
+    if family.model_type != "llama" {
+        return Err(unsupported(
+            path,
+            format!("a folder with a model of type `{}`", family.model_type),
+        ));
+    }
+    Ok((
+        Llama::from_hugging_face(path, device)?,
+        LanguageTokenizer::from_hugging_face(path)?,
+    ))
+}
+
+fn unsupported(path: &Path, found: impl Into<String>) -> LoadError {
+    LoadError::Unsupported {
+        path: path.to_owned(),
+        found: found.into(),
+    }
+}

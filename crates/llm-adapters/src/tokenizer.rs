@@ -1,0 +1,253 @@
+//! Text to ids and back, with the vocabulary that belongs to a language model.
+
+use std::path::{Path, PathBuf};
+
+use blip2_core::weights::{GgufStore, GgufValue, WeightError};
+use serde::Deserialize;
+use thiserror::Error;
+use tokenizers::models::bpe::BPE;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::digits::Digits;
+use tokenizers::pre_tokenizers::sequence::Sequence;
+use tokenizers::{AddedToken, PreTokenizerWrapper, Tokenizer};
+
+/// Token types of GGUF metadata that matter here.
+const CONTROL: u64 = 3;
+const USER_DEFINED: u64 = 4;
+
+/// A tokenizer that cannot be had, or a text that it cannot take.
+#[derive(Debug, Error)]
+pub enum TokenizerError {
+    /// The file that holds the vocabulary is missing or damaged.
+    #[error(transparent)]
+    File(#[from] WeightError),
+    /// The vocabulary cannot be used.
+    #[error("the tokenizer in {path} cannot be used: {reason}", path = path.display())]
+    Unusable {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A text or ids that the tokenizer refuses.
+    #[error("the tokenizer cannot {action}: {reason}")]
+    Text {
+        /// `encode` or `decode`, with what.
+        action: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The tokenizer of a language model, and the ids that have a meaning to it.
+pub struct LanguageTokenizer {
+    tokenizer: Tokenizer,
+    beginning: Option<u32>,
+    end: u32,
+    padding: u32,
+}
+
+impl LanguageTokenizer {
+    /// Reads `tokenizer.json` from a Hugging Face folder, and the special ids from its `config.json`.
+    ///
+    /// # Errors
+    /// [`TokenizerError`] where a file is missing or damaged, or no end-of-text id is given.
+    pub fn from_hugging_face(folder: &Path) -> Result<Self, TokenizerError> {
+        let path = folder.join("tokenizer.json");
+        let tokenizer = Tokenizer::from_bytes(read(&path)?).map_err(|error| unusable(&path, error))?;
+        let path = folder.join("config.json");
+        let ids: SpecialIds =
+            serde_json::from_slice(&read(&path)?).map_err(|error| unusable(&path, error))?;
+        let end = ids
+            .eos_token_id
+            .and_then(EndIds::first)
+            .ok_or_else(|| unusable(&path, "it has no `eos_token_id`"))?;
+        Ok(Self {
+            tokenizer,
+            beginning: ids.bos_token_id,
+            end,
+            padding: ids.pad_token_id.unwrap_or(end),
+        })
+    }
+
+    /// Builds the byte-level BPE tokenizer that the metadata of a GGUF file describes.
+    ///
+    /// # Errors
+    /// [`TokenizerError`] where the metadata is incomplete or describes a tokenizer of another kind.
+    pub fn from_gguf(store: &GgufStore) -> Result<Self, TokenizerError> {
+        let unusable = |reason: String| unusable(store.path(), reason);
+        let text = |key: &str| store.required(key, GgufValue::as_text);
+        let model = text("tokenizer.ggml.model")?;
+        if model != "gpt2" {
+            return Err(unusable(format!(
+                "its kind is `{model}`; only byte-level BPE (`gpt2`) is supported"
+            )));
+        }
+        let split = pre_tokenizer(text("tokenizer.ggml.pre")?).map_err(unusable)?;
+        let tokens = store.required("tokenizer.ggml.tokens", GgufValue::as_texts)?;
+        let types = store.required("tokenizer.ggml.token_type", as_integers)?;
+        let merges = store.required("tokenizer.ggml.merges", GgufValue::as_texts)?;
+        if types.len() != tokens.len() {
+            return Err(unusable(format!(
+                "it has {} tokens, but the types of {}",
+                tokens.len(),
+                types.len()
+            )));
+        }
+        let merges = merges
+            .into_iter()
+            .map(|merge| {
+                let (left, right) = merge
+                    .split_once(' ')
+                    .ok_or_else(|| unusable(format!("`{merge}` is no merge of two")))?;
+                Ok((left.to_owned(), right.to_owned()))
+            })
+            .collect::<Result<Vec<_>, TokenizerError>>()?;
+        let vocabulary: Vec<(String, u32)> = tokens
+            .iter()
+            .enumerate()
+            .map(|(id, token)| ((*token).to_owned(), id as u32))
+            .collect();
+        let bpe = BPE::builder()
+            .vocab_and_merges(
+                vocabulary.into_iter().collect::<tokenizers::models::bpe::Vocab>(),
+                merges,
+            )
+            .build()
+            .map_err(|error| unusable(error.to_string()))?;
+        let mut tokenizer = Tokenizer::new(bpe);
+        tokenizer.with_pre_tokenizer(Some(split));
+        tokenizer.with_decoder(Some(ByteLevel::default()));
+        let of_type = |wanted: u64| {
+            tokens
+                .iter()
+                .zip(&types)
+                .filter(move |(_, kind)| **kind == wanted)
+        };
+        let added = of_type(CONTROL).map(|(token, _)| AddedToken::from(*token, true));
+        let added = added.chain(of_type(USER_DEFINED).map(|(token, _)| AddedToken::from(*token, false)));
+        tokenizer
+            .add_tokens(added)
+            .map_err(|error| unusable(error.to_string()))?;
+        let id = |key: &str| {
+            let id = store.optional(key, GgufValue::as_u64)?;
+            match id {
+                Some(id) if id >= tokens.len() as u64 => Err(unusable(format!(
+                    "`{key}` is {id}, outside of the {} tokens",
+                    tokens.len()
+                ))),
+                id => Ok(id.map(|id| id as u32)),
+            }
+        };
+        let end = id("tokenizer.ggml.eos_token_id")?
+            .ok_or_else(|| unusable("metadata has no `tokenizer.ggml.eos_token_id`".to_owned()))?;
+        Ok(Self {
+            beginning: id("tokenizer.ggml.bos_token_id")?,
+            end,
+            padding: id("tokenizer.ggml.padding_token_id")?.unwrap_or(end),
+            tokenizer,
+        })
+    }
+
+    /// Ids of `text`. No special id is added; those that stand in the text by name are recognised.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Text`] where the text holds something that the vocabulary has no ids for.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        let encoding = self
+            .tokenizer
+            .encode_fast(text, false)
+            .map_err(|error| TokenizerError::Text {
+                action: format!("encode `{text}`"),
+                reason: error.to_string(),
+            })?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// Text of `ids`, special ids left out.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Text`] where the ids make no text.
+    pub fn decode(&self, ids: &[u32]) -> Result<String, TokenizerError> {
+        self.tokenizer
+            .decode(ids, true)
+            .map_err(|error| TokenizerError::Text {
+                action: format!("decode {ids:?}"),
+                reason: error.to_string(),
+            })
+    }
+
+    /// The id that begins a text, where the model has one.
+    pub fn beginning(&self) -> Option<u32> {
+        self.beginning
+    }
+
+    /// The id that ends a text: the last target of a caption, and what stops generation.
+    pub fn end(&self) -> u32 {
+        self.end
+    }
+
+    /// The id that fills up shorter rows; [`LanguageTokenizer::end`] where the model has none of its own.
+    pub fn padding(&self) -> u32 {
+        self.padding
+    }
+
+    /// Number of ids, added tokens included.
+    pub fn vocabulary(&self) -> usize {
+        self.tokenizer.get_vocab_size(true)
+    }
+}
+
+/// How each kind that llama.cpp tells apart cuts a text before merging.
+fn pre_tokenizer(kind: &str) -> Result<PreTokenizerWrapper, String> {
+    let bytes = ByteLevel::new(false, true, true);
+    match kind {
+        "gpt-2" => Ok(bytes.into()),
+        "smollm" => Ok(Sequence::new(vec![Digits::new(true).into(), bytes.into()]).into()),
+        _ => Err(format!(
+            "it cuts text as `{kind}` does; `gpt-2` and `smollm` are supported"
+        )),
+    }
+}
+
+fn as_integers(value: &GgufValue) -> Option<Vec<u64>> {
+    value.as_array()?.iter().map(GgufValue::as_u64).collect()
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, WeightError> {
+    std::fs::read(path).map_err(|source| WeightError::Io {
+        action: "read",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn unusable(path: &Path, reason: impl ToString) -> TokenizerError {
+    TokenizerError::Unusable {
+        path: path.to_owned(),
+        reason: reason.to_string(),
+    }
+}
+
+#[derive(Deserialize)]
+struct SpecialIds {
+    bos_token_id: Option<u32>,
+    eos_token_id: Option<EndIds>,
+    pad_token_id: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum EndIds {
+    One(u32),
+    Several(Vec<u32>),
+}
+
+impl EndIds {
+    fn first(self) -> Option<u32> {
+        match self {
+            Self::One(id) => Some(id),
+            Self::Several(ids) => ids.first().copied(),
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Tests of the language models, in one binary.
+
+mod golden;
+mod llama;
