@@ -1,1 +1,14 @@
+//! The ground floor of BLIP-2: the traits through which encoders and language models are swapped, the stores
+//! that weights come from, and the layers that every model shares.
 
+mod error;
+mod init;
+mod language;
+pub mod layers;
+mod vision;
+pub mod weights;
+
+pub use error::ModelError;
+pub use init::Initializer;
+pub use language::{LanguageModel, NextTokenModel, TextExample};
+pub use vision::VisionEncoder;

@@ -1,0 +1,56 @@
+//! The frozen language model behind the bridge, and the step-wise view of any model that writes text.
+
+use burn::tensor::Tensor;
+
+use crate::ModelError;
+
+/// One text of a batch, split where the model starts to be asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TextExample {
+    /// Given ids: they follow the soft prompt and carry no loss. The encoder's input of an encoder-decoder model.
+    pub prompt: Vec<u32>,
+    /// Ids to predict, with the end-of-text id where the family trains one.
+    pub target: Vec<u32>,
+}
+
+/// A frozen language model that reads a soft prompt, as stage 2 needs it (paper section 3.3).
+///
+/// Decoder-only and encoder-decoder models differ inside of the implementation only. Loss and decoding let gradients
+/// through to `soft_prompt`; the weights themselves get none.
+pub trait LanguageModel: Send {
+    /// Width of the token embeddings: what the bridge has to project to.
+    fn hidden_size(&self) -> usize;
+
+    /// Number of rows of the output layer.
+    fn vocabulary_size(&self) -> usize;
+
+    /// Mean cross-entropy `[1]` over all target tokens of the batch, given `soft_prompt` `[batch, queries, hidden]` in
+    /// front of each example (LAVIS `blip2_opt.py`, `blip2_t5.py`).
+    ///
+    /// # Errors
+    /// [`ModelError`] where sizes disagree, an id lies outside of the vocabulary, no target is left, or a text is too long.
+    fn loss(&self, soft_prompt: Tensor<3>, examples: &[TextExample]) -> Result<Tensor<1>, ModelError>;
+
+    /// Reads `soft_prompt` `[batch, queries, hidden]` and one prompt a row (of any lengths), ready to write the first token.
+    ///
+    /// # Errors
+    /// As for [`LanguageModel::loss`].
+    fn start(
+        &self,
+        soft_prompt: Tensor<3>,
+        prompts: &[Vec<u32>],
+    ) -> Result<Box<dyn NextTokenModel + '_>, ModelError>;
+}
+
+/// A text in the middle of being written: rows of cached states, and the scores of what may follow each.
+pub trait NextTokenModel {
+    /// Logits `[rows, vocabulary]` of the token that follows all that was fed.
+    fn logits(&self) -> Tensor<2>;
+
+    /// Feeds one token a row. New row `i` continues the old row `parents[i]` with `tokens[i]`: beams fan out, are reordered
+    /// and dropped by the choice of `parents`, whose length is the new number of rows.
+    ///
+    /// # Errors
+    /// [`ModelError`] where a parent or a token does not exist or the text outgrows the positions of the model.
+    fn advance(&mut self, parents: &[usize], tokens: &[u32]) -> Result<(), ModelError>;
+}

@@ -1,0 +1,9 @@
+//! Layers that every model shares. Weights are laid out as PyTorch stores them, so that files map without a copy.
+
+mod embedding;
+mod layer_norm;
+mod linear;
+
+pub use embedding::Embedding;
+pub use layer_norm::LayerNorm;
+pub use linear::Linear;

@@ -1,0 +1,26 @@
+//! The frozen image encoder behind the bridge.
+
+use burn::tensor::Tensor;
+
+use crate::ModelError;
+
+/// Turns pixels into a sequence of image features for the Q-Former to read (paper section 3.1).
+///
+/// An encoder runs on plain tensors, outside of autodiff: a frozen encoder costs no backward pass.
+pub trait VisionEncoder: Send {
+    /// Encodes `pixels` `[batch, 3, height, width]`, already normalised for this encoder, into image features
+    /// `[batch, tokens, width]`.
+    ///
+    /// # Errors
+    /// [`ModelError::Shape`] where the pixels do not fit the patch grid.
+    fn encode(&self, pixels: Tensor<4>) -> Result<Tensor<3>, ModelError>;
+
+    /// Width of the image features, in floats.
+    fn width(&self) -> usize;
+
+    /// Number of tokens for an image of `height` x `width` pixels.
+    ///
+    /// # Errors
+    /// [`ModelError::Shape`] where the size does not fit the patch grid.
+    fn tokens(&self, height: usize, width: usize) -> Result<usize, ModelError>;
+}

@@ -1,0 +1,112 @@
+//! Putting a store's tensors into a module: all of them, or none.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{DType, Tensor, TensorData};
+
+use super::{NameMap, TensorStore, WeightError, parameters};
+
+/// What a load may leave open, and in which number format the parameters are kept.
+#[derive(Clone, Copy)]
+pub struct LoadOptions {
+    /// Parameters (by our path) that may be absent from the store and then keep their value.
+    pub optional: fn(&str) -> bool,
+    /// Number format to hold the parameters in; `None` keeps the file's own.
+    pub dtype: Option<DType>,
+}
+
+impl Default for LoadOptions {
+    /// Every parameter must be there, and is held as f32.
+    fn default() -> Self {
+        Self { optional: |_| false, dtype: Some(DType::F32) }
+    }
+}
+
+/// Loads `module`'s parameters from `store` and returns the module filled.
+///
+/// # Errors
+/// [`WeightError::Mismatch`] lists every missing, unexpected and mis-shaped tensor at once; reading errors come as they are.
+/// Nothing is built before all names and shapes are known to fit.
+pub fn load<M: Module>(
+    module: M,
+    store: &dyn TensorStore,
+    names: &NameMap,
+    options: LoadOptions,
+) -> Result<M, WeightError> {
+    let mut plan = BTreeMap::new();
+    let mut known = BTreeSet::new();
+    let (mut missing, mut misshapen) = (Vec::new(), Vec::new());
+    for parameter in parameters(&module) {
+        let Some(name) = (names.rename)(&parameter.path) else { continue };
+        match store.tensors().get(&name) {
+            None if (options.optional)(&parameter.path) => {}
+            None => missing.push(name.clone()),
+            Some(info) if info.shape != parameter.shape => {
+                misshapen.push(format!("{name}: {:?} in the file, {:?} in the model", info.shape, parameter.shape));
+            }
+            Some(_) => {
+                plan.insert(parameter.path, name.clone());
+            }
+        }
+        known.insert(name);
+    }
+    let unexpected: Vec<String> = store
+        .tensors()
+        .keys()
+        .filter(|name| !known.contains(*name) && !(names.ignored)(name))
+        .cloned()
+        .collect();
+    if !(missing.is_empty() && unexpected.is_empty() && misshapen.is_empty()) {
+        return Err(WeightError::Mismatch { file: store.label(), missing, unexpected, misshapen });
+    }
+    let mut fill = Fill { path: Vec::new(), plan, store, dtype: options.dtype, failure: None };
+    let module = module.map(&mut fill);
+    fill.failure.map_or(Ok(module), Err)
+}
+
+struct Fill<'a> {
+    path: Vec<String>,
+    plan: BTreeMap<String, String>,
+    store: &'a dyn TensorStore,
+    dtype: Option<DType>,
+    failure: Option<WeightError>,
+}
+
+impl Fill<'_> {
+    fn read(&self, name: &str) -> Result<TensorData, WeightError> {
+        let data = self.store.read(name)?;
+        Ok(match self.dtype {
+            Some(dtype) if dtype != data.dtype() => data.convert_dtype(dtype),
+            _ => data,
+        })
+    }
+}
+
+impl ModuleMapper for Fill<'_> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(name) = self.plan.get(&self.path.join(".")).filter(|_| self.failure.is_none()) else {
+            return parameter;
+        };
+        match self.read(name) {
+            Ok(data) => {
+                let dtype = data.dtype();
+                let tensor = Tensor::from_data(data, (&parameter.lazy_device(), dtype));
+                let id = parameter.id;
+                parameter.transform_for_load(tensor, id)
+            }
+            Err(error) => {
+                self.failure = Some(error);
+                parameter
+            }
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Where weights come from and go to: stores that name tensors, maps between their names and ours, and loading that
+//! either succeeds as a whole or leaves the model as it was.
+
+mod error;
+mod gguf;
+mod load;
+mod names;
+mod onnx;
+mod parameters;
+mod safetensors;
+mod store;
+mod write;
+
+pub use error::WeightError;
+pub use gguf::{GgufStore, GgufValue};
+pub use load::{LoadOptions, load};
+pub use names::NameMap;
+pub use onnx::OnnxStore;
+pub use parameters::{ParameterInfo, collect, fingerprint, parameters};
+pub use safetensors::SafetensorsStore;
+pub use store::{TensorInfo, TensorStore};
+pub use write::write_safetensors;

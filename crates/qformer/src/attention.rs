@@ -1,0 +1,127 @@
+//! Multi-head attention with BERT's output block, its keys and values kept apart so that they can be reused.
+
+use blip2_core::Initializer;
+use blip2_core::layers::{LayerNorm, Linear};
+use blip2_kernels::{self as kernels, AttentionOptions};
+use burn::module::Module;
+use burn::tensor::{Distribution, Int, Tensor};
+
+use crate::QFormerConfig;
+
+/// Keys and values, each `[batch, heads, tokens, head width]`.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyValue {
+    pub(crate) key: Tensor<4>,
+    pub(crate) value: Tensor<4>,
+}
+
+impl KeyValue {
+    /// These tokens followed by those of `later`.
+    pub(crate) fn followed_by(&self, later: Self) -> Self {
+        Self {
+            key: Tensor::cat(vec![self.key.clone(), later.key], 2),
+            value: Tensor::cat(vec![self.value.clone(), later.value], 2),
+        }
+    }
+
+    /// The rows at `indices` `[rows]`.
+    pub(crate) fn select(&self, indices: &Tensor<1, Int>) -> Self {
+        Self {
+            key: self.key.clone().select(0, indices.clone()),
+            value: self.value.clone().select(0, indices.clone()),
+        }
+    }
+}
+
+/// Which keys a row may see.
+#[derive(Clone, Default)]
+pub(crate) struct Visibility {
+    /// Added to the scores, `[batch, 1, 1, keys]`.
+    pub(crate) bias: Option<Tensor<4>>,
+    /// Rows see no later row. Keys that precede all rows are seen by all.
+    pub(crate) causal: bool,
+}
+
+/// Attention, output projection, residual and layer norm (post-norm).
+#[derive(Module, Debug)]
+pub(crate) struct Attention {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    dense: Linear,
+    layer_norm: LayerNorm,
+    #[module(skip)]
+    heads: usize,
+    #[module(skip)]
+    hidden_dropout: f64,
+    #[module(skip)]
+    attention_dropout: f64,
+}
+
+impl Attention {
+    /// `source` is the width of what keys and values are made of.
+    pub(crate) fn new(initializer: &mut Initializer, config: &QFormerConfig, source: usize) -> Self {
+        let (width, deviation) = (config.hidden_size, config.initializer_range);
+        Self {
+            query: Linear::normal(initializer, width, width, deviation),
+            key: Linear::normal(initializer, source, width, deviation),
+            value: Linear::normal(initializer, source, width, deviation),
+            dense: Linear::normal(initializer, width, width, deviation),
+            layer_norm: LayerNorm::new(initializer, width, config.layer_norm_eps),
+            heads: config.num_attention_heads,
+            hidden_dropout: config.hidden_dropout_prob,
+            attention_dropout: config.attention_probs_dropout_prob,
+        }
+    }
+
+    pub(crate) fn key_value(&self, source: Tensor<3>) -> KeyValue {
+        KeyValue {
+            key: self.split(self.key.forward(source.clone())),
+            value: self.split(self.value.forward(source)),
+        }
+    }
+
+    /// Lets `rows` `[batch, rows, width]` read `source`.
+    pub(crate) fn forward(&self, rows: Tensor<3>, source: KeyValue, visibility: Visibility) -> Tensor<3> {
+        let [batch, length, width] = rows.dims();
+        let query = self.split(self.query.forward(rows.clone()));
+        let context = if self.attention_dropout > 0.0 && rows.device().is_autodiff() {
+            self.attend_with_dropout(query, source, visibility)
+        } else {
+            let options = AttentionOptions { causal: visibility.causal, ..Default::default() };
+            kernels::attention(query, source.key, source.value, visibility.bias, options)
+        };
+        let context = context.swap_dims(1, 2).reshape([batch, length, width]);
+        self.layer_norm.forward_residual(dropout(self.dense.forward(context), self.hidden_dropout), rows)
+    }
+
+    /// The reference's form, whose probabilities can be dropped.
+    fn attend_with_dropout(&self, query: Tensor<4>, source: KeyValue, visibility: Visibility) -> Tensor<4> {
+        let [_, _, rows, head_width] = query.dims();
+        let keys = source.key.dims()[2];
+        let mut scores = query.matmul(source.key.swap_dims(2, 3)) / (head_width as f64).sqrt();
+        if let Some(bias) = visibility.bias {
+            scores = scores + bias;
+        }
+        if visibility.causal {
+            let hidden = Tensor::<2>::ones([rows, keys], &scores.device()).triu((keys - rows) as i64 + 1) * -10_000.0;
+            scores = scores + hidden.unsqueeze::<4>();
+        }
+        dropout(kernels::softmax(scores), self.attention_dropout).matmul(source.value)
+    }
+
+    fn split(&self, x: Tensor<3>) -> Tensor<4> {
+        let [batch, tokens, width] = x.dims();
+        x.reshape([batch, tokens, self.heads, width / self.heads]).swap_dims(1, 2)
+    }
+}
+
+/// Inverted dropout while training: on an autodiff device, drawn from the device's generator.
+pub(crate) fn dropout<const D: usize>(x: Tensor<D>, probability: f64) -> Tensor<D> {
+    if probability == 0.0 || !x.device().is_autodiff() {
+        return x;
+    }
+    let keep = 1.0 - probability;
+    let mask = Tensor::random(x.shape(), Distribution::Bernoulli(keep), &x.device());
+    x * mask / keep
+}

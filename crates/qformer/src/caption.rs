@@ -1,0 +1,65 @@
+//! Writing captions with the Q-Former alone, from the query states of stage 1.
+
+use blip2_core::{ModelError, NextTokenModel};
+use burn::tensor::{Int, Tensor, TensorData};
+
+use crate::attention::KeyValue;
+use crate::{QueryOutput, RepresentationModel, TextBatch};
+
+/// Captions in the middle of being written. They begin with `[DEC]` and read the image through the cached queries.
+pub struct CaptionDecoder<'a> {
+    model: &'a RepresentationModel,
+    past: Vec<KeyValue>,
+    position: usize,
+    logits: Tensor<2>,
+}
+
+impl<'a> CaptionDecoder<'a> {
+    /// Ready to write the first word on each image of `images`; `start` is the id of `[DEC]`.
+    ///
+    /// # Errors
+    /// [`ModelError::Vocabulary`] where `start` lies outside of the vocabulary.
+    pub fn start(model: &'a RepresentationModel, images: &QueryOutput, start: u32) -> Result<Self, ModelError> {
+        let [batch, _, _] = images.hidden.dims();
+        let mut decoder = Self {
+            model,
+            past: images.cache.clone(),
+            position: 0,
+            logits: Tensor::zeros([0, 0], &images.hidden.device()),
+        };
+        decoder.feed(&vec![start; batch])?;
+        Ok(decoder)
+    }
+
+    fn feed(&mut self, tokens: &[u32]) -> Result<(), ModelError> {
+        let device = self.model.qformer.device();
+        let text = TextBatch::new(tokens.iter().map(|token| vec![*token]).collect(), &device)?;
+        let hidden = self.model.qformer.step(&mut self.past, &text, self.position)?;
+        let [rows, _, width] = hidden.dims();
+        self.logits = self.model.language_head.logits(hidden.reshape([rows, width]), self.model.decoder());
+        self.position += 1;
+        Ok(())
+    }
+}
+
+impl NextTokenModel for CaptionDecoder<'_> {
+    fn logits(&self) -> Tensor<2> {
+        self.logits.clone()
+    }
+
+    fn advance(&mut self, parents: &[usize], tokens: &[u32]) -> Result<(), ModelError> {
+        let rows = self.logits.dims()[0];
+        if parents.len() != tokens.len() || parents.iter().any(|parent| *parent >= rows) {
+            return Err(ModelError::Invalid(format!(
+                "{} parents and {} tokens do not continue {rows} rows",
+                parents.len(),
+                tokens.len()
+            )));
+        }
+        let indices: Vec<i64> = parents.iter().map(|parent| *parent as i64).collect();
+        let indices =
+            Tensor::<1, Int>::from_data(TensorData::new(indices, [parents.len()]), &self.model.qformer.device());
+        self.past = self.past.iter().map(|kv| kv.select(&indices)).collect();
+        self.feed(tokens)
+    }
+}

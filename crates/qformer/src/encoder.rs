@@ -1,0 +1,249 @@
+//! The Q-Former itself and its four passes (LAVIS `blip2_models/Qformer.py`, `blip2_qformer.py`).
+
+use blip2_core::layers::{Embedding, LayerNorm};
+use blip2_core::{Initializer, ModelError};
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Int, Tensor};
+
+use crate::attention::{KeyValue, Visibility, dropout};
+use crate::layer::{Layer, LayerInput};
+use crate::{QFormerConfig, TextBatch};
+
+/// What BERT adds to a key that must not be seen.
+const HIDDEN_KEY: f64 = -10_000.0;
+
+/// The keys and values that the cross-attentions make of a batch of images. They depend on the image alone, so one context
+/// serves the query pass and all of matching; a hard negative is another row of it.
+#[derive(Clone, Debug)]
+pub struct ImageContext {
+    /// One entry a layer, `None` where the layer does not read the image.
+    layers: Vec<Option<KeyValue>>,
+}
+
+impl ImageContext {
+    /// The images at `indices` `[rows]`, in that order.
+    pub fn select(&self, indices: &Tensor<1, Int>) -> Self {
+        Self { layers: self.layers.iter().map(|layer| layer.as_ref().map(|kv| kv.select(indices))).collect() }
+    }
+}
+
+/// What the queries know of a batch of images.
+#[derive(Clone, Debug)]
+pub struct QueryOutput {
+    /// Final states `[batch, queries, width]`: the soft prompt before its projection.
+    pub hidden: Tensor<3>,
+    /// Self-attention keys and values of the queries in each layer, for text to read.
+    pub(crate) cache: Vec<KeyValue>,
+}
+
+/// Embeddings of the text branch.
+#[derive(Module, Debug)]
+pub struct TextEmbeddings {
+    /// One row a word piece; the language head shares it.
+    pub word_embeddings: Embedding,
+    /// One row a position; the first text token has position 0, also behind queries.
+    pub position_embeddings: Embedding,
+}
+
+/// Learned queries and the transformer that they share with the text.
+#[derive(Module, Debug)]
+pub struct QFormer {
+    /// `[1, queries, width]`, without position embedding.
+    pub query_tokens: Param<Tensor<3>>,
+    /// Absent in stage 2, which has no text in the Q-Former.
+    pub text_embeddings: Option<TextEmbeddings>,
+    /// Normalises queries and text alike.
+    pub layer_norm: LayerNorm,
+    pub(crate) layers: Vec<Layer>,
+    #[module(skip)]
+    config: QFormerConfig,
+}
+
+impl QFormer {
+    /// A Q-Former with random weights; `with_text` decides whether it has a text branch.
+    ///
+    /// # Errors
+    /// [`ModelError::Invalid`] where the configuration contradicts itself.
+    pub fn new(
+        initializer: &mut Initializer,
+        config: &QFormerConfig,
+        with_text: bool,
+    ) -> Result<Self, ModelError> {
+        if let Some(problem) = config.problem() {
+            return Err(ModelError::Invalid(format!("Q-Former configuration: {problem}")));
+        }
+        let (width, deviation) = (config.hidden_size, config.initializer_range);
+        Ok(Self {
+            query_tokens: initializer.normal([1, config.num_query_tokens, width], deviation),
+            text_embeddings: with_text.then(|| TextEmbeddings {
+                word_embeddings: Embedding::new(initializer, config.vocab_size, width, deviation),
+                position_embeddings: Embedding::new(initializer, config.max_position_embeddings, width, deviation),
+            }),
+            layer_norm: LayerNorm::new(initializer, width, config.layer_norm_eps),
+            layers: (0..config.num_hidden_layers)
+                .map(|index| Layer::new(initializer, config, index, with_text))
+                .collect(),
+            config: config.clone(),
+        })
+    }
+
+    /// The same Q-Former for stage 2: text embeddings and text networks are dropped.
+    pub fn without_text(mut self) -> Self {
+        self.text_embeddings = None;
+        self.layers.iter_mut().for_each(|layer| layer.text_feed_forward = None);
+        self
+    }
+
+    /// Its sizes.
+    pub fn config(&self) -> &QFormerConfig {
+        &self.config
+    }
+
+    /// Where its parameters live.
+    pub fn device(&self) -> Device {
+        self.query_tokens.val().device()
+    }
+
+    /// Prepares `features` `[batch, patches, encoder width]` for the cross-attentions.
+    ///
+    /// # Errors
+    /// [`ModelError::Shape`] where the width is not the encoder's that this Q-Former was made for.
+    pub fn image_context(&self, features: Tensor<3>) -> Result<ImageContext, ModelError> {
+        let [_, _, width] = features.dims();
+        if width != self.config.encoder_hidden_size {
+            return Err(ModelError::Shape {
+                tensor: "image features",
+                expected: format!("[batch, patches, {}]", self.config.encoder_hidden_size),
+                actual: features.dims().to_vec(),
+                hint: "another encoder has other cross-attention weights: it needs stage 1 again",
+            });
+        }
+        let layers = self
+            .layers
+            .iter()
+            .map(|layer| layer.cross_attention.as_ref().map(|cross| cross.key_value(features.clone())))
+            .collect();
+        Ok(ImageContext { layers })
+    }
+
+    /// Pass 1, unimodal: the queries read the images of `context` (`batch` of them).
+    pub fn query_pass(&self, context: &ImageContext, batch: usize) -> QueryOutput {
+        let (hidden, cache) = self.run(self.embed_queries(batch), Pass { queries: true, image: Some(context), ..Pass::default() });
+        QueryOutput { hidden, cache }
+    }
+
+    /// Pass 2, unimodal: the text alone. Gives the final states of the first `leading` tokens of each text
+    /// `[batch, leading, width]` (1 for `[CLS]`), or of all of them.
+    ///
+    /// # Errors
+    /// [`ModelError`] where the text does not fit the model.
+    pub fn text_pass(&self, text: &TextBatch, leading: Option<usize>) -> Result<Tensor<3>, ModelError> {
+        let bias = hide_padding(text.mask.clone());
+        let pass = Pass { bias: Some(bias), leading, ..Pass::default() };
+        Ok(self.run(self.embed_text(text, 0)?, pass).0)
+    }
+
+    /// Pass 3, bidirectional: queries and text see each other. Gives the final states of the queries
+    /// `[batch, queries, width]`.
+    ///
+    /// # Errors
+    /// As for [`QFormer::text_pass`].
+    pub fn multimodal_pass(&self, context: &ImageContext, text: &TextBatch) -> Result<Tensor<3>, ModelError> {
+        let batch = text.len();
+        let queries = self.config.num_query_tokens;
+        let embedded = Tensor::cat(vec![self.embed_queries(batch), self.embed_text(text, 0)?], 1);
+        let seen = Tensor::cat(vec![Tensor::ones([batch, queries], &text.mask.device()), text.mask.clone()], 1);
+        let pass = Pass {
+            queries: true,
+            image: Some(context),
+            bias: Some(hide_padding(seen)),
+            leading: Some(queries),
+            ..Pass::default()
+        };
+        Ok(self.run(embedded, pass).0)
+    }
+
+    /// Pass 4, multimodal causal: each text token sees the queries of `images` and the text before it. Gives the states
+    /// `[batch, tokens, width]`; those of padding mean nothing.
+    ///
+    /// # Errors
+    /// As for [`QFormer::text_pass`].
+    pub fn causal_pass(&self, images: &QueryOutput, text: &TextBatch) -> Result<Tensor<3>, ModelError> {
+        // Padding stands on the right, so that causality hides it from all text that counts.
+        let pass = Pass { past: Some(&images.cache), causal: true, ..Pass::default() };
+        Ok(self.run(self.embed_text(text, 0)?, pass).0)
+    }
+
+    /// One step of writing: `tokens` `[rows, 1]` at `position` behind `past`, which grows by them.
+    pub(crate) fn step(
+        &self,
+        past: &mut Vec<KeyValue>,
+        text: &TextBatch,
+        position: usize,
+    ) -> Result<Tensor<3>, ModelError> {
+        let embedded = self.embed_text(text, position)?;
+        let (hidden, own) = self.run(embedded, Pass { past: Some(past), causal: true, ..Pass::default() });
+        *past = past.iter().zip(own).map(|(past, own)| past.followed_by(own)).collect();
+        Ok(hidden)
+    }
+
+    fn embed_queries(&self, batch: usize) -> Tensor<3> {
+        let queries = self.query_tokens.val();
+        let [_, count, width] = queries.dims();
+        self.normalise(queries).expand([batch, count, width])
+    }
+
+    fn embed_text(&self, text: &TextBatch, position: usize) -> Result<Tensor<3>, ModelError> {
+        let embeddings = self.text_embeddings.as_ref().ok_or_else(|| {
+            ModelError::Invalid(
+                "this Q-Former has no text branch (stage 2 drops it): load the stage-1 checkpoint for text".to_owned(),
+            )
+        })?;
+        let limit = embeddings.position_embeddings.entries();
+        if position + text.tokens() > limit {
+            return Err(ModelError::Context { model: "the Q-Former", tokens: position + text.tokens(), limit });
+        }
+        embeddings.word_embeddings.check(text.rows().iter().flatten())?;
+        let words = embeddings.word_embeddings.forward(text.ids.clone());
+        let positions = embeddings.position_embeddings.weight.val().narrow(0, position, text.tokens());
+        Ok(self.normalise(words + positions.unsqueeze()))
+    }
+
+    fn normalise(&self, embedded: Tensor<3>) -> Tensor<3> {
+        dropout(self.layer_norm.forward(embedded), self.config.hidden_dropout_prob)
+    }
+
+    fn run(&self, mut hidden: Tensor<3>, pass: Pass<'_>) -> (Tensor<3>, Vec<KeyValue>) {
+        let last = self.layers.len() - 1;
+        let mut cache = Vec::with_capacity(self.layers.len());
+        for (index, layer) in self.layers.iter().enumerate() {
+            let input = LayerInput {
+                queries: if pass.queries { self.config.num_query_tokens } else { 0 },
+                image: pass.image.and_then(|context| context.layers[index].as_ref()),
+                past: pass.past.map(|past| &past[index]),
+                visibility: Visibility { bias: pass.bias.clone(), causal: pass.causal },
+                leading: pass.leading.filter(|_| index == last),
+            };
+            let (next, own) = layer.forward(hidden, input);
+            hidden = next;
+            cache.push(own);
+        }
+        (hidden, cache)
+    }
+}
+
+#[derive(Default)]
+struct Pass<'a> {
+    queries: bool,
+    image: Option<&'a ImageContext>,
+    past: Option<&'a [KeyValue]>,
+    bias: Option<Tensor<4>>,
+    causal: bool,
+    leading: Option<usize>,
+}
+
+/// From a mask `[batch, keys]` to what is added to the scores `[batch, 1, 1, keys]`.
+fn hide_padding(mask: Tensor<2>) -> Tensor<4> {
+    let [batch, keys] = mask.dims();
+    (mask - 1.0).mul_scalar(-HIDDEN_KEY).reshape([batch, 1, 1, keys])
+}

@@ -1,0 +1,118 @@
+//! One layer: shared self-attention, cross-attention for the queries, and a feed-forward network for each branch.
+
+use blip2_core::Initializer;
+use blip2_core::layers::{LayerNorm, Linear};
+use blip2_kernels as kernels;
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+use crate::QFormerConfig;
+use crate::attention::{Attention, KeyValue, Visibility, dropout};
+
+/// BERT's feed-forward network with residual and layer norm.
+#[derive(Module, Debug)]
+pub(crate) struct FeedForward {
+    intermediate: Linear,
+    output: Linear,
+    layer_norm: LayerNorm,
+    #[module(skip)]
+    dropout: f64,
+}
+
+impl FeedForward {
+    fn new(initializer: &mut Initializer, config: &QFormerConfig) -> Self {
+        let (width, inner, deviation) = (config.hidden_size, config.intermediate_size, config.initializer_range);
+        Self {
+            intermediate: Linear::normal(initializer, width, inner, deviation),
+            output: Linear::normal(initializer, inner, width, deviation),
+            layer_norm: LayerNorm::new(initializer, width, config.layer_norm_eps),
+            dropout: config.hidden_dropout_prob,
+        }
+    }
+
+    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let inner = kernels::gelu(self.intermediate.forward(x.clone()));
+        self.layer_norm.forward_residual(dropout(self.output.forward(inner), self.dropout), x)
+    }
+}
+
+/// What one layer reads and what is wanted of it.
+pub(crate) struct LayerInput<'a> {
+    /// How many leading rows are queries.
+    pub(crate) queries: usize,
+    /// Image keys and values of this layer, where it has a cross-attention and the pass has queries.
+    pub(crate) image: Option<&'a KeyValue>,
+    /// Self-attention keys and values of earlier tokens.
+    pub(crate) past: Option<&'a KeyValue>,
+    /// Which keys are seen.
+    pub(crate) visibility: Visibility,
+    /// Only this many leading rows are read afterwards.
+    pub(crate) leading: Option<usize>,
+}
+
+/// One of the Q-Former's layers.
+#[derive(Module, Debug)]
+pub(crate) struct Layer {
+    attention: Attention,
+    pub(crate) cross_attention: Option<Attention>,
+    pub(crate) text_feed_forward: Option<FeedForward>,
+    query_feed_forward: FeedForward,
+}
+
+impl Layer {
+    pub(crate) fn new(
+        initializer: &mut Initializer,
+        config: &QFormerConfig,
+        index: usize,
+        with_text: bool,
+    ) -> Self {
+        Self {
+            attention: Attention::new(initializer, config, config.hidden_size),
+            cross_attention: config
+                .reads_image(index)
+                .then(|| Attention::new(initializer, config, config.encoder_hidden_size)),
+            text_feed_forward: with_text.then(|| FeedForward::new(initializer, config)),
+            query_feed_forward: FeedForward::new(initializer, config),
+        }
+    }
+
+    /// Maps `hidden` `[batch, rows, width]`; also gives the self-attention keys and values of these rows.
+    pub(crate) fn forward(&self, hidden: Tensor<3>, input: LayerInput<'_>) -> (Tensor<3>, KeyValue) {
+        let own = self.attention.key_value(hidden.clone());
+        let seen = match input.past {
+            Some(past) => past.followed_by(own.clone()),
+            None => own.clone(),
+        };
+        let rows = match input.leading {
+            Some(leading) => hidden.narrow(1, 0, leading),
+            None => hidden,
+        };
+        let attended = self.attention.forward(rows, seen, input.visibility);
+        (self.branches(attended, input.queries, input.image), own)
+    }
+
+    /// Queries go through cross-attention and their own network, text through the other.
+    fn branches(&self, attended: Tensor<3>, queries: usize, image: Option<&KeyValue>) -> Tensor<3> {
+        let [_, length, _] = attended.dims();
+        if queries == 0 {
+            return self.text(attended);
+        }
+        let mut query_rows = if length == queries { attended.clone() } else { attended.clone().narrow(1, 0, queries) };
+        if let (Some(cross_attention), Some(image)) = (&self.cross_attention, image) {
+            query_rows = cross_attention.forward(query_rows, image.clone(), Visibility::default());
+        }
+        let query_rows = self.query_feed_forward.forward(query_rows);
+        if length == queries {
+            return query_rows;
+        }
+        let text_rows = self.text(attended.narrow(1, queries, length - queries));
+        Tensor::cat(vec![query_rows, text_rows], 1)
+    }
+
+    fn text(&self, rows: Tensor<3>) -> Tensor<3> {
+        self.text_feed_forward
+            .as_ref()
+            .expect("text passes are refused by a Q-Former without text embeddings, which has no text network either")
+            .forward(rows)
+    }
+}

@@ -1,0 +1,22 @@
+//! The Q-Former (paper section 3.1): 32 learned queries that read image features through cross-attention and share their
+//! self-attention with a text branch, so that one set of weights serves contrast, matching and generation.
+//!
+//! Shapes: `batch` rows, `queries` learned queries, `tokens` text tokens, `patches` image tokens, `width` of the Q-Former.
+
+mod attention;
+mod bert;
+mod caption;
+mod config;
+mod encoder;
+mod heads;
+mod layer;
+mod names;
+mod text;
+
+pub use bert::load_bert;
+pub use caption::CaptionDecoder;
+pub use config::QFormerConfig;
+pub use encoder::{ImageContext, QFormer, QueryOutput};
+pub use heads::{LanguageHead, RepresentationConfig, RepresentationModel};
+pub use names::{LAVIS_BRIDGE, LAVIS_REPRESENTATION};
+pub use text::TextBatch;
