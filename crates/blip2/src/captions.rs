@@ -1,0 +1,111 @@
+//! Text about image features, written by the language model behind the bridge or by the Q-Former alone.
+
+use blip2_data::text::BertTokenizer;
+use blip2_generation::{Generated, GenerationConfig, generate};
+use blip2_llm_adapters::LoadedLanguageModel;
+use blip2_objectives::Bridge;
+use blip2_qformer::{CaptionDecoder, RepresentationModel};
+use burn::tensor::Tensor;
+use serde::Serialize;
+
+use crate::Blip2Error;
+
+/// A text that a model wrote.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Written {
+    /// Without special tokens and surrounding white space.
+    pub text: String,
+    /// The new ids alone, without the prompt.
+    pub ids: Vec<u32>,
+    /// Sum of the log-probabilities of `ids`, divided by their number to the power of the length penalty.
+    pub score: f64,
+}
+
+/// How LAVIS captions by default: 5 beams, at most 30 new tokens.
+pub fn caption_settings() -> GenerationConfig {
+    GenerationConfig {
+        num_beams: 5,
+        max_new_tokens: 30,
+        min_new_tokens: 1,
+        ..GenerationConfig::default()
+    }
+}
+
+/// How the paper answers questions (section 4.1): 5 beams and a length penalty of -1, for short answers.
+pub fn answer_settings() -> GenerationConfig {
+    GenerationConfig {
+        max_new_tokens: 10,
+        length_penalty: -1.0,
+        ..caption_settings()
+    }
+}
+
+/// Lets the language model continue one prompt (ids, perhaps none) for each image of `features`
+/// `[batch, patches, encoder width]`.
+///
+/// Where `settings` names no end tokens, the tokenizer's own end a text.
+///
+/// # Errors
+/// [`Blip2Error::Model`] where features, prompts and models do not fit each other, [`Blip2Error::Generation`] for settings
+/// that contradict themselves.
+pub fn write_captions(
+    bridge: &Bridge,
+    language_model: &LoadedLanguageModel,
+    features: Tensor<3>,
+    prompts: &[Vec<u32>],
+    settings: &GenerationConfig,
+) -> Result<Vec<Written>, Blip2Error> {
+    let tokenizer = &language_model.tokenizer;
+    let mut text = language_model
+        .model
+        .start(bridge.soft_prompt(features)?, prompts)?;
+    let generated = generate(
+        text.as_mut(),
+        prompts,
+        &ended_by(settings, tokenizer.ends()),
+        None,
+    )?;
+    generated
+        .into_iter()
+        .map(|text| Ok(written(tokenizer.decode(&text.ids)?, text)))
+        .collect()
+}
+
+/// Lets the Q-Former write about each image of `features` `[batch, patches, encoder width]`, from `[DEC]` to `[SEP]`, as
+/// stage 1 trained it.
+///
+/// # Errors
+/// As for [`write_captions`].
+pub fn write_captions_by_qformer(
+    model: &RepresentationModel,
+    tokenizer: &BertTokenizer,
+    features: Tensor<3>,
+    settings: &GenerationConfig,
+) -> Result<Vec<Written>, Blip2Error> {
+    let [batch, _, _] = features.dims();
+    let images = model.qformer.query_pass(&model.image_context(features)?, batch);
+    let mut text = CaptionDecoder::start(model, &images, tokenizer.decode_id())?;
+    let history = vec![vec![tokenizer.decode_id()]; batch];
+    let settings = ended_by(settings, vec![tokenizer.separator_id()]);
+    let generated = generate(&mut text, &history, &settings, None)?;
+    generated
+        .into_iter()
+        .map(|text| Ok(written(tokenizer.decode(&text.ids)?, text)))
+        .collect()
+}
+
+fn ended_by(settings: &GenerationConfig, ends: Vec<u32>) -> GenerationConfig {
+    let mut settings = settings.clone();
+    if settings.end_tokens.is_empty() {
+        settings.end_tokens = ends;
+    }
+    settings
+}
+
+fn written(text: String, Generated { ids, score }: Generated) -> Written {
+    Written {
+        text: text.trim().to_owned(),
+        ids,
+        score,
+    }
+}

@@ -1,0 +1,40 @@
+//! BLIP-2 composed of its parts: a frozen image encoder, the Q-Former, and a frozen language model.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use blip2::{Blip2, caption_settings, home, open_picture};
+//! use burn::tensor::Device;
+//!
+//! let model = Blip2::from_pretrained("runs/demo".as_ref(), &home()?, &Device::flex())?;
+//! let picture = open_picture("picture.png".as_ref())?;
+//! let prompt = model.config().language_model.prompt.clone();
+//! let written = model.caption(&[picture], &[prompt], &caption_settings())?;
+//! assert!(!written[0].ids.is_empty());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A *model folder* holds what was trained (see [`save_pretrained`]). The frozen models stand where its `blip2.json`
+//! says, relative to the home folder ([`home`]) that all models share.
+
+mod captions;
+mod config;
+mod error;
+mod folder;
+mod frozen;
+mod matching;
+mod model;
+mod text;
+mod trace;
+
+pub use blip2_data::pixels::{RgbImage, open as open_picture};
+pub use blip2_generation::GenerationConfig;
+pub use blip2_llm_adapters::LoadedLanguageModel;
+pub use captions::{Written, answer_settings, caption_settings, write_captions, write_captions_by_qformer};
+pub use config::{EncoderConfig, EncoderKind, LanguageModelConfig, ModelConfig, home};
+pub use error::Blip2Error;
+pub use folder::{BRIDGE, CONFIG, REPRESENTATION, model_folder, read_config, save_pretrained};
+pub use frozen::{LoadedEncoder, load_encoder, load_language_model};
+pub use matching::Match;
+pub use model::{Blip2, ImageEmbeddings, TextEmbeddings};
+pub use text::text_batch;
