@@ -3,6 +3,8 @@
 //!
 //! Everything random here is a pure function of a seed: no global state, no clock.
 
+pub mod features;
+pub mod loader;
 pub mod pixels;
 mod random;
 pub mod scenes;

@@ -1,7 +1,10 @@
 //! The data crate against the reference: one binary, a module a subject.
 
 mod assets;
+mod drawing;
+mod features;
 mod golden;
+mod loader;
 mod pixels;
 mod scenes;
 mod text;

@@ -358,3 +358,37 @@ fn configurations_that_cannot_be_followed_are_refused() {
         }
     );
 }
+
+#[test]
+fn damaged_pictures_never_break_the_decoder() {
+    let mut outcomes = [0; 2];
+    for file in golden::json("images/cases.json")["files"]
+        .as_array()
+        .expect("files")
+    {
+        let file = file.as_str().expect("a file name");
+        let whole = std::fs::read(golden::folder("images").join(file)).expect("a golden picture");
+        if whole.len() > 20_000 {
+            continue;
+        }
+        for attempt in 0..60 {
+            let mut stream = Stream::new(8, file, attempt);
+            let mut bytes = whole.clone();
+            // Headers decide most, so half of the damage goes there.
+            let reach = if attempt % 2 == 0 {
+                bytes.len()
+            } else {
+                bytes.len().min(300)
+            };
+            for _ in 0..=stream.below(8) {
+                bytes[stream.below(reach)] = stream.below(256) as u8;
+            }
+            bytes.truncate(1 + stream.below(2 * bytes.len()));
+            outcomes[usize::from(decode(&bytes, file).is_ok())] += 1;
+        }
+    }
+    assert!(
+        outcomes.iter().all(|count| *count > 20),
+        "{outcomes:?} pictures were refused and decoded"
+    );
+}
