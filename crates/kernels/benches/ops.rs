@@ -1,4 +1,5 @@
-//! Kernels against their definitions on the CPU, at the sizes of the embedded default: `cargo bench -p blip2-kernels`.
+//! Kernels against their definitions on the CPU, at the sizes of the embedded default: `cargo bench -p blip2-kernels`,
+//! or `cargo bench -p blip2-kernels -- PART` for the cases with that part in their name.
 //!
 //! The definitions run in a second process, because the switch between the two is read once.
 #![allow(clippy::print_stdout, reason = "a benchmark prints its table")]
@@ -37,29 +38,51 @@ fn main() {
     }
     let executable = std::env::current_exe().expect("the path of this benchmark");
     let output = Command::new(executable)
+        .args(std::env::args().skip(1))
         .env(CHILD, "1")
         .env("BLIP2_KERNELS", "composed")
         .output()
         .expect("the second process");
-    assert!(output.status.success(), "second process: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "second process: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let text = String::from_utf8(output.stdout).expect("text");
     let composed: HashMap<&str, f64> = text
         .lines()
         .filter_map(|line| line.split_once('\t'))
         .map(|(name, seconds)| (name, seconds.parse().expect("seconds")))
         .collect();
-    println!("{:<44} {:>10} {:>12} {:>7} {:>9}", "operation", "kernel ms", "composed ms", "ratio", "GFLOP/s");
+    println!(
+        "{:<44} {:>10} {:>12} {:>7} {:>9}",
+        "operation", "kernel ms", "composed ms", "ratio", "GFLOP/s"
+    );
     for (name, seconds, operations) in own {
         let before = composed[name.as_str()];
-        let rate = operations.map(|count| format!("{:9.0}", count / seconds / 1e9)).unwrap_or_default();
-        println!("{name:<44} {:10.3} {:12.3} {:7.1} {rate}", seconds * 1e3, before * 1e3, before / seconds);
+        let rate = operations
+            .map(|count| format!("{:9.0}", count / seconds / 1e9))
+            .unwrap_or_default();
+        println!(
+            "{name:<44} {:10.3} {:12.3} {:7.1} {rate}",
+            seconds * 1e3,
+            before * 1e3,
+            before / seconds
+        );
     }
 }
 
 /// Name, seconds and floating-point operations (where they count) of each case.
 fn measure() -> Vec<(String, f64, Option<f64>)> {
     let mut results = Vec::new();
+    let part = std::env::args()
+        .skip(1)
+        .find(|argument| !argument.starts_with("--"))
+        .unwrap_or_default();
     let mut case = |name: &str, operations: Option<f64>, run: &mut dyn FnMut()| {
+        if !name.contains(&part) {
+            return;
+        }
         results.push((name.to_owned(), fastest(run), operations));
     };
     let plain = Device::flex();
@@ -69,49 +92,106 @@ fn measure() -> Vec<(String, f64, Option<f64>)> {
     let (scale, shift) = (vector(), vector());
     case("gelu 2048x1536", None, &mut || keep(gelu(wide.clone())));
     case("gelu_tanh 2048x1536", None, &mut || keep(gelu_tanh(wide.clone())));
-    case("silu_gate 2048x1536", None, &mut || keep(silu_gate(wide.clone(), wide.clone())));
-    case("softmax 24576x64", None, &mut || keep(softmax(x.clone().reshape([ROWS * WIDTH / 64, 64]))));
-    case("layer_norm 2048x384", None, &mut || keep(layer_norm(x.clone(), scale.clone(), shift.clone(), 1e-12)));
-    case("add_layer_norm 2048x384", None, &mut || {
-        keep(add_layer_norm(x.clone(), x.clone(), scale.clone(), shift.clone(), 1e-12));
+    case("silu_gate 2048x1536", None, &mut || {
+        keep(silu_gate(wide.clone(), wide.clone()))
     });
-    case("rms_norm 2048x384", None, &mut || keep(rms_norm(x.clone(), scale.clone(), 1e-5)));
+    case("softmax 24576x64", None, &mut || {
+        keep(softmax(x.clone().reshape([ROWS * WIDTH / 64, 64])))
+    });
+    case("layer_norm 2048x384", None, &mut || {
+        keep(layer_norm(x.clone(), scale.clone(), shift.clone(), 1e-12))
+    });
+    case("add_layer_norm 2048x384", None, &mut || {
+        keep(add_layer_norm(
+            x.clone(),
+            x.clone(),
+            scale.clone(),
+            shift.clone(),
+            1e-12,
+        ));
+    });
+    case("rms_norm 2048x384", None, &mut || {
+        keep(rms_norm(x.clone(), scale.clone(), 1e-5))
+    });
     for (input, output) in [(WIDTH, WIDTH), (WIDTH, 4 * WIDTH), (4 * WIDTH, WIDTH)] {
         let x = random([ROWS, input], &plain);
         let (weight, bias) = (random([output, input], &plain), random([output], &plain));
         let operations = 2.0 * (ROWS * input * output) as f64;
-        case(&format!("linear 2048x{input}x{output}"), Some(operations), &mut || {
-            keep(linear(x.clone(), weight.clone(), Some(bias.clone())));
-        });
+        case(
+            &format!("linear 2048x{input}x{output}"),
+            Some(operations),
+            &mut || {
+                keep(linear(x.clone(), weight.clone(), Some(bias.clone())));
+            },
+        );
     }
     let split = |device: &Device| random([SEQUENCES, TOKENS, HEADS, WIDTH / HEADS], device).swap_dims(1, 2);
     let heads = split(&plain);
     let operations = 4.0 * (ROWS * TOKENS * WIDTH) as f64;
     case("attention 32x12x64x64x32", Some(operations), &mut || {
-        keep(attention(heads.clone(), heads.clone(), heads.clone(), None, AttentionOptions::default()));
+        keep(attention(
+            heads.clone(),
+            heads.clone(),
+            heads.clone(),
+            None,
+            AttentionOptions::default(),
+        ));
     });
 
     let tracked = plain.clone().autodiff();
     let leaf = |shape: [usize; 2]| random(shape, &tracked).require_grad();
     let wide = leaf([ROWS, 4 * WIDTH]);
-    case("gelu 2048x1536 with backward", None, &mut || drop(backward(gelu(wide.clone()))));
+    case("gelu 2048x1536 with backward", None, &mut || {
+        drop(backward(gelu(wide.clone())))
+    });
     let row = leaf([ROWS, WIDTH]);
-    let (scale, shift) = (random([WIDTH], &tracked).require_grad(), random([WIDTH], &tracked).require_grad());
+    let (scale, shift) = (
+        random([WIDTH], &tracked).require_grad(),
+        random([WIDTH], &tracked).require_grad(),
+    );
     case("layer_norm 2048x384 with backward", None, &mut || {
-        drop(backward(layer_norm(row.clone(), scale.clone(), shift.clone(), 1e-12)));
+        drop(backward(layer_norm(
+            row.clone(),
+            scale.clone(),
+            shift.clone(),
+            1e-12,
+        )));
     });
     let heads = split(&tracked).require_grad();
-    case("attention 32x12x64x64x32 with backward", Some(3.5 * operations), &mut || {
-        let result = attention(heads.clone(), heads.clone(), heads.clone(), None, AttentionOptions::default());
-        drop(backward(result));
-    });
+    case(
+        "attention 32x12x64x64x32 with backward",
+        Some(3.5 * operations),
+        &mut || {
+            let result = attention(
+                heads.clone(),
+                heads.clone(),
+                heads.clone(),
+                None,
+                AttentionOptions::default(),
+            );
+            drop(backward(result));
+        },
+    );
     let (hidden, embedding) = (leaf([640, WIDTH]), leaf([CLASSES, WIDTH]));
     let targets = Tensor::<1, Int>::arange(0..640, &tracked);
     let operations = 6.0 * (640 * WIDTH * CLASSES) as f64;
-    case("linear_cross_entropy 640x384x30523, backward", Some(operations), &mut || {
-        let (hidden, embedding) = (hidden.clone(), embedding.clone());
-        drop(linear_cross_entropy(hidden, embedding, None, targets.clone(), CrossEntropyOptions::default()).backward());
-    });
+    case(
+        "linear_cross_entropy 640x384x30523, backward",
+        Some(operations),
+        &mut || {
+            let (hidden, embedding) = (hidden.clone(), embedding.clone());
+            drop(
+                linear_cross_entropy(
+                    hidden,
+                    embedding,
+                    None,
+                    targets.clone(),
+                    CrossEntropyOptions::default(),
+                )
+                .backward(),
+            );
+        },
+    );
     let logits = leaf([640, 8192]);
     case("cross_entropy 640x8192 with backward", None, &mut || {
         drop(cross_entropy(logits.clone(), targets.clone(), CrossEntropyOptions::default()).backward());
@@ -119,12 +199,20 @@ fn measure() -> Vec<(String, f64, Option<f64>)> {
     let layer = Layer::new(&tracked);
     let input = random([SEQUENCES, TOKENS, WIDTH], &tracked).require_grad();
     let operations = 6.0 * (ROWS * WIDTH) as f64 * (12 * WIDTH + 2 * TOKENS) as f64;
-    case("BERT layer 32x64x384 with backward", Some(operations), &mut || {
-        drop(backward(layer.forward(input.clone())));
-    });
-    case("BERT layer 32x64x384, forward alone", Some(operations / 3.0), &mut || {
-        keep(layer.forward(input.clone()).inner());
-    });
+    case(
+        "BERT layer 32x64x384 with backward",
+        Some(operations),
+        &mut || {
+            drop(backward(layer.forward(input.clone())));
+        },
+    );
+    case(
+        "BERT layer 32x64x384, forward alone",
+        Some(operations / 3.0),
+        &mut || {
+            keep(layer.forward(input.clone()).inner());
+        },
+    );
 
     let step = AdamWStep {
         learning_rate: 1e-4,
@@ -160,7 +248,14 @@ impl Layer {
         let linear = |input, output| (random([output, input], device).require_grad(), vector(output));
         let square = || linear(WIDTH, WIDTH);
         Self {
-            projections: [square(), square(), square(), square(), linear(WIDTH, 4 * WIDTH), linear(4 * WIDTH, WIDTH)],
+            projections: [
+                square(),
+                square(),
+                square(),
+                square(),
+                linear(WIDTH, 4 * WIDTH),
+                linear(4 * WIDTH, WIDTH),
+            ],
             norms: [(vector(WIDTH), vector(WIDTH)), (vector(WIDTH), vector(WIDTH))],
         }
     }
@@ -176,7 +271,9 @@ impl Layer {
         };
         let heads = |index, x| {
             let projected: Tensor<3> = apply(index, x);
-            projected.reshape([SEQUENCES, TOKENS, HEADS, WIDTH / HEADS]).swap_dims(1, 2)
+            projected
+                .reshape([SEQUENCES, TOKENS, HEADS, WIDTH / HEADS])
+                .swap_dims(1, 2)
         };
         let (query, key, value) = (heads(0, x.clone()), heads(1, x.clone()), heads(2, x.clone()));
         let context = attention(query, key, value, None, AttentionOptions::default());

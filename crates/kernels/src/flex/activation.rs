@@ -3,7 +3,7 @@
 use burn_flex::FlexTensor;
 
 use super::math::{normal, sigmoid};
-use super::rows::{softmax_row, softmax_row_backward};
+use super::rows::{softmax_rows, softmax_rows_backward};
 use super::simd::{multiply_add, vectorised};
 use super::storage::{change_rows, dense, values, width};
 
@@ -67,9 +67,7 @@ pub(crate) fn silu_gate_backward_up(gate: &FlexTensor, gradient: FlexTensor) -> 
 /// Softmax over the last dimension.
 pub(crate) fn softmax(x: FlexTensor) -> FlexTensor {
     let width = width(&x);
-    change_rows(x, width, |rows, _| {
-        rows.chunks_exact_mut(width).for_each(softmax_row)
-    })
+    change_rows(x, width, |rows, _| softmax_rows(rows, width, width as isize, 0))
 }
 
 /// The gradient of `x`, from `y = softmax(x)` and its gradient.
@@ -77,9 +75,7 @@ pub(crate) fn softmax_backward(y: &FlexTensor, gradient: FlexTensor) -> FlexTens
     let width = width(y);
     let y = values(y);
     change_rows(gradient, width, |rows, start| {
-        for (gradient, y) in rows.chunks_exact_mut(width).zip(y[start..].chunks_exact(width)) {
-            softmax_row_backward(gradient, y, 1.0);
-        }
+        softmax_rows_backward(rows, &y[start..], width, 1.0)
     })
 }
 

@@ -10,7 +10,7 @@ use burn_flex::{FlexTensor, Layout};
 use rayon::prelude::*;
 
 use super::linear::{Matrix, Placement, add_product, set_product, write_product};
-use super::rows::{add_to, softmax_row, softmax_row_backward};
+use super::rows::{add_to, softmax_rows, softmax_rows_backward};
 use super::storage::{dense, filled};
 
 /// Scores that a task holds at a time.
@@ -339,12 +339,7 @@ impl Pass<'_> {
             };
             scores.resize(probabilities.len(), 0.0);
             set_product(scores, upstream, value.transposed(), compact);
-            for (scores, weights) in scores
-                .chunks_exact_mut(block.keys)
-                .zip(probabilities.chunks_exact(block.keys))
-            {
-                softmax_row_backward(scores, weights, self.scale);
-            }
+            softmax_rows_backward(scores, probabilities, block.keys, self.scale);
             let scores = Matrix::new(scores, block.keys);
             write_product(of_query, scores, key, Placement { stride, ..compact });
             let (start, stride) = self.order.place(local_key, key_heads, all_keys, width);
@@ -375,19 +370,16 @@ impl Pass<'_> {
             threads: false,
         };
         set_product(scores, query, key.transposed(), placement);
-        for (row, index) in scores.chunks_exact_mut(block.keys).zip(block.queries.clone()) {
-            let seen = if self.causal {
-                visible(index, queries, keys)
-            } else {
-                keys
-            };
-            let (seen, hidden) = row.split_at_mut(seen);
-            if let Some(bias) = self.bias {
-                add_to(seen, bias.row(block.batch, block.head, index, seen.len()));
+        if let Some(bias) = self.bias {
+            for (row, index) in scores.chunks_exact_mut(block.keys).zip(block.queries.clone()) {
+                add_to(row, bias.row(block.batch, block.head, index, block.keys));
             }
-            softmax_row(seen);
-            hidden.fill(0.0);
         }
+        let (seen, step) = match self.causal {
+            true => ((block.queries.start + 1 + keys) as isize - queries as isize, 1),
+            false => (block.keys as isize, 0),
+        };
+        softmax_rows(scores, block.keys, seen, step);
     }
 }
 

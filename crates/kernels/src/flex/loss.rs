@@ -4,7 +4,7 @@ use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
 use super::linear::{Matrix, Placement, add_product, product, set_product};
-use super::rows::{add_to, largest, softmax_row, sum, sum_of_powers, sum_rows};
+use super::rows::{add_to, largest, softmax_rows, sum, sum_of_powers, sum_rows};
 use super::simd::vectorised;
 use super::storage::{change_rows, tensor, values, width};
 
@@ -49,7 +49,7 @@ impl Targets {
     fn gradient(&self, index: usize, logits: &mut [f32]) {
         let scale = 1.0 / self.classes.len() as f32;
         let even = self.label_smoothing / logits.len() as f32;
-        softmax_row(logits);
+        softmax_rows(logits, logits.len(), logits.len() as isize, 0);
         shift_and_scale(logits, even, scale);
         logits[self.classes[index]] -= (1.0 - self.label_smoothing) * scale;
     }

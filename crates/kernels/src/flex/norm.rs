@@ -2,9 +2,9 @@
 
 use burn_flex::FlexTensor;
 
-use super::rows::{add_to, sum_pieces};
+use super::rows::{add_to, sum_of, total};
 use super::simd::{multiply_add, reduce, vectorised};
-use super::storage::{change_rows, dense, tensor, values, width};
+use super::storage::{change_rows, change_rows_with, dense, tensor, values, width};
 
 /// Which moments a normalisation takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,13 +41,7 @@ pub(crate) fn normalise(
     let width = width(&x);
     let (weight, bias) = (values(weight), bias.map(values));
     change_rows(x, width, |rows, _| {
-        for row in rows.chunks_exact_mut(width) {
-            let (mean, scale) = moments(row, norm, epsilon as f32);
-            scale_row(row, mean, scale, weight);
-            if let Some(bias) = bias {
-                add_to(row, bias);
-            }
-        }
+        normalise_rows(rows, norm, weight, bias, epsilon as f32)
     })
 }
 
@@ -63,74 +57,92 @@ pub(crate) fn normalise_backward(
 ) -> NormGradients {
     let width = width(x);
     let (x, weight) = (values(x), values(weight));
-    let gradient = dense(gradient);
-    let parameters = with_parameters.then(|| {
-        let sums = parameter_sums(x, values(&gradient), norm, epsilon as f32, width);
-        let (of_weight, of_bias) = sums.split_at(width);
-        (
-            tensor(of_weight.to_vec(), [width]),
-            tensor(of_bias.to_vec(), [width]),
-        )
+    let epsilon = epsilon as f32;
+    if !with_parameters {
+        let backward =
+            |rows: &mut [f32], start: usize| rows_backward(rows, &x[start..], norm, weight, epsilon, &mut []);
+        return NormGradients {
+            x: change_rows(gradient, width, backward),
+            parameters: None,
+        };
+    }
+    let (x, sums) = change_rows_with(gradient, width, |rows, start| {
+        let mut sums = vec![0.0; 2 * width];
+        rows_backward(rows, &x[start..], norm, weight, epsilon, &mut sums);
+        sums
     });
-    let x = change_rows(gradient, width, |rows, start| {
-        for (gradient, x) in rows.chunks_exact_mut(width).zip(x[start..].chunks_exact(width)) {
-            let (mean, scale) = moments(x, norm, epsilon as f32);
-            row_backward(gradient, x, mean, scale, weight, norm == Norm::Layer);
-        }
-    });
-    NormGradients { x, parameters }
+    let total = total(sums, 2 * width);
+    let (of_weight, of_bias) = total.split_at(width);
+    let parameters = (
+        tensor(of_weight.to_vec(), [width]),
+        tensor(of_bias.to_vec(), [width]),
+    );
+    NormGradients {
+        x,
+        parameters: Some(parameters),
+    }
 }
 
-/// Gradients of weight and bias, one after the other.
-fn parameter_sums(x: &[f32], gradient: &[f32], norm: Norm, epsilon: f32, width: usize) -> Vec<f32> {
-    sum_pieces(gradient, width, 2 * width, |rows, start, sums| {
-        let (of_weight, of_bias) = sums.split_at_mut(width);
-        for (gradient, x) in rows.chunks_exact(width).zip(x[start..].chunks_exact(width)) {
-            let (mean, scale) = moments(x, norm, epsilon);
-            row_sums(of_weight, of_bias, x, gradient, mean, scale);
-        }
-    })
-}
-
-fn moments(row: &[f32], norm: Norm, epsilon: f32) -> (f32, f32) {
-    let mean = if norm == Norm::Layer { mean(row) } else { 0.0 };
-    (mean, (mean_square(row, mean) + epsilon).sqrt().recip())
+#[inline(always)]
+fn moments<const FUSED: bool>(row: &[f32], norm: Norm, epsilon: f32) -> (f32, f32) {
+    let length = row.len() as f32;
+    let mean = if norm == Norm::Layer {
+        sum_of(row) / length
+    } else {
+        0.0
+    };
+    let square = |sum, i: usize| multiply_add::<FUSED>(row[i] - mean, row[i] - mean, sum);
+    let variance = reduce(row.len(), 0.0, square, |a, b| a + b) / length;
+    (mean, (variance + epsilon).sqrt().recip())
 }
 
 vectorised! {
-    fn mean(row: &[f32]) -> f32 {
-        reduce(row.len(), 0.0, |sum, i| sum + row[i], |a, b| a + b) / row.len() as f32
-    }
-
-    fn mean_square(row: &[f32], mean: f32) -> f32 {
-        let square = |sum, i: usize| multiply_add::<FUSED>(row[i] - mean, row[i] - mean, sum);
-        reduce(row.len(), 0.0, square, |a, b| a + b) / row.len() as f32
-    }
-
-    fn scale_row(row: &mut [f32], mean: f32, scale: f32, weight: &[f32]) {
-        for (x, weight) in row.iter_mut().zip(weight) {
-            *x = (*x - mean) * scale * weight;
+    fn normalise_rows(rows: &mut [f32], norm: Norm, weight: &[f32], bias: Option<&[f32]>, epsilon: f32) {
+        for row in rows.chunks_exact_mut(weight.len()) {
+            let (mean, scale) = moments::<FUSED>(row, norm, epsilon);
+            match bias {
+                Some(bias) => {
+                    for ((x, weight), bias) in row.iter_mut().zip(weight).zip(bias) {
+                        *x = multiply_add::<FUSED>((*x - mean) * scale, *weight, *bias);
+                    }
+                }
+                None => {
+                    for (x, weight) in row.iter_mut().zip(weight) {
+                        *x = (*x - mean) * scale * weight;
+                    }
+                }
+            }
         }
     }
 
-    fn row_sums(of_weight: &mut [f32], of_bias: &mut [f32], x: &[f32], gradient: &[f32], mean: f32, scale: f32) {
-        let rows = of_weight.iter_mut().zip(of_bias.iter_mut()).zip(x.iter().zip(gradient));
-        for ((of_weight, of_bias), (x, gradient)) in rows {
-            *of_weight = multiply_add::<FUSED>((x - mean) * scale, *gradient, *of_weight);
-            *of_bias += gradient;
-        }
-    }
-
-    /// The gradient of one row in place of that of the normalised row.
-    fn row_backward(gradient: &mut [f32], x: &[f32], mean: f32, scale: f32, weight: &[f32], centred: bool) {
-        let (x, weight) = (&x[..gradient.len()], &weight[..gradient.len()]);
-        let length = x.len() as f32;
-        let inner = |i: usize| gradient[i] * weight[i];
-        let along = |sum, i: usize| multiply_add::<FUSED>(inner(i), (x[i] - mean) * scale, sum);
-        let along = reduce(x.len(), 0.0, along, |a, b| a + b) / length;
-        let even = if centred { reduce(x.len(), 0.0, |sum, i| sum + inner(i), |a, b| a + b) / length } else { 0.0 };
-        for ((gradient, x), weight) in gradient.iter_mut().zip(x).zip(weight) {
-            *gradient = scale * (*gradient * weight - even - (x - mean) * scale * along);
+    /// The gradients of some rows in place of those of the normalised rows; adds the gradients of weight and bias to
+    /// `sums`, one after the other, unless that is empty.
+    fn rows_backward(
+        gradients: &mut [f32],
+        x: &[f32],
+        norm: Norm,
+        weight: &[f32],
+        epsilon: f32,
+        sums: &mut [f32],
+    ) {
+        let width = weight.len();
+        let (of_weight, of_bias) = sums.split_at_mut(sums.len() / 2);
+        for (gradient, x) in gradients.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
+            let (mean, scale) = moments::<FUSED>(x, norm, epsilon);
+            let parameters = of_weight.iter_mut().zip(of_bias.iter_mut());
+            for ((of_weight, of_bias), (gradient, x)) in parameters.zip(gradient.iter().zip(x)) {
+                *of_weight = multiply_add::<FUSED>((x - mean) * scale, *gradient, *of_weight);
+                *of_bias += gradient;
+            }
+            for (gradient, weight) in gradient.iter_mut().zip(weight) {
+                *gradient *= weight;
+            }
+            let along = |sum, i: usize| multiply_add::<FUSED>(gradient[i], x[i] - mean, sum);
+            let along = reduce(width, 0.0, along, |a, b| a + b) * scale * scale / width as f32;
+            let even = if norm == Norm::Layer { sum_of(gradient) / width as f32 } else { 0.0 };
+            for (gradient, x) in gradient.iter_mut().zip(x) {
+                *gradient = scale * (*gradient - even - (x - mean) * along);
+            }
         }
     }
 }

@@ -6,37 +6,26 @@ use super::math::exp;
 use super::simd::{multiply_add, reduce, vectorised};
 use super::storage::piece;
 
-/// Sum of rows that are `width` wide.
+/// Sum of rows that are `width` wide. The pieces depend on the sizes alone and are added in order, so that the sum does
+/// not depend on the number of threads.
 pub(crate) fn sum_rows(values: &[f32], width: usize) -> Vec<f32> {
-    sum_pieces(values, width, width, |rows, _, sum| {
-        rows.chunks_exact(width).for_each(|row| add_to(sum, row))
-    })
+    // Each piece leaves a sum behind, so that it should have more than a few rows.
+    let piece = (4 * piece(width)).max(64 * width).max(1);
+    let sum = |rows: &[f32]| {
+        let mut sum = vec![0.0; width];
+        rows.chunks_exact(width).for_each(|row| add_to(&mut sum, row));
+        sum
+    };
+    total(values.par_chunks(piece).map(sum).collect(), width)
 }
 
-/// Sums of `length` numbers over rows: `add` adds up a piece of the rows, whose first element has the given index.
-/// The pieces depend on the sizes alone and are added in order, so the sums do not depend on the number of threads.
-pub(crate) fn sum_pieces(
-    values: &[f32],
-    width: usize,
-    length: usize,
-    add: impl Fn(&[f32], usize, &mut [f32]) + Sync,
-) -> Vec<f32> {
-    // Each piece leaves sums behind, so that it should have more than a few rows.
-    let piece = (4 * piece(width)).max(64 * width).max(1);
-    let sums: Vec<Vec<f32>> = values
-        .par_chunks(piece)
-        .enumerate()
-        .map(|(index, rows)| {
-            let mut sums = vec![0.0; length];
-            add(rows, index * piece, &mut sums);
-            sums
-        })
-        .collect();
-    let total = sums.into_iter().reduce(|mut total, sums| {
-        add_to(&mut total, &sums);
+/// The sum of rows in order.
+pub(crate) fn total(rows: Vec<Vec<f32>>, width: usize) -> Vec<f32> {
+    let total = rows.into_iter().reduce(|mut total, row| {
+        add_to(&mut total, &row);
         total
     });
-    total.unwrap_or_else(|| vec![0.0; length])
+    total.unwrap_or_else(|| vec![0.0; width])
 }
 
 vectorised! {
@@ -49,8 +38,7 @@ vectorised! {
 
     /// The largest number of a row; `-inf` when there is none.
     fn largest(row: &[f32]) -> f32 {
-        let larger = |largest, i: usize| if row[i] > largest { row[i] } else { largest };
-        reduce(row.len(), f32::NEG_INFINITY, larger, f32::max)
+        largest_of(row)
     }
 
     /// `Σ e^(x - offset)`.
@@ -59,31 +47,66 @@ vectorised! {
     }
 
     fn sum(row: &[f32]) -> f32 {
-        reduce(row.len(), 0.0, |sum, i| sum + row[i], |a, b| a + b)
+        sum_of(row)
     }
 
-    /// Softmax of one row in place; zeros when all of it is `-inf`.
-    fn softmax_row(row: &mut [f32]) {
-        let largest = largest(row);
-        if largest == f32::NEG_INFINITY && !row.iter().any(|x| x.is_nan()) {
-            row.fill(0.0);
-            return;
-        }
-        for x in row.iter_mut() {
-            *x = exp::<FUSED>(*x - largest);
-        }
-        let scale = sum(row).recip();
-        for x in row.iter_mut() {
-            *x *= scale;
+    /// Softmax of the first `seen` numbers of each row in place, zeros for the rest; `seen` grows by `step` from row to
+    /// row, and counts from none to the width. A row that is `-inf` as far as it is seen becomes zeros.
+    fn softmax_rows(rows: &mut [f32], width: usize, seen: isize, step: isize) {
+        for (index, row) in rows.chunks_exact_mut(width).enumerate() {
+            let (row, hidden) = row.split_at_mut((seen + index as isize * step).clamp(0, width as isize) as usize);
+            hidden.fill(0.0);
+            let largest = largest_of(row);
+            if largest == f32::NEG_INFINITY && !row.iter().any(|x| x.is_nan()) {
+                row.fill(0.0);
+                continue;
+            }
+            for x in row.iter_mut() {
+                *x = exp::<FUSED>(*x - largest);
+            }
+            let scale = sum_of(row).recip();
+            for x in row.iter_mut() {
+                *x *= scale;
+            }
         }
     }
 
-    /// `scale * y * (gradient - Σ y * gradient)` in place of the gradient.
-    fn softmax_row_backward(gradient: &mut [f32], y: &[f32], scale: f32) {
-        let y = &y[..gradient.len()];
-        let dot = reduce(y.len(), 0.0, |sum, i| multiply_add::<FUSED>(y[i], gradient[i], sum), |a, b| a + b);
-        for (gradient, &y) in gradient.iter_mut().zip(y) {
-            *gradient = scale * y * (*gradient - dot);
+    /// `scale * y * (gradient - Σ y * gradient)` in place of the gradient, row by row.
+    fn softmax_rows_backward(gradient: &mut [f32], y: &[f32], width: usize, scale: f32) {
+        for (gradient, y) in gradient.chunks_exact_mut(width).zip(y.chunks_exact(width)) {
+            let dot = dot::<FUSED>(y, gradient);
+            for (gradient, &y) in gradient.iter_mut().zip(y) {
+                *gradient = scale * y * (*gradient - dot);
+            }
         }
     }
+}
+
+#[inline(always)]
+fn largest_of(row: &[f32]) -> f32 {
+    let larger = |largest, i: usize| if row[i] > largest { row[i] } else { largest };
+    reduce(
+        row.len(),
+        f32::NEG_INFINITY,
+        larger,
+        |a, b| if a > b { a } else { b },
+    )
+}
+
+/// Sum of a row, in the body of a vectorised function.
+#[inline(always)]
+pub(crate) fn sum_of(row: &[f32]) -> f32 {
+    reduce(row.len(), 0.0, |sum, i| sum + row[i], |a, b| a + b)
+}
+
+/// Sum of the products of two rows of one length.
+#[inline(always)]
+pub(crate) fn dot<const FUSED: bool>(a: &[f32], b: &[f32]) -> f32 {
+    let b = &b[..a.len()];
+    reduce(
+        a.len(),
+        0.0,
+        |sum, i| multiply_add::<FUSED>(a[i], b[i], sum),
+        |a, b| a + b,
+    )
 }

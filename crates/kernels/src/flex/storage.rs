@@ -71,46 +71,60 @@ pub(crate) fn change_rows(
     row_width: usize,
     change: impl Fn(&mut [f32], usize) + Sync,
 ) -> FlexTensor {
+    change_rows_with(x, row_width, change).0
+}
+
+/// [`change_rows`], and what `change` returns for each piece, in order.
+pub(crate) fn change_rows_with<T: Send>(
+    x: FlexTensor,
+    row_width: usize,
+    change: impl Fn(&mut [f32], usize) -> T + Sync,
+) -> (FlexTensor, Vec<T>) {
     let mut x = dense(x);
     let length = x.layout().num_elements();
+    if length == 0 {
+        return (x, Vec::new());
+    }
     let piece = piece(row_width);
     if is_solid(&x)
         && let Some(all) = x.try_storage_mut::<f32>()
     {
-        if length <= piece {
-            change(all, 0);
+        let results = if length <= piece {
+            vec![change(all, 0)]
         } else {
-            all.par_chunks_mut(piece)
-                .enumerate()
-                .for_each(|(index, rows)| change(rows, index * piece));
-        }
-        return x;
+            let pieces = all.par_chunks_mut(piece).enumerate();
+            pieces.map(|(index, rows)| change(rows, index * piece)).collect()
+        };
+        return (x, results);
     }
-    let source = values(&x);
-    let changed = copy_and_change(source, piece, change);
-    tensor(changed, x.layout().shape().clone())
+    let (changed, results) = copy_and_change(values(&x), piece, change);
+    (tensor(changed, x.layout().shape().clone()), results)
 }
 
 /// A changed copy: each piece is changed right after it was copied, while it is in the cache.
-fn copy_and_change(source: &[f32], piece: usize, change: impl Fn(&mut [f32], usize) + Sync) -> Vec<f32> {
+fn copy_and_change<T: Send>(
+    source: &[f32],
+    piece: usize,
+    change: impl Fn(&mut [f32], usize) -> T + Sync,
+) -> (Vec<f32>, Vec<T>) {
     let copy = |target: &mut [MaybeUninit<f32>], start: usize| {
         change(
             target.write_copy_of_slice(&source[start..start + target.len()]),
             start,
-        );
+        )
     };
+    let mut results = Vec::new();
     let fill = |target: &mut [MaybeUninit<f32>]| {
         if source.len() <= piece {
-            copy(target, 0);
+            results.push(copy(target, 0));
         } else {
-            target
-                .par_chunks_mut(piece)
-                .enumerate()
-                .for_each(|(index, rows)| copy(rows, index * piece));
+            let pieces = target.par_chunks_mut(piece).enumerate();
+            results.par_extend(pieces.map(|(index, rows)| copy(rows, index * piece)));
         }
     };
     // SAFETY: `fill` copies every piece, and the pieces cover the target.
-    unsafe { filled(source.len(), fill) }
+    let changed = unsafe { filled(source.len(), fill) };
+    (changed, results)
 }
 
 /// Elements in a task's share of rows that are `row_width` wide.
