@@ -1,3 +1,5 @@
+//! What can go wrong between an encoder and its stored features.
+
 use std::path::PathBuf;
 
 /// What can go wrong with stored features.

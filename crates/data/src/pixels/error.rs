@@ -1,3 +1,5 @@
+//! What can be wrong with a picture or with the settings that say how to read it.
+
 use std::path::PathBuf;
 
 /// What can be wrong with a picture or with the settings that say how to read it.

@@ -1,3 +1,5 @@
+//! What can be wrong with drawings and scenes.
+
 use super::Style;
 use std::path::PathBuf;
 

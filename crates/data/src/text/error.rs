@@ -1,3 +1,5 @@
+//! What can be wrong with a vocabulary, a text or ids.
+
 use std::path::PathBuf;
 
 /// What can be wrong with a vocabulary or a request to tokenise.
