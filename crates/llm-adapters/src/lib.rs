@@ -3,8 +3,8 @@
 //!
 //! # What a caption looks like to the model
 //!
-//! Soft prompt, then the plain text of the prompt (often none), then the caption, then
-//! [`LanguageTokenizer::end`]. No chat template stands in between, even for instruction-tuned models such as
+//! Soft prompt, then the plain text of the prompt (often none), then the caption, then [`LanguageTokenizer::end`], a line
+//! break. No chat template stands in between, even for instruction-tuned models such as
 //! SmolLM2-Instruct: the soft prompt takes the place of all instructions, as in the paper (section 3.3). No beginning id
 //! is put in front either: the soft prompt itself is what comes first.
 

@@ -2,3 +2,5 @@
 
 mod golden;
 mod llama;
+mod loading;
+mod smollm;

@@ -1,3 +1,5 @@
+mod builder;
+
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -6,60 +8,7 @@ use tempfile::TempDir;
 
 use super::{GgufStore, GgufValue};
 use crate::weights::{TensorStore, WeightError};
-
-/// Writes the format, right or wrong.
-#[derive(Default)]
-struct Builder {
-    tensor_count: u64,
-    metadata_count: u64,
-    metadata: Vec<u8>,
-    infos: Vec<u8>,
-    data: Vec<u8>,
-}
-
-fn text(value: &str) -> Vec<u8> {
-    [&(value.len() as u64).to_le_bytes()[..], value.as_bytes()].concat()
-}
-
-impl Builder {
-    fn metadata(mut self, key: &str, code: u32, value: &[u8]) -> Self {
-        self.metadata
-            .extend([&text(key)[..], &code.to_le_bytes(), value].concat());
-        self.metadata_count += 1;
-        self
-    }
-
-    /// A tensor at the next multiple of 32; `dimensions` innermost first.
-    fn tensor(mut self, name: &str, dimensions: &[u64], code: u32, bytes: &[u8]) -> Self {
-        self.data.resize(self.data.len().next_multiple_of(32), 0);
-        let offset = self.data.len() as u64;
-        self.data.extend(bytes);
-        self.info(name, dimensions, code, offset)
-    }
-
-    fn info(mut self, name: &str, dimensions: &[u64], code: u32, offset: u64) -> Self {
-        self.infos.extend(text(name));
-        self.infos.extend((dimensions.len() as u32).to_le_bytes());
-        dimensions
-            .iter()
-            .for_each(|dimension| self.infos.extend(dimension.to_le_bytes()));
-        self.infos
-            .extend([&code.to_le_bytes()[..], &offset.to_le_bytes()].concat());
-        self.tensor_count += 1;
-        self
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        let mut bytes = GgufStore::MAGIC.to_vec();
-        bytes.extend(3u32.to_le_bytes());
-        bytes.extend(self.tensor_count.to_le_bytes());
-        bytes.extend(self.metadata_count.to_le_bytes());
-        bytes.extend([&self.metadata[..], &self.infos].concat());
-        bytes.resize(bytes.len().next_multiple_of(32), 0);
-        bytes.extend(&self.data);
-        bytes
-    }
-}
+use builder::{GgufBuilder, text};
 
 fn open(bytes: &[u8]) -> (TempDir, Result<GgufStore, WeightError>) {
     let folder = TempDir::new().unwrap();
@@ -98,7 +47,7 @@ fn every_type_of_metadata_is_read() {
         &text("b"),
     ]
     .concat();
-    let bytes = Builder::default()
+    let bytes = GgufBuilder::default()
         .metadata("u8", 0, &[200])
         .metadata("i8", 1, &(-3i8).to_le_bytes())
         .metadata("u16", 2, &60_000u16.to_le_bytes())
@@ -137,7 +86,7 @@ fn every_storage_is_dequantised_and_shapes_are_outermost_first() {
     let nibbles: Vec<u8> = (0..16).map(|index| index | (15 - index) << 4).collect();
     let quants: Vec<u8> = (0..32).map(|index| (index as i8 - 16) as u8).collect();
     let plain = [1.5f32, -2.0, 0.25, 8.0, 0.0, -1.0];
-    let bytes = Builder::default()
+    let bytes = GgufBuilder::default()
         .tensor(
             "f32",
             &[3, 2],
@@ -202,7 +151,7 @@ fn every_storage_is_dequantised_and_shapes_are_outermost_first() {
 
 #[test]
 fn a_file_cut_anywhere_is_an_error() {
-    let whole = Builder::default()
+    let whole = GgufBuilder::default()
         .metadata("general.architecture", 8, &text("llama"))
         .metadata(
             "list",
@@ -219,7 +168,7 @@ fn a_file_cut_anywhere_is_an_error() {
 
 #[test]
 fn no_single_damaged_byte_makes_a_panic() {
-    let whole = Builder::default()
+    let whole = GgufBuilder::default()
         .metadata(
             "list",
             9,
@@ -256,20 +205,20 @@ fn hostile_headers_are_refused_before_memory_is_asked_for() {
     assert!(reason(&header(0, 1 << 60)).contains("metadata entries"));
     assert!(reason(&[&header(0, 1)[..], &huge, &[0; 16]].concat()).contains("text"));
     let array = [&4u32.to_le_bytes()[..], &huge].concat();
-    assert!(reason(&Builder::default().metadata("list", 9, &array).bytes()).contains("array elements"));
+    assert!(reason(&GgufBuilder::default().metadata("list", 9, &array).bytes()).contains("array elements"));
     let nested: Vec<u8> = (0..9)
         .flat_map(|_| [&9u32.to_le_bytes()[..], &1u64.to_le_bytes()].concat())
         .collect();
     assert!(
         reason(
-            &Builder::default()
+            &GgufBuilder::default()
                 .metadata("nested", 9, &[&nested[..], &[0; 64]].concat())
                 .bytes()
         )
         .contains("nested")
     );
     for alignment in [0u32, 24, 1 << 31] {
-        let builder = Builder::default().metadata("general.alignment", 4, &alignment.to_le_bytes());
+        let builder = GgufBuilder::default().metadata("general.alignment", 4, &alignment.to_le_bytes());
         assert!(reason(&builder.bytes()).contains("general.alignment"));
     }
 }
@@ -278,7 +227,7 @@ fn hostile_headers_are_refused_before_memory_is_asked_for() {
 fn hostile_tensors_are_refused() {
     let tensor = |dimensions: &[u64], code: u32, offset: u64| {
         reason(
-            &Builder::default()
+            &GgufBuilder::default()
                 .tensor("first", &[8], 0, &[0; 32])
                 .info("bad", dimensions, code, offset)
                 .bytes(),
@@ -294,7 +243,7 @@ fn hostile_tensors_are_refused() {
     assert!(tensor(&[1], 0, 16).contains("alignment"));
     assert!(tensor(&[16], 8, 0).contains("blocks"));
     assert!(tensor(&[256], 12, 0).contains("ggml type 12"));
-    let twice = Builder::default()
+    let twice = GgufBuilder::default()
         .tensor("a", &[1], 0, &[0; 4])
         .tensor("a", &[1], 0, &[0; 4]);
     assert!(reason(&twice.bytes()).contains("twice"));
@@ -302,7 +251,7 @@ fn hostile_tensors_are_refused() {
 
 #[test]
 fn other_files_are_refused_by_their_first_bytes() {
-    let mut other = Builder::default().bytes();
+    let mut other = GgufBuilder::default().bytes();
     other[4] = 1;
     assert!(reason(&other).contains("version is 1"));
     other[0] = b'X';

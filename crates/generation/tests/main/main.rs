@@ -1,0 +1,5 @@
+//! Tests of generation, in one binary: a small Markov chain stands for the language model.
+
+mod beam;
+mod chain;
+mod sequential;

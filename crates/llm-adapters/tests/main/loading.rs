@@ -1,0 +1,388 @@
+//! The golden model as a GGUF file and as a Hugging Face folder, each with a tokenizer: both must be the same model.
+
+#[path = "../../../core/src/weights/gguf/tests/builder.rs"]
+mod builder;
+
+use std::path::Path;
+
+use blip2_core::LanguageModel;
+use blip2_core::weights::{GgufStore, SafetensorsStore, TensorStore, WeightError};
+use blip2_llm_adapters::{LlamaConfig, LoadError, TokenizerError, load_language_model};
+use burn::tensor::{Device, Tensor};
+use tempfile::TempDir;
+use tokenizers::models::bpe::{BPE, Vocab};
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::{AddedToken, Tokenizer};
+
+use crate::golden::folder;
+use builder::{GgufBuilder, text};
+
+const MERGES: [(&str, &str); 4] = [("h", "e"), ("t", "he"), ("Ġ", "the"), ("1", "2")];
+const TEXT: u32 = 8;
+const ARRAY: u32 = 9;
+
+fn config() -> LlamaConfig {
+    LlamaConfig::from_hugging_face(&folder().join("config.json")).unwrap()
+}
+
+/// Two special tokens, all bytes, the merges, and fillers up to the vocabulary of the model.
+fn tokens() -> Vec<String> {
+    let mut alphabet: Vec<String> = ByteLevel::alphabet().into_iter().map(String::from).collect();
+    alphabet.sort();
+    let special = ["<|end|>", "<|start|>"].map(str::to_owned);
+    let merged = MERGES.map(|(left, right)| format!("{left}{right}"));
+    let mut tokens: Vec<String> = special.into_iter().chain(alphabet).chain(merged).collect();
+    (tokens.len()..config().vocabulary_size).for_each(|index| tokens.push(format!("filler{index}")));
+    tokens
+}
+
+fn id(token: &str) -> u32 {
+    tokens().iter().position(|other| other == token).unwrap() as u32
+}
+
+fn texts(values: impl IntoIterator<Item = String>) -> Vec<u8> {
+    array(TEXT, values.into_iter().map(|value| text(&value)).collect())
+}
+
+fn array(code: u32, values: Vec<Vec<u8>>) -> Vec<u8> {
+    [
+        &code.to_le_bytes()[..],
+        &(values.len() as u64).to_le_bytes(),
+        &values.concat(),
+    ]
+    .concat()
+}
+
+/// The tensors of the golden model, with the rows of queries and keys in llama.cpp's order.
+fn weights() -> GgufBuilder {
+    let store = SafetensorsStore::open(&folder()).unwrap();
+    let half = config().head_width / 2;
+    store
+        .tensors()
+        .iter()
+        .fold(GgufBuilder::default(), |builder, (name, info)| {
+            let mut values: Vec<f32> = store.read(name).unwrap().iter().collect();
+            if name.contains("q_proj") || name.contains("k_proj") {
+                let columns = info.shape[1];
+                let row = |head: usize, side: usize, pair: usize| {
+                    let start = (head * 2 * half + side * half + pair) * columns;
+                    values[start..start + columns].to_vec()
+                };
+                let heads = info.shape[0] / (2 * half);
+                let order = (0..heads).flat_map(|head| (0..half).map(move |pair| (head, pair)));
+                values = order
+                    .flat_map(|(head, pair)| [row(head, 0, pair), row(head, 1, pair)].concat())
+                    .collect();
+            }
+            let dimensions: Vec<u64> = info.shape.iter().rev().map(|size| *size as u64).collect();
+            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            builder.tensor(&gguf_name(name), &dimensions, 0, &bytes)
+        })
+}
+
+fn gguf_name(name: &str) -> String {
+    let pairs = [
+        ("model.layers.", "blk."),
+        ("model.embed_tokens", "token_embd"),
+        ("model.norm", "output_norm"),
+        ("lm_head", "output"),
+        ("post_attention_layernorm", "ffn_norm"),
+        ("input_layernorm", "attn_norm"),
+        ("self_attn.o_proj", "attn_output"),
+        ("self_attn.", "attn_"),
+        ("mlp.", "ffn_"),
+        ("_proj", ""),
+    ];
+    pairs
+        .iter()
+        .fold(name.to_owned(), |name, (theirs, ours)| name.replace(theirs, ours))
+}
+
+/// Adds all metadata, of which `change` may replace entries, or drop them with an empty value.
+fn with_metadata(builder: GgufBuilder, change: &[(&str, Vec<u8>)]) -> GgufBuilder {
+    let config = config();
+    let size = |value: usize| (4, (value as u32).to_le_bytes().to_vec());
+    let float = |value: f64| (6, (value as f32).to_le_bytes().to_vec());
+    let types = (0..tokens().len())
+        .map(|index| if index < 2 { 3i32 } else { 1 }.to_le_bytes().to_vec())
+        .collect();
+    let merges = MERGES.map(|(left, right)| format!("{left} {right}"));
+    let entries = [
+        ("general.architecture", (TEXT, text("llama"))),
+        ("llama.embedding_length", size(config.hidden_size)),
+        ("llama.feed_forward_length", size(config.intermediate_size)),
+        ("llama.block_count", size(config.layers)),
+        ("llama.attention.head_count", size(config.heads)),
+        ("llama.attention.head_count_kv", size(config.key_heads)),
+        ("llama.attention.key_length", size(config.head_width)),
+        ("llama.context_length", size(config.positions)),
+        (
+            "llama.attention.layer_norm_rms_epsilon",
+            float(config.norm_epsilon),
+        ),
+        ("llama.rope.freq_base", float(config.rope_theta)),
+        ("tokenizer.ggml.model", (TEXT, text("gpt2"))),
+        ("tokenizer.ggml.pre", (TEXT, text("smollm"))),
+        ("tokenizer.ggml.tokens", (ARRAY, texts(tokens()))),
+        ("tokenizer.ggml.token_type", (ARRAY, array(5, types))),
+        ("tokenizer.ggml.merges", (ARRAY, texts(merges))),
+        ("tokenizer.ggml.eos_token_id", size(0)),
+        ("tokenizer.ggml.bos_token_id", size(1)),
+    ];
+    entries
+        .into_iter()
+        .fold(builder, |builder, (key, (code, value))| {
+            match change.iter().find(|(changed, _)| *changed == key) {
+                Some((_, value)) if value.is_empty() => builder,
+                Some((_, value)) => builder.metadata(key, code, value),
+                None => builder.metadata(key, code, &value),
+            }
+        })
+}
+
+fn write(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) {
+    std::fs::write(folder.join(name), bytes).unwrap();
+}
+
+/// Loads the GGUF model with `change`d metadata and gives the error.
+fn refused(change: &[(&str, Vec<u8>)]) -> LoadError {
+    let place = TempDir::new().unwrap();
+    write(
+        place.path(),
+        "model.gguf",
+        with_metadata(weights(), change).bytes(),
+    );
+    match load_language_model(&place.path().join("model.gguf"), &Device::flex()) {
+        Err(error) => error,
+        Ok(_) => panic!("the file was taken"),
+    }
+}
+
+#[test]
+fn a_gguf_file_and_a_folder_of_the_same_model_are_the_same_model() {
+    let place = TempDir::new().unwrap();
+    write(
+        place.path(),
+        "weights-without-a-telling-name",
+        with_metadata(weights(), &[]).bytes(),
+    );
+    let gguf = load_language_model(
+        &place.path().join("weights-without-a-telling-name"),
+        &Device::flex(),
+    )
+    .unwrap();
+    for file in ["config.json", "model.safetensors"] {
+        write(place.path(), file, std::fs::read(folder().join(file)).unwrap());
+    }
+    let vocabulary: Vocab = tokens()
+        .into_iter()
+        .enumerate()
+        .map(|(id, token)| (token, id as u32))
+        .collect();
+    let merges = MERGES
+        .map(|(left, right)| (left.to_owned(), right.to_owned()))
+        .to_vec();
+    let mut tokenizer = Tokenizer::new(
+        BPE::builder()
+            .vocab_and_merges(vocabulary, merges)
+            .build()
+            .unwrap(),
+    );
+    tokenizer.with_pre_tokenizer(Some(ByteLevel::new(false, true, true)));
+    tokenizer.with_decoder(Some(ByteLevel::default()));
+    tokenizer
+        .add_special_tokens(["<|end|>", "<|start|>"].map(|token| AddedToken::from(token, true)))
+        .unwrap();
+    write(
+        place.path(),
+        "tokenizer.json",
+        tokenizer.to_string(false).unwrap(),
+    );
+    let hugging_face = load_language_model(place.path(), &Device::flex()).unwrap();
+
+    assert_eq!(gguf.fingerprint, hugging_face.fingerprint);
+    let prompt = vec![gguf.tokenizer.encode("the grün theatre").unwrap()];
+    assert_eq!(
+        prompt[0],
+        hugging_face.tokenizer.encode("the grün theatre").unwrap()
+    );
+    let logits = |model: &dyn LanguageModel| {
+        let nothing = Tensor::zeros([1, 0, model.hidden_size()], &Device::flex());
+        model.start(nothing, &prompt).unwrap().logits().into_data()
+    };
+    assert_eq!(logits(gguf.model.as_ref()), logits(hugging_face.model.as_ref()));
+}
+
+#[test]
+fn the_tokenizer_of_a_gguf_file_merges_bytes_and_keeps_digits_apart() {
+    let place = TempDir::new().unwrap();
+    write(place.path(), "model.gguf", with_metadata(weights(), &[]).bytes());
+    let loaded = load_language_model(&place.path().join("model.gguf"), &Device::flex()).unwrap();
+    let tokenizer = &loaded.tokenizer;
+    assert_eq!(tokenizer.vocabulary(), config().vocabulary_size);
+    let expected = ["the", "Ġthe", "Ġ", "1", "2"].map(id);
+    assert_eq!(tokenizer.encode("the the 12").unwrap(), expected);
+    let with_end = [&[1], &expected[..], &[tokenizer.end(), 0]].concat();
+    assert_eq!(
+        tokenizer.encode("<|start|>the the 12\n<|end|>").unwrap(),
+        with_end
+    );
+    assert_eq!(tokenizer.decode(&with_end).unwrap(), "the the 12\n");
+    assert!(tokenizer.encode("").unwrap().is_empty());
+    let odd = "Grün 🦊\u{0}\t  end";
+    assert_eq!(tokenizer.decode(&tokenizer.encode(odd).unwrap()).unwrap(), odd);
+    assert_eq!(tokenizer.end(), id("Ċ"));
+    assert_eq!(
+        (
+            tokenizer.beginning(),
+            tokenizer.end_of_text(),
+            tokenizer.padding()
+        ),
+        (Some(1), 0, 0)
+    );
+    assert_eq!(tokenizer.ends(), [id("Ċ"), 0]);
+}
+
+#[test]
+fn metadata_that_does_not_fit_is_refused_by_name() {
+    let message = |change: &[(&str, Vec<u8>)]| refused(change).to_string();
+    assert!(message(&[("llama.block_count", vec![])]).contains("`llama.block_count`"));
+    assert!(message(&[("llama.block_count", 0u32.to_le_bytes().to_vec())]).contains("number of layers"));
+    assert!(message(&[("llama.attention.head_count_kv", 4u32.to_le_bytes().to_vec())]).contains("evenly"));
+    assert!(message(&[("tokenizer.ggml.pre", text("qwen2"))]).contains("`qwen2`"));
+    assert!(message(&[("tokenizer.ggml.model", text("llama"))]).contains("`llama`"));
+    assert!(message(&[("tokenizer.ggml.eos_token_id", 9_999u32.to_le_bytes().to_vec())]).contains("9999"));
+    assert!(message(&[("tokenizer.ggml.merges", texts(["nospace".to_owned()]))]).contains("`nospace`"));
+    let more = texts(tokens().into_iter().chain(["extra".to_owned()]));
+    assert!(message(&[("tokenizer.ggml.tokens", more)]).contains("types"));
+    let missing = refused(&[("tokenizer.ggml.merges", vec![])]);
+    assert!(matches!(
+        missing,
+        LoadError::Tokenizer(TokenizerError::File(WeightError::Format { .. }))
+    ));
+    let layers = (config().layers as u32 + 1).to_le_bytes().to_vec();
+    let LoadError::Weights(WeightError::Mismatch {
+        missing, unexpected, ..
+    }) = refused(&[("llama.block_count", layers)])
+    else {
+        panic!("another error");
+    };
+    assert_eq!((missing.len(), unexpected.len()), (9, 0));
+}
+
+#[test]
+fn what_is_no_supported_model_is_told_what_is() {
+    let place = TempDir::new().unwrap();
+    let load = |name: &str| {
+        load_language_model(&place.path().join(name), &Device::flex())
+            .err()
+            .unwrap()
+    };
+    let unsupported = |name: &str, found: &str| {
+        let message = load(name).to_string();
+        assert!(
+            message.contains(found) && message.contains("a GGUF file of the `llama` architecture"),
+            "{message}"
+        );
+    };
+    write(place.path(), "picture.gguf", b"\x89PNG....");
+    unsupported("picture.gguf", "does not begin with `GGUF`");
+    write(place.path(), "empty.gguf", b"");
+    unsupported("empty.gguf", "does not begin with `GGUF`");
+    write(
+        place.path(),
+        "gemma.gguf",
+        GgufBuilder::default()
+            .metadata("general.architecture", TEXT, &text("gemma"))
+            .bytes(),
+    );
+    unsupported("gemma.gguf", "`gemma`");
+    unsupported("", "without a readable `config.json`");
+    write(place.path(), "config.json", r#"{"model_type": "opt"}"#);
+    unsupported("", "`opt`");
+    write(place.path(), "config.json", "{");
+    unsupported("", "cannot be understood");
+    assert!(matches!(
+        load("nothing"),
+        LoadError::Weights(WeightError::Io { .. })
+    ));
+    write(place.path(), "short.gguf", b"GGUF\x03\0\0\0");
+    assert!(matches!(
+        load("short.gguf"),
+        LoadError::Weights(WeightError::Format { .. })
+    ));
+    assert!(GgufStore::open(&place.path().join("short.gguf")).is_err());
+}
+
+#[test]
+fn configurations_that_would_compute_something_else_are_refused() {
+    let place = TempDir::new().unwrap();
+    let json = std::fs::read_to_string(folder().join("config.json")).unwrap();
+    let with = |key: &str, value: serde_json::Value| {
+        let mut config: serde_json::Value = serde_json::from_str(&json).unwrap();
+        config[key] = value;
+        write(place.path(), "config.json", config.to_string());
+        LlamaConfig::from_hugging_face(&place.path().join("config.json"))
+    };
+    let scaled = serde_json::json!({"rope_type": "llama3", "rope_theta": 5e5});
+    assert!(
+        with("rope_parameters", scaled.clone())
+            .unwrap_err()
+            .to_string()
+            .contains("`llama3`")
+    );
+    assert!(
+        with("rope_scaling", scaled)
+            .unwrap_err()
+            .to_string()
+            .contains("`llama3`")
+    );
+    assert!(
+        with("hidden_act", "gelu".into())
+            .unwrap_err()
+            .to_string()
+            .contains("`gelu`")
+    );
+    assert!(
+        with("attention_bias", true.into())
+            .unwrap_err()
+            .to_string()
+            .contains("biases")
+    );
+    assert!(
+        with("model_type", "opt".into())
+            .unwrap_err()
+            .to_string()
+            .contains("`opt`")
+    );
+    assert!(
+        with("num_attention_heads", 0.into())
+            .unwrap_err()
+            .to_string()
+            .contains("number of heads")
+    );
+    assert!(
+        with("num_hidden_layers", (1u64 << 40).into())
+            .unwrap_err()
+            .to_string()
+            .contains("number of layers")
+    );
+    assert!(
+        with("head_dim", 7.into())
+            .unwrap_err()
+            .to_string()
+            .contains("halves")
+    );
+    assert_eq!(
+        with("rope_parameters", serde_json::json!({"rope_theta": 5e5}))
+            .unwrap()
+            .rope_theta,
+        5e5
+    );
+    assert_eq!(
+        with("rope_parameters", serde_json::Value::Null)
+            .unwrap()
+            .rope_theta,
+        1e4
+    );
+}

@@ -1,0 +1,106 @@
+//! SmolLM2-135M-Instruct, the real model of the embedded default, where it has been fetched.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, OnceLock};
+
+use blip2_core::TextExample;
+use blip2_generation::{GenerationConfig, generate};
+use blip2_llm_adapters::{LoadedLanguageModel, load_language_model};
+use burn::tensor::{Device, Tensor};
+
+const PASSAGE: &str = "The moon goes around the earth once every month. It is much smaller than the earth, and it has no \
+    air and no water on its surface. When the sun shines on it from the side, we see only half of it; when it stands \
+    behind the earth, we see all of it. The moon pulls on the sea, and so the water rises and falls twice a day along \
+    the coast. People first walked on the moon in 1969, and they brought back rocks that are more than three billion \
+    years old. Since then, only machines have gone there.";
+
+/// The model, loaded once; `None` where nobody fetched it, and then the skipped test says so.
+#[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
+fn model() -> Option<MutexGuard<'static, LoadedLanguageModel>> {
+    static MODEL: OnceLock<Option<Mutex<LoadedLanguageModel>>> = OnceLock::new();
+    let load = || {
+        let home = std::env::var_os("BLIP2_HOME").map(PathBuf::from);
+        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+        let user = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+        let home = home.or_else(|| cache.or(user).map(|cache| cache.join("blip2")))?;
+        let file = home.join("assets/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf");
+        file.is_file()
+            .then(|| Mutex::new(load_language_model(&file, &Device::flex()).unwrap()))
+    };
+    let model = MODEL.get_or_init(load).as_ref();
+    if model.is_none() {
+        eprintln!("SKIPPED: SmolLM2 is not in the cache folder; run `cargo xtask assets`");
+    }
+    Some(model?.lock().unwrap())
+}
+
+fn no_soft_prompt(loaded: &LoadedLanguageModel, rows: usize) -> Tensor<3> {
+    Tensor::zeros([rows, 0, loaded.model.hidden_size()], &Device::flex())
+}
+
+fn perplexity(loaded: &LoadedLanguageModel, ids: &[u32]) -> f64 {
+    let text = [TextExample {
+        prompt: Vec::new(),
+        target: ids.to_vec(),
+    }];
+    loaded
+        .model
+        .loss(no_soft_prompt(loaded, 1), &text)
+        .unwrap()
+        .into_scalar::<f64>()
+        .exp()
+}
+
+#[test]
+fn english_is_likely_and_the_same_words_shuffled_are_not() {
+    let Some(loaded) = model() else { return };
+    let ids = loaded.tokenizer.encode(PASSAGE).unwrap();
+    assert_eq!(loaded.tokenizer.decode(&ids).unwrap(), PASSAGE);
+    // Rows of queries and keys in the wrong order, or halves of a block swapped, give thousands.
+    let english = perplexity(&loaded, &ids);
+    assert!((5.0..25.0).contains(&english), "{english}");
+    let mut words: Vec<&str> = PASSAGE.split(' ').collect();
+    words.sort_by_key(|word| (word.len() * 7 + word.bytes().map(usize::from).sum::<usize>() * 31) % 101);
+    let shuffled = perplexity(&loaded, &loaded.tokenizer.encode(&words.join(" ")).unwrap());
+    assert!(shuffled > 20.0 * english, "{shuffled}");
+}
+
+#[test]
+fn it_knows_the_capital_of_france() {
+    let Some(loaded) = model() else { return };
+    let prompt = vec![loaded.tokenizer.encode("The capital of France is").unwrap()];
+    for num_beams in [1, 4] {
+        let mut text = loaded.model.start(no_soft_prompt(&loaded, 1), &prompt).unwrap();
+        let config = GenerationConfig {
+            max_new_tokens: 4,
+            num_beams,
+            end_tokens: loaded.tokenizer.ends(),
+            ..Default::default()
+        };
+        let written = generate(text.as_mut(), &prompt, &config, None).unwrap();
+        let written = loaded.tokenizer.decode(&written[0].ids).unwrap();
+        assert!(written.starts_with(" Paris."), "{num_beams} beams: {written}");
+    }
+}
+
+#[test]
+fn a_caption_is_expected_to_end_with_a_line_break() {
+    let Some(loaded) = model() else { return };
+    let caption = loaded.tokenizer.encode("two apples above a bicycle").unwrap();
+    let surprise = |end: u32| {
+        let text = [TextExample {
+            prompt: caption.clone(),
+            target: vec![end],
+        }];
+        loaded
+            .model
+            .loss(no_soft_prompt(&loaded, 1), &text)
+            .unwrap()
+            .into_scalar::<f64>()
+    };
+    let (line_break, end_of_text) = (
+        surprise(loaded.tokenizer.end()),
+        surprise(loaded.tokenizer.end_of_text()),
+    );
+    assert!(line_break + 5.0 < end_of_text, "{line_break} and {end_of_text}");
+}
