@@ -1,11 +1,27 @@
 //! What every language model behind the bridge must do, as a suite to run on one's own.
 //!
-//! ```no_run
-//! # use burn::tensor::Device;
-//! # fn own_model() -> Box<dyn blip2_core::LanguageModel> { unimplemented!() }
-//! let model = own_model();
-//! blip2_llm_adapters::conformance::check(model.as_ref(), &Device::flex()).unwrap();
 //! ```
+//! use blip2_llm_adapters::{Llama, LlamaConfig, conformance};
+//! use burn::tensor::Device;
+//!
+//! let config = LlamaConfig {
+//!     hidden_size: 16,
+//!     intermediate_size: 24,
+//!     layers: 1,
+//!     heads: 2,
+//!     key_heads: 1,
+//!     head_width: 8,
+//!     vocabulary_size: 20,
+//!     positions: 32,
+//!     norm_epsilon: 1e-5,
+//!     rope_theta: 1e4,
+//!     tied: true,
+//! };
+//! let device = Device::flex();
+//! conformance::check(&Llama::new(config, 0, &device), &device).unwrap();
+//! ```
+
+use std::slice::from_ref;
 
 use blip2_core::{LanguageModel, ModelError, NextTokenModel, TextExample};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -99,7 +115,7 @@ impl Suite<'_> {
         let mut sum = 0.0;
         for (row, example) in examples.iter().enumerate() {
             let own = soft.clone().narrow(0, row, 1);
-            let alone = scalar(property, self.model.loss(own, std::slice::from_ref(example)))?;
+            let alone = scalar(property, self.model.loss(own, from_ref(example)))?;
             sum += alone * example.target.len() as f64;
         }
         let tokens: usize = examples.iter().map(|example| example.target.len()).sum();
@@ -110,11 +126,7 @@ impl Suite<'_> {
         shape(property, &together, [prompts.len(), self.model.vocabulary_size()])?;
         for (row, prompt) in prompts.iter().enumerate() {
             let alone = self
-                .start(
-                    property,
-                    soft.clone().narrow(0, row, 1),
-                    std::slice::from_ref(prompt),
-                )?
+                .start(property, soft.clone().narrow(0, row, 1), from_ref(prompt))?
                 .logits();
             near(
                 property,
@@ -224,7 +236,7 @@ impl Suite<'_> {
             ),
             (
                 "a beginning outside of the vocabulary",
-                self.model.start(soft(), &[outside.clone()]).is_err(),
+                self.model.start(soft(), from_ref(&outside)).is_err(),
             ),
             (
                 "a batch without a target",
@@ -237,7 +249,7 @@ impl Suite<'_> {
             (
                 "a soft prompt of another width",
                 self.model
-                    .loss(Tensor::cat(vec![soft(), soft()], 2), &[good.clone()])
+                    .loss(Tensor::cat(vec![soft(), soft()], 2), from_ref(&good))
                     .is_err(),
             ),
         ];

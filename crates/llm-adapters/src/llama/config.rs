@@ -100,27 +100,25 @@ impl LlamaConfig {
     /// Sizes that contradict one another, or that would make the allocation of the model fail, are errors.
     fn checked(self) -> Result<Self, String> {
         let sizes = [
-            ("hidden size", self.hidden_size),
-            ("intermediate size", self.intermediate_size),
-            ("number of layers", self.layers),
-            ("number of heads", self.heads),
-            ("number of key heads", self.key_heads),
-            ("head width", self.head_width),
-            ("vocabulary size", self.vocabulary_size),
-            ("number of positions", self.positions),
+            ("hidden size", self.hidden_size, LARGEST),
+            ("intermediate size", self.intermediate_size, LARGEST),
+            ("number of layers", self.layers, MOST_LAYERS),
+            ("number of heads", self.heads, LARGEST),
+            ("number of key heads", self.key_heads, LARGEST),
+            ("head width", self.head_width, LARGEST),
+            ("vocabulary size", self.vocabulary_size, LARGEST),
+            ("number of positions", self.positions, LARGEST),
         ];
-        if let Some((name, size)) = sizes.iter().find(|(_, size)| *size == 0 || *size > LARGEST) {
-            return Err(format!(
-                "the {name} is {size}; it must lie between 1 and {LARGEST}"
-            ));
+        if let Some((name, size, limit)) = sizes.iter().find(|(_, size, limit)| *size == 0 || size > limit) {
+            return Err(format!("the {name} is {size}; it must lie between 1 and {limit}"));
         }
-        if self.heads % self.key_heads != 0 {
+        if !self.heads.is_multiple_of(self.key_heads) {
             return Err(format!(
                 "{} heads cannot share {} key heads evenly",
                 self.heads, self.key_heads
             ));
         }
-        if self.head_width % 2 != 0 {
+        if !self.head_width.is_multiple_of(2) {
             return Err(format!(
                 "a head of width {} has no halves to rotate",
                 self.head_width
@@ -139,6 +137,8 @@ impl LlamaConfig {
 const DEFAULT_ROPE_THETA: f64 = 10_000.0;
 /// No size of a model comes near; products of a few of them stay far from overflowing.
 const LARGEST: usize = 1 << 24;
+/// Layers are laid out before the weights are looked for, so that their number must be believable by itself.
+const MOST_LAYERS: usize = 1024;
 
 fn as_size(value: &GgufValue) -> Option<usize> {
     value.as_u64()?.try_into().ok()

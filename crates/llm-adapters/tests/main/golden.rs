@@ -8,7 +8,7 @@ use blip2_generation::{GenerationConfig, generate};
 use blip2_llm_adapters::Llama;
 use burn::tensor::{Device, Tensor};
 
-pub(crate) fn folder() -> PathBuf {
+fn folder() -> PathBuf {
     let root = std::env::var_os("BLIP2_GOLDEN").map_or_else(
         || concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden").into(),
         PathBuf::from,

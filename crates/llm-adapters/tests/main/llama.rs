@@ -67,6 +67,27 @@ fn weights_stay_bit_identical_and_untracked_over_a_training_step() {
 }
 
 #[test]
+fn gradients_flow_through_decoding() {
+    let model = Llama::new(config(true), 5, &Device::flex());
+    let soft = soft_prompt(&model, 2, 3).autodiff().require_grad();
+    let mut text = model.start(soft.clone(), &[vec![1, 2], vec![3]]).unwrap();
+    text.advance(&[1, 0], &[4, 5]).unwrap();
+    let loss = text.logits().narrow(0, 0, 1).narrow(1, 7, 1).sum();
+    let gradient = soft.grad(&loss.backward()).unwrap();
+    let largest = |row: usize| {
+        gradient
+            .clone()
+            .narrow(0, row, 1)
+            .abs()
+            .max()
+            .into_scalar::<f32>()
+    };
+    // The first row of the new text continues the second of the old one, and nothing else.
+    assert!(largest(1) > 0.0);
+    assert_eq!(largest(0), 0.0);
+}
+
+#[test]
 fn text_that_outgrows_the_first_cache_agrees_with_reading_at_once() {
     let model = Llama::new(config(true), 2, &Device::flex());
     let soft = soft_prompt(&model, 2, 2);

@@ -3,7 +3,7 @@
 #[path = "../../../core/src/weights/gguf/tests/builder.rs"]
 mod builder;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use blip2_core::LanguageModel;
 use blip2_core::weights::{GgufStore, SafetensorsStore, TensorStore, WeightError};
@@ -14,12 +14,16 @@ use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, Tokenizer};
 
-use crate::golden::folder;
 use builder::{GgufBuilder, text};
 
 const MERGES: [(&str, &str); 4] = [("h", "e"), ("t", "he"), ("Ġ", "the"), ("1", "2")];
 const TEXT: u32 = 8;
 const ARRAY: u32 = 9;
+
+/// The repository's own copy, whose vocabulary has room for all bytes.
+fn folder() -> PathBuf {
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/parts/llama").into()
+}
 
 fn config() -> LlamaConfig {
     LlamaConfig::from_hugging_face(&folder().join("config.json")).unwrap()

@@ -53,7 +53,7 @@ impl Storage {
     /// Bytes of a tensor whose dimensions are given innermost first.
     pub(super) fn size(self, dimensions: &[usize]) -> Result<usize, String> {
         let (values, bytes) = self.block();
-        if dimensions[0] % values != 0 {
+        if !dimensions[0].is_multiple_of(values) {
             return Err(format!(
                 "its rows of {} values do not divide into blocks of {values}",
                 dimensions[0]
