@@ -15,6 +15,10 @@ pub trait VisionEncoder: Send {
     /// [`ModelError::Shape`] where the pixels do not fit the patch grid.
     fn encode(&self, pixels: Tensor<4>) -> Result<Tensor<3>, ModelError>;
 
+    /// SHA-256 over all weights as they are in memory ([`crate::weights::fingerprint`]): a frozen model keeps it, and stored
+    /// features are known by it.
+    fn fingerprint(&self) -> String;
+
     /// Width of the image features, in floats.
     fn width(&self) -> usize;
 

@@ -34,6 +34,9 @@ pub struct RepresentationLoss {
     pub matching: Tensor<1>,
     /// Image-grounded text generation.
     pub generation: Tensor<1>,
+    /// `[1]`, without gradient: how far the query states of an image differ from one another (standard deviation over the
+    /// queries, mean over images and dimensions). Near zero, all queries say the same.
+    pub query_spread: Tensor<1>,
     /// As drawn, or as given.
     pub negatives: Negatives,
 }
@@ -84,5 +87,6 @@ pub fn representation_loss(
     };
     let matching = matching_loss(model, &context, texts, &negatives)?;
     let generation = generation_loss(model, &images, texts, options.start_token, options.label_smoothing)?;
-    Ok(RepresentationLoss { contrastive: contrast.loss, matching, generation, negatives })
+    let query_spread = images.hidden.detach().var_bias(1).sqrt().mean();
+    Ok(RepresentationLoss { contrastive: contrast.loss, matching, generation, query_spread, negatives })
 }

@@ -95,6 +95,15 @@ impl Attention {
         self.layer_norm.forward_residual(dropout(self.dense.forward(context), self.hidden_dropout), rows)
     }
 
+    /// How much each of `rows` `[batch, rows, width]` reads of each token of `source`, mean over heads: `[batch, rows, tokens]`.
+    pub(crate) fn probabilities(&self, rows: Tensor<3>, source: &KeyValue) -> Tensor<3> {
+        let query = self.split(self.query.forward(rows));
+        let [batch, _, count, head_width] = query.dims();
+        let tokens = source.key.dims()[2];
+        let scores = query.matmul(source.key.clone().swap_dims(2, 3)) / (head_width as f64).sqrt();
+        kernels::softmax(scores).mean_dim(1).reshape([batch, count, tokens])
+    }
+
     /// The reference's form, whose probabilities can be dropped.
     fn attend_with_dropout(&self, query: Tensor<4>, source: KeyValue, visibility: Visibility) -> Tensor<4> {
         let [_, _, rows, head_width] = query.dims();

@@ -132,6 +132,25 @@ impl QFormer {
         QueryOutput { hidden, cache }
     }
 
+    /// Where the queries look, `[batch, queries, patches]`: the attention of the last layer that reads the image, mean over
+    /// its heads.
+    pub fn image_attention(&self, context: &ImageContext, batch: usize) -> Tensor<3> {
+        let mut hidden = self.embed_queries(batch);
+        let mut last = None;
+        for (layer, image) in self.layers.iter().zip(&context.layers) {
+            last = layer.image_attention(hidden.clone(), image.as_ref()).or(last);
+            let input = LayerInput {
+                queries: self.config.num_query_tokens,
+                image: image.as_ref(),
+                past: None,
+                visibility: Visibility::default(),
+                leading: None,
+            };
+            hidden = layer.forward(hidden, input).0;
+        }
+        last.expect("layer 0 reads the image: 0 is a multiple of every frequency")
+    }
+
     /// Pass 2, unimodal: the text alone. Gives the final states of the first `leading` tokens of each text
     /// `[batch, leading, width]` (1 for `[CLS]`), or of all of them.
     ///

@@ -120,7 +120,7 @@ impl RepresentationModel {
 
     /// Unit-length image embeddings `[batch, queries, embedding]` of query states `[batch, queries, width]`.
     pub fn image_embeddings(&self, query_states: Tensor<3>) -> Tensor<3> {
-        normalise(self.vision_projection.forward(query_states))
+        unit_length(self.vision_projection.forward(query_states))
     }
 
     /// Unit-length text embeddings `[batch, embedding]`.
@@ -130,7 +130,7 @@ impl RepresentationModel {
     pub fn text_embeddings(&self, text: &TextBatch) -> Result<Tensor<2>, ModelError> {
         let class = self.qformer.text_pass(text, Some(1))?;
         let [batch, _, width] = class.dims();
-        Ok(normalise(self.text_projection.forward(class.reshape([batch, width]))))
+        Ok(unit_length(self.text_projection.forward(class.reshape([batch, width]))))
     }
 
     /// Matching logits `[batch, 2]` (no match, match) of the images of `context` with the texts: the mean over queries.
@@ -150,8 +150,8 @@ impl RepresentationModel {
     }
 }
 
-/// Unit length along the last dimension, with PyTorch's guard against zero.
-fn normalise<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+/// `x` `[.., width]` at unit length along its last dimension, with PyTorch's guard against zero.
+pub fn unit_length<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     let length = (x.clone() * x.clone()).sum_dim(D - 1).sqrt().clamp_min(1e-12);
     x / length
 }

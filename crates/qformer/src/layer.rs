@@ -91,6 +91,15 @@ impl Layer {
         (self.branches(attended, input.queries, input.image), own)
     }
 
+    /// How much each query reads of each image token in this layer, `[batch, queries, patches]`; `None` where the layer does
+    /// not read the image. `hidden` are the query rows that enter the layer.
+    pub(crate) fn image_attention(&self, hidden: Tensor<3>, image: Option<&KeyValue>) -> Option<Tensor<3>> {
+        let (cross_attention, image) = (self.cross_attention.as_ref()?, image?);
+        let own = self.attention.key_value(hidden.clone());
+        let attended = self.attention.forward(hidden, own, Visibility::default());
+        Some(cross_attention.probabilities(attended, image))
+    }
+
     /// Queries go through cross-attention and their own network, text through the other.
     fn branches(&self, attended: Tensor<3>, queries: usize, image: Option<&KeyValue>) -> Tensor<3> {
         let [_, length, _] = attended.dims();

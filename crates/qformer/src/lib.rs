@@ -17,6 +17,6 @@ pub use bert::load_bert;
 pub use caption::CaptionDecoder;
 pub use config::QFormerConfig;
 pub use encoder::{ImageContext, QFormer, QueryOutput};
-pub use heads::{LanguageHead, RepresentationConfig, RepresentationModel};
+pub use heads::{LanguageHead, RepresentationConfig, RepresentationModel, unit_length};
 pub use names::{LAVIS_BRIDGE, LAVIS_REPRESENTATION};
 pub use text::TextBatch;

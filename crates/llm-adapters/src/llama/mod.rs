@@ -210,6 +210,10 @@ impl LanguageModel for Llama {
         self.config.hidden_size
     }
 
+    fn fingerprint(&self) -> String {
+        blip2_core::weights::fingerprint(self)
+    }
+
     fn vocabulary_size(&self) -> usize {
         self.config.vocabulary_size
     }

@@ -133,6 +133,10 @@ impl VisionEncoder for VisionTransformer {
         })
     }
 
+    fn fingerprint(&self) -> String {
+        blip2_core::weights::fingerprint(self)
+    }
+
     fn width(&self) -> usize {
         self.input.width
     }

@@ -32,6 +32,10 @@ impl VisionEncoder for Broken {
         (self.encode)(&self.sound, pixels)
     }
 
+    fn fingerprint(&self) -> String {
+        self.sound.fingerprint()
+    }
+
     fn width(&self) -> usize {
         self.sound.width()
     }

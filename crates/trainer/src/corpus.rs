@@ -1,0 +1,106 @@
+//! The scenes that a run trains on: captions and questions as ids, and the frozen encoder's features, stored once.
+
+use std::path::Path;
+
+use blip2::LoadedEncoder;
+use blip2_data::features::{FeatureStore, FeatureWriter, content_key};
+use blip2_data::pixels::RgbImage;
+use blip2_data::scenes::{Scene, SceneArtist, SceneSet, Split};
+use blip2_data::text::{BertTokenizer, Padding};
+use burn::tensor::{Device, Tensor};
+use rayon::prelude::*;
+
+use crate::checkpoint::io;
+use crate::{Observer, Recipe, TrainError};
+
+/// Pictures that go through the encoder at once.
+const ENCODE_BATCH: usize = 32;
+
+/// Training scenes with their features.
+pub(crate) struct Corpus {
+    pub(crate) scenes: Vec<Scene>,
+    /// Captions for the Q-Former, `[CLS]` to `[SEP]`.
+    pub(crate) captions: Vec<Vec<u32>>,
+    pub(crate) features: FeatureStore,
+}
+
+impl Corpus {
+    /// Draws, encodes and stores the training scenes of `recipe` under `home`, or finds them stored.
+    pub(crate) fn prepare(
+        recipe: &Recipe,
+        home: &Path,
+        artist: &SceneArtist,
+        encoder: &LoadedEncoder,
+        tokenizer: &BertTokenizer,
+        observer: &dyn Observer,
+    ) -> Result<Self, TrainError> {
+        let set = SceneSet { seed: recipe.data.seed, split: Split::Train };
+        let scenes: Vec<Scene> = (0..recipe.data.training_scenes).into_par_iter().map(|index| set.scene(index)).collect();
+        let captions = tokenise(tokenizer, scenes.iter().map(|scene| scene.caption.as_str()), recipe.max_text_tokens)?;
+        let features = stored_features(recipe, home, artist, encoder, &scenes, observer)?;
+        Ok(Self { scenes, captions, features })
+    }
+}
+
+/// Ids without padding of each text.
+pub(crate) fn tokenise<'a>(
+    tokenizer: &BertTokenizer,
+    texts: impl Iterator<Item = &'a str>,
+    max_tokens: usize,
+) -> Result<Vec<Vec<u32>>, TrainError> {
+    let texts: Vec<String> = texts.map(|text| blip2_data::text::caption(text, "")).collect();
+    let batch = tokenizer.encode(&texts, max_tokens, Padding::Longest)?;
+    let rows = batch.ids.into_iter().zip(batch.mask);
+    Ok(rows.map(|(ids, mask)| ids.into_iter().zip(mask).filter(|(_, seen)| *seen).map(|(id, _)| id).collect()).collect())
+}
+
+/// The frozen encoder's features `[scenes, tokens, width]` of drawn scenes, on `device`.
+pub(crate) fn encode_scenes(
+    artist: &SceneArtist,
+    encoder: &LoadedEncoder,
+    side: u32,
+    scenes: &[Scene],
+    device: &Device,
+) -> Result<(Vec<RgbImage>, Tensor<3>), TrainError> {
+    let pictures =
+        scenes.par_iter().map(|scene| artist.render(scene, side)).collect::<Result<Vec<RgbImage>, _>>()?;
+    let batches = pictures
+        .chunks(ENCODE_BATCH)
+        .map(|chunk| Ok(encoder.encoder.encode(encoder.processor.batch(chunk, device)?)?))
+        .collect::<Result<Vec<_>, TrainError>>()?;
+    Ok((pictures, Tensor::cat(batches, 0)))
+}
+
+fn stored_features(
+    recipe: &Recipe,
+    home: &Path,
+    artist: &SceneArtist,
+    encoder: &LoadedEncoder,
+    scenes: &[Scene],
+    observer: &dyn Observer,
+) -> Result<FeatureStore, TrainError> {
+    let side = recipe.encoder.image_size;
+    // The scenes themselves are part of the key: another version of the generator draws other ones.
+    let drawn: String = scenes.iter().map(|scene| format!("{scene:?}")).collect();
+    let key = content_key(&[encoder.fingerprint.as_bytes(), format!("{:?}", recipe.encoder).as_bytes(), drawn.as_bytes()]);
+    let folder = home.join("features");
+    let path = folder.join(format!("{}.safetensors", &key[..16]));
+    if path.exists() {
+        match FeatureStore::open(&path, &key) {
+            Ok(store) => return Ok(store),
+            Err(error) => observer.note(&format!("stored features are computed anew: {error}")),
+        }
+    }
+    std::fs::create_dir_all(&folder).map_err(io("create", &folder))?;
+    let device = Device::flex();
+    let side_pixels = side as usize;
+    let tokens = encoder.encoder.tokens(side_pixels, side_pixels)?;
+    let mut writer = FeatureWriter::create(&path, &key, scenes.len(), tokens, encoder.encoder.width())?;
+    observer.phase("features", scenes.len() as u64);
+    for (number, chunk) in scenes.chunks(ENCODE_BATCH).enumerate() {
+        writer.push(encode_scenes(artist, encoder, side, chunk, &device)?.1)?;
+        observer.step((number * ENCODE_BATCH + chunk.len()) as u64, "frozen encoder");
+    }
+    writer.finish()?;
+    Ok(FeatureStore::open(&path, &key)?)
+}

@@ -1,0 +1,211 @@
+//! Retrieval on held-out scenes, in a gallery that holds for each true caption its distractors.
+
+use std::collections::HashSet;
+
+use blip2::LoadedEncoder;
+use blip2_data::pixels::RgbImage;
+use blip2_data::scenes::{Change, Scene, SceneArtist, SceneSet, Split};
+use blip2_data::text::BertTokenizer;
+use blip2_evaluation::retrieval::{chance, recall, rerank, with_reranked};
+use blip2_qformer::{RepresentationModel, TextBatch};
+use blip2_report::RetrievalRow;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use crate::baseline::MeanBaseline;
+use crate::corpus::{encode_scenes, tokenise};
+use crate::{Recipe, TrainError};
+
+/// Rows that a model takes at once.
+const BATCH: usize = 64;
+
+/// Held-out pictures and the texts that they are searched among.
+pub(crate) struct Gallery {
+    pub(crate) split: Split,
+    pub(crate) scenes: Vec<Scene>,
+    pub(crate) pictures: Vec<RgbImage>,
+    /// `[pictures, tokens, width]`.
+    pub(crate) features: Tensor<3>,
+    /// The true captions in the order of the pictures, then all distractors.
+    texts: Vec<Vec<u32>>,
+    /// For each picture, the text that tells its relation the wrong way round, where there is one.
+    turned: Vec<Option<usize>>,
+    device: Device,
+}
+
+/// What one model makes of a gallery.
+pub(crate) struct Ranking {
+    pub(crate) row: RetrievalRow,
+    /// Share of pictures whose true caption scores above the one with the relation turned round.
+    pub(crate) relations: f64,
+}
+
+impl Gallery {
+    pub(crate) fn prepare(
+        recipe: &Recipe,
+        split: Split,
+        artist: &SceneArtist,
+        encoder: &LoadedEncoder,
+        tokenizer: &BertTokenizer,
+    ) -> Result<Self, TrainError> {
+        let device = Device::flex();
+        let set = SceneSet { seed: recipe.data.seed, split };
+        let scenes = set.distinct(recipe.evaluation.gallery);
+        let (pictures, features) = encode_scenes(artist, encoder, recipe.encoder.image_size, &scenes, &device)?;
+
+        // A distractor that is true of another picture of the gallery would be a second right answer.
+        let mut known: HashSet<&str> = scenes.iter().map(|scene| scene.caption.as_str()).collect();
+        let mut texts: Vec<&str> = scenes.iter().map(|scene| scene.caption.as_str()).collect();
+        let mut turned = vec![None; scenes.len()];
+        for (index, scene) in scenes.iter().enumerate() {
+            for distractor in &scene.distractors {
+                if !known.insert(&distractor.caption) {
+                    continue;
+                }
+                if distractor.change == Change::Relation && turned[index].is_none() {
+                    turned[index] = Some(texts.len());
+                }
+                texts.push(&distractor.caption);
+            }
+        }
+        let texts = tokenise(tokenizer, texts.into_iter(), recipe.max_text_tokens)?;
+        Ok(Self { split, scenes, pictures, features, texts, turned, device })
+    }
+
+    /// What guessing would reach.
+    pub(crate) fn chance(&self) -> Result<RetrievalRow, TrainError> {
+        let own = self.own();
+        let (images, texts) = (self.scenes.len(), self.texts.len());
+        Ok(self.row("chance", chance(texts, &own)?, chance(images, &own)?))
+    }
+
+    /// The baseline's ranking.
+    pub(crate) fn rank_baseline(&self, model: &MeanBaseline) -> Result<Ranking, TrainError> {
+        let texts = self.embed_texts(|text| model.text_embeddings(text))?;
+        let images = model.image_embeddings(self.features.clone());
+        self.ranking("mean feature, linear", &similarity(images, texts))
+    }
+
+    /// The Q-Former's ranking by contrast, and the same after matching has re-ranked the best `candidates` of each row.
+    pub(crate) fn rank(&self, model: &RepresentationModel, candidates: usize) -> Result<[Ranking; 2], TrainError> {
+        let texts = self.embed_texts(|text| Ok(model.text_embeddings(text)?))?;
+        let mut images = Vec::new();
+        for rows in self.batches(self.scenes.len()) {
+            let features = self.features.clone().slice([rows.clone()]);
+            let context = model.image_context(features)?;
+            images.push(model.image_embeddings(model.qformer.query_pass(&context, rows.len()).hidden));
+        }
+        let first = similarity(Tensor::cat(images, 0), texts);
+        let by_contrast = self.ranking("Q-Former, ITC", &first)?;
+
+        let by_image = rerank(&first, candidates);
+        let by_text = rerank(&self.of_true_texts(&first), candidates);
+        let image_pairs: Vec<_> = pairs(&by_image).collect();
+        let text_pairs: Vec<_> = pairs(&by_text).map(|(text, image)| (image, text)).collect();
+        let turned_pairs: Vec<_> = self.turned_pairs().flat_map(|(image, text)| [(image, image), (image, text)]).collect();
+        let image_scores = self.matching(model, &image_pairs, &first)?;
+        let text_scores = self.matching(model, &text_pairs, &first)?;
+        let turned_scores = self.matching(model, &turned_pairs, &first)?;
+
+        let image_to_text = with_reranked(&first, &by_image, &grouped(image_scores, &by_image))?;
+        let text_to_image =
+            with_reranked(&self.of_true_texts(&first), &by_text, &grouped(text_scores, &by_text))?;
+        let own = self.own();
+        let row =
+            self.row("Q-Former, ITC then ITM", recall(&image_to_text, &own)?, recall(&text_to_image, &own)?);
+        let right = turned_scores.chunks(2).filter(|pair| pair[0] > pair[1]).count();
+        let relations = right as f64 / (turned_scores.len() / 2).max(1) as f64;
+        Ok([by_contrast, Ranking { row, relations }])
+    }
+
+    /// LAVIS's retrieval score of each (picture, text): the positive matching logit and the cosine.
+    fn matching(
+        &self,
+        model: &RepresentationModel,
+        pairs: &[(usize, usize)],
+        cosine: &[Vec<f32>],
+    ) -> Result<Vec<f32>, TrainError> {
+        let mut scores = Vec::with_capacity(pairs.len());
+        for chunk in pairs.chunks(BATCH) {
+            let rows: Vec<i64> = chunk.iter().map(|(image, _)| *image as i64).collect();
+            let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [chunk.len()]), &self.device);
+            let context = model.image_context(self.features.clone().select(0, rows))?;
+            let texts = chunk.iter().map(|(_, text)| self.texts[*text].clone()).collect();
+            let logits = model.matching_logits(&context, &TextBatch::new(texts, &self.device)?)?;
+            let matches = host(logits.narrow(1, 1, 1));
+            scores.extend(matches.into_iter().zip(chunk).map(|(logit, (image, text))| logit + cosine[*image][*text]));
+        }
+        Ok(scores)
+    }
+
+    fn ranking(&self, model: &str, scores: &[Vec<f32>]) -> Result<Ranking, TrainError> {
+        let own = self.own();
+        let row = self.row(model, recall(scores, &own)?, recall(&self.of_true_texts(scores), &own)?);
+        let pairs: Vec<_> = self.turned_pairs().collect();
+        let right = pairs.iter().filter(|(image, text)| scores[*image][*image] > scores[*image][*text]).count();
+        Ok(Ranking { row, relations: right as f64 / pairs.len().max(1) as f64 })
+    }
+
+    fn row(&self, model: &str, image_to_text: blip2_evaluation::retrieval::Recall, text_to_image: blip2_evaluation::retrieval::Recall) -> RetrievalRow {
+        RetrievalRow {
+            split: self.split.name().to_owned(),
+            model: model.to_owned(),
+            image_to_text: [image_to_text.r1, image_to_text.r5, image_to_text.r10],
+            text_to_image: [text_to_image.r1, text_to_image.r5, text_to_image.r10],
+            images: self.scenes.len(),
+            texts: self.texts.len(),
+        }
+    }
+
+    /// The right text of each picture, and the right picture of each true text.
+    fn own(&self) -> Vec<Vec<usize>> {
+        (0..self.scenes.len()).map(|index| vec![index]).collect()
+    }
+
+    /// (picture, its text with the relation turned round).
+    fn turned_pairs(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        self.turned.iter().enumerate().filter_map(|(image, text)| text.map(|text| (image, text)))
+    }
+
+    /// From scores `[pictures][texts]` to `[true texts][pictures]`.
+    fn of_true_texts(&self, scores: &[Vec<f32>]) -> Vec<Vec<f32>> {
+        (0..self.scenes.len()).map(|text| scores.iter().map(|row| row[text]).collect()).collect()
+    }
+
+    fn embed_texts(
+        &self,
+        embed: impl Fn(&TextBatch) -> Result<Tensor<2>, TrainError>,
+    ) -> Result<Tensor<2>, TrainError> {
+        let rows = self
+            .batches(self.texts.len())
+            .map(|rows| embed(&TextBatch::new(self.texts[rows].to_vec(), &self.device)?))
+            .collect::<Result<Vec<_>, TrainError>>()?;
+        Ok(Tensor::cat(rows, 0))
+    }
+
+    fn batches(&self, rows: usize) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
+        (0..rows).step_by(BATCH).map(move |start| start..(start + BATCH).min(rows))
+    }
+}
+
+/// Cosine of the best query, `[pictures][texts]`, of unit-length embeddings.
+fn similarity(images: Tensor<3>, texts: Tensor<2>) -> Vec<Vec<f32>> {
+    let [count, queries, width] = images.dims();
+    let others = texts.dims()[0];
+    let all = images.reshape([count * queries, width]).matmul(texts.transpose());
+    let best = all.reshape([count, queries, others]).max_dim(1);
+    host(best.reshape([count, others])).chunks(others).map(<[f32]>::to_vec).collect()
+}
+
+pub(crate) fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().convert::<f32>().iter::<f32>().collect()
+}
+
+fn pairs(candidates: &[Vec<usize>]) -> impl Iterator<Item = (usize, usize)> + '_ {
+    candidates.iter().enumerate().flat_map(|(row, list)| list.iter().map(move |item| (row, *item)))
+}
+
+/// A flat list cut into rows as long as those of `shape`.
+fn grouped(scores: Vec<f32>, shape: &[Vec<usize>]) -> Vec<Vec<f32>> {
+    let mut scores = scores.into_iter();
+    shape.iter().map(|row| scores.by_ref().take(row.len()).collect()).collect()
+}

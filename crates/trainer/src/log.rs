@@ -1,0 +1,64 @@
+//! `metrics.jsonl`: one object a line, each loss apart.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use crate::TrainError;
+use crate::checkpoint::io;
+
+/// The log of a run, appended to as it goes.
+pub struct RunLog {
+    path: PathBuf,
+    file: File,
+}
+
+impl RunLog {
+    /// Opens or begins the log of the run in `run`.
+    ///
+    /// # Errors
+    /// [`TrainError::Io`] where the disk refuses.
+    pub fn open(run: &Path) -> Result<Self, TrainError> {
+        let path = run.join("metrics.jsonl");
+        let file = OpenOptions::new().create(true).append(true).open(&path).map_err(io("write", &path))?;
+        Ok(Self { path, file })
+    }
+
+    /// Drops lines of `phase` past `step`: a run that goes on from a checkpoint repeats them.
+    ///
+    /// # Errors
+    /// [`TrainError::Io`] where the disk refuses.
+    pub fn rewind(&mut self, phase: &str, step: u64) -> Result<(), TrainError> {
+        let lines = self.lines()?;
+        let kept: String = lines
+            .iter()
+            .filter(|line| !(line["phase"] == phase && line["step"].as_u64().is_some_and(|done| done > step)))
+            .map(|line| format!("{}\n", Value::Object((*line).clone())))
+            .collect();
+        let partial = self.path.with_extension("partial");
+        std::fs::write(&partial, kept)
+            .and_then(|()| std::fs::rename(&partial, &self.path))
+            .and_then(|()| OpenOptions::new().append(true).open(&self.path))
+            .map(|file| self.file = file)
+            .map_err(io("write", &self.path))
+    }
+
+    /// Appends a line.
+    ///
+    /// # Errors
+    /// [`TrainError::Io`] where the disk refuses.
+    pub fn write(&mut self, line: Map<String, Value>) -> Result<(), TrainError> {
+        writeln!(self.file, "{}", Value::Object(line)).map_err(io("write", &self.path))
+    }
+
+    /// All whole lines; one that was cut off by a kill is left out.
+    ///
+    /// # Errors
+    /// [`TrainError::Io`] where the file cannot be read.
+    pub fn lines(&self) -> Result<Vec<Map<String, Value>>, TrainError> {
+        let text = std::fs::read_to_string(&self.path).map_err(io("read", &self.path))?;
+        Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    }
+}

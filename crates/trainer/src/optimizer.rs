@@ -1,0 +1,174 @@
+//! AdamW over a module's parameters by path, with groups and clipping by the global norm.
+
+use std::collections::BTreeMap;
+
+use blip2_core::weights::{TensorStore, WeightError};
+use blip2_kernels::{AdamWStep, adamw, sum_of_squares};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+/// PyTorch's default; burn's own is larger.
+const EPSILON: f64 = 1e-8;
+
+/// Hyper-parameters that hold for a whole run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OptimizerConfig {
+    /// Decay rates of the two moments: (0.9, 0.98) in the paper.
+    pub betas: [f64; 2],
+    /// Decoupled weight decay: 0.05 in the paper.
+    pub weight_decay: f64,
+    /// Gradients are scaled down to this norm over all parameters; absent: no clipping, as the reference.
+    pub clip_norm: Option<f64>,
+}
+
+/// What one step did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepReport {
+    /// Norm of all gradients before clipping.
+    pub gradient_norm: f64,
+}
+
+/// AdamW's state: two moments for each parameter that ever had a gradient.
+#[derive(Default)]
+pub struct Optimizer {
+    /// Flat, by path.
+    moments: BTreeMap<String, Moments>,
+    steps: u64,
+}
+
+struct Moments {
+    first: Tensor<1>,
+    second: Tensor<1>,
+}
+
+/// Whether weight decay applies: to tensors of more than one dimension that are no bias. LAVIS's temperature has no
+/// dimension at all and is decayed; ours is `[1]` (LAVIS `Blip2Base.get_optimizer_params`).
+pub fn is_decayed(path: &str, dimensions: usize) -> bool {
+    path == "temperature" || (dimensions != 1 && !path.ends_with("bias"))
+}
+
+impl Optimizer {
+    /// An optimiser that has not stepped yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Steps taken.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Moves `module` against `gradients`, each parameter at `rate(path)`. Parameters without a gradient stay as they are.
+    ///
+    /// Where the gradient norm that it reports is not finite, nothing has been changed.
+    pub fn step<M: Module>(
+        &mut self,
+        module: M,
+        gradients: &Gradients,
+        config: &OptimizerConfig,
+        rate: &dyn Fn(&str) -> f64,
+    ) -> (M, StepReport) {
+        let mut norm = Norm { gradients, squares: 0.0 };
+        module.visit(&mut norm);
+        let gradient_norm = norm.squares.sqrt();
+        if !gradient_norm.is_finite() {
+            return (module, StepReport { gradient_norm });
+        }
+        let gradient_scale = match config.clip_norm {
+            Some(limit) if gradient_norm > limit => limit / gradient_norm,
+            _ => 1.0,
+        };
+        self.steps += 1;
+        let mut update =
+            Update { path: Vec::new(), gradients, optimizer: self, config, rate, gradient_scale };
+        (module.map(&mut update), StepReport { gradient_norm })
+    }
+
+    /// The moments by name, for a checkpoint: `first.PATH` and `second.PATH`.
+    pub fn state(&self) -> Vec<(String, TensorData)> {
+        let named = |kind: &str, path: &str, tensor: &Tensor<1>| (format!("{kind}.{path}"), tensor.to_data());
+        self.moments
+            .iter()
+            .flat_map(|(path, moments)| {
+                [named("first", path, &moments.first), named("second", path, &moments.second)]
+            })
+            .collect()
+    }
+
+    /// The optimiser that [`Optimizer::state`] described after `steps` steps, with its moments on `device`.
+    ///
+    /// # Errors
+    /// [`WeightError`] where a tensor cannot be read or a moment lacks its other half.
+    pub fn from_state(store: &dyn TensorStore, steps: u64, device: &Device) -> Result<Self, WeightError> {
+        let read = |name: &str| Ok(Tensor::<1>::from_data(store.read(name)?, device));
+        let mut moments = BTreeMap::new();
+        for path in store.tensors().keys().filter_map(|name| name.strip_prefix("first.")) {
+            let first = read(&format!("first.{path}"))?;
+            let second = read(&format!("second.{path}"))?;
+            moments.insert(path.to_owned(), Moments { first, second });
+        }
+        Ok(Self { moments, steps })
+    }
+}
+
+struct Norm<'a> {
+    gradients: &'a Gradients,
+    squares: f64,
+}
+
+impl ModuleVisitor for Norm<'_> {
+    fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+        if let Some(gradient) = parameter.val().grad(self.gradients) {
+            self.squares += sum_of_squares(&gradient);
+        }
+    }
+}
+
+struct Update<'a> {
+    path: Vec<String>,
+    gradients: &'a Gradients,
+    optimizer: &'a mut Optimizer,
+    config: &'a OptimizerConfig,
+    rate: &'a dyn Fn(&str) -> f64,
+    gradient_scale: f64,
+}
+
+impl ModuleMapper for Update<'_> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(gradient) = parameter.val().grad(self.gradients) else { return parameter };
+        let path = self.path.join(".");
+        let shape = gradient.shape();
+        let length = shape.num_elements();
+        let gradient = gradient.reshape([length]);
+        let moments = self.optimizer.moments.remove(&path).unwrap_or_else(|| {
+            let zeros = || Tensor::zeros([length], &gradient.device());
+            Moments { first: zeros(), second: zeros() }
+        });
+        let step = AdamWStep {
+            learning_rate: (self.rate)(&path),
+            beta1: self.config.betas[0],
+            beta2: self.config.betas[1],
+            epsilon: EPSILON,
+            weight_decay: if is_decayed(&path, D) { self.config.weight_decay } else { 0.0 },
+            step: self.optimizer.steps,
+            gradient_scale: self.gradient_scale,
+        };
+        let (id, value, mapper) = parameter.consume();
+        let device = value.device();
+        let plain = value.inner().reshape([length]);
+        let (plain, first, second) = adamw(plain, gradient, moments.first, moments.second, &step);
+        self.optimizer.moments.insert(path, Moments { first, second });
+        let value = Tensor::<D>::from_inner(plain.reshape(shape)).to_device(&device).require_grad();
+        Param::from_mapped_value(id, value, mapper)
+    }
+}

@@ -1,0 +1,84 @@
+//! Stage 1: representation learning on the corpus.
+
+use blip2_data::loader::{Loader, Position};
+use blip2_objectives::{NegativeSource, RepresentationOptions, representation_loss};
+use blip2_qformer::{RepresentationModel, TextBatch};
+use burn::module::Param;
+use burn::tensor::{Device, Tensor};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+use crate::corpus::Corpus;
+use crate::training::{StepLoss, Task};
+use crate::{StageRecipe, TrainError};
+
+/// The three objectives on batches of scenes.
+pub(crate) struct RepresentationTask<'a> {
+    pub(crate) corpus: &'a Corpus,
+    pub(crate) stage: &'a StageRecipe,
+    pub(crate) options: RepresentationOptions,
+    pub(crate) seed: u64,
+    pub(crate) device: Device,
+}
+
+impl Task<RepresentationModel> for RepresentationTask<'_> {
+    fn loss(&mut self, model: &RepresentationModel, step: u64) -> Result<StepLoss, TrainError> {
+        let indices = batch_of(self.seed, self.corpus.scenes.len(), self.stage.batch, step)?;
+        let (features, texts) = self.corpus.pairs(&indices, &self.device)?;
+        let mut generator = ChaCha8Rng::seed_from_u64(self.seed);
+        generator.set_stream(step);
+        let loss =
+            representation_loss(model, features, &texts, &self.options, NegativeSource::Drawn(&mut generator))?;
+        let scalar = |tensor: &Tensor<1>| f64::from(tensor.clone().into_scalar::<f32>());
+        let mut terms = vec![
+            ("itc", scalar(&loss.contrastive)),
+            ("itm", scalar(&loss.matching)),
+            ("itg", scalar(&loss.generation)),
+        ];
+        if step % self.stage.log_every == 0 || step == 1 {
+            terms.push(("temperature", scalar(&model.temperature.val())));
+            terms.push(("query_spread", scalar(&loss.query_spread)));
+        }
+        Ok(StepLoss { total: loss.total(), terms })
+    }
+
+    fn is_pretrained(&self, path: &str) -> bool {
+        is_from_bert(path)
+    }
+
+    fn settle(&self, mut model: RepresentationModel) -> RepresentationModel {
+        if let Some(limit) = self.stage.maximum_temperature {
+            model.temperature = bounded(model.temperature, limit);
+        }
+        model
+    }
+}
+
+/// What BERT gave: embeddings, self-attention, and both feed-forward networks.
+pub(crate) fn is_from_bert(path: &str) -> bool {
+    path.starts_with("qformer.") && !path.contains("cross_attention") && !path.ends_with("query_tokens")
+}
+
+impl Corpus {
+    /// Features `[batch, tokens, width]` and captions of the scenes at `indices`.
+    pub(crate) fn pairs(&self, indices: &[usize], device: &Device) -> Result<(Tensor<3>, TextBatch), TrainError> {
+        let rows = indices.iter().map(|index| self.captions[*index].clone()).collect();
+        Ok((self.features.batch(indices, device)?, TextBatch::new(rows, device)?))
+    }
+}
+
+/// The examples of `step` (from 1): a function of seed and step.
+pub(crate) fn batch_of(seed: u64, examples: usize, batch: usize, step: u64) -> Result<Vec<usize>, TrainError> {
+    let batches = (examples / batch) as u64;
+    let (epoch, number) = ((step - 1) / batches, (step - 1) % batches);
+    let position = Position { epoch, index: number as usize * batch };
+    Ok(Loader::new(seed, examples, batch, position)?.next_batch())
+}
+
+/// The temperature, kept at or below `limit`.
+pub(crate) fn bounded(temperature: Param<Tensor<1>>, limit: f32) -> Param<Tensor<1>> {
+    temperature.map(|value| {
+        let device = value.device();
+        Tensor::from_inner(value.inner().clamp_max(limit)).to_device(&device).require_grad()
+    })
+}
