@@ -139,16 +139,12 @@ fn measure() -> Vec<(String, f64, Option<f64>)> {
     });
 
     let tracked = plain.clone().autodiff();
-    let leaf = |shape: [usize; 2]| random(shape, &tracked).require_grad();
-    let wide = leaf([ROWS, 4 * WIDTH]);
+    let wide = leaf([ROWS, 4 * WIDTH], &tracked);
     case("gelu 2048x1536 with backward", None, &mut || {
         drop(backward(gelu(wide.clone())))
     });
-    let row = leaf([ROWS, WIDTH]);
-    let (scale, shift) = (
-        random([WIDTH], &tracked).require_grad(),
-        random([WIDTH], &tracked).require_grad(),
-    );
+    let row = leaf([ROWS, WIDTH], &tracked);
+    let (scale, shift) = (leaf([WIDTH], &tracked), leaf([WIDTH], &tracked));
     case("layer_norm 2048x384 with backward", None, &mut || {
         drop(backward(layer_norm(
             row.clone(),
@@ -172,7 +168,7 @@ fn measure() -> Vec<(String, f64, Option<f64>)> {
             drop(backward(result));
         },
     );
-    let (hidden, embedding) = (leaf([640, WIDTH]), leaf([CLASSES, WIDTH]));
+    let (hidden, embedding) = (leaf([640, WIDTH], &tracked), leaf([CLASSES, WIDTH], &tracked));
     let targets = Tensor::<1, Int>::arange(0..640, &tracked);
     let operations = 6.0 * (640 * WIDTH * CLASSES) as f64;
     case(
@@ -192,12 +188,12 @@ fn measure() -> Vec<(String, f64, Option<f64>)> {
             );
         },
     );
-    let logits = leaf([640, 8192]);
+    let logits = leaf([640, 8192], &tracked);
     case("cross_entropy 640x8192 with backward", None, &mut || {
         drop(cross_entropy(logits.clone(), targets.clone(), CrossEntropyOptions::default()).backward());
     });
     let layer = Layer::new(&tracked);
-    let input = random([SEQUENCES, TOKENS, WIDTH], &tracked).require_grad();
+    let input = leaf([SEQUENCES, TOKENS, WIDTH], &tracked);
     let operations = 6.0 * (ROWS * WIDTH) as f64 * (12 * WIDTH + 2 * TOKENS) as f64;
     case(
         "BERT layer 32x64x384 with backward",
@@ -206,12 +202,11 @@ fn measure() -> Vec<(String, f64, Option<f64>)> {
             drop(backward(layer.forward(input.clone())));
         },
     );
+    let (layer, input) = (Layer::new(&plain), random([SEQUENCES, TOKENS, WIDTH], &plain));
     case(
-        "BERT layer 32x64x384, forward alone",
+        "BERT layer 32x64x384, frozen",
         Some(operations / 3.0),
-        &mut || {
-            keep(layer.forward(input.clone()).inner());
-        },
+        &mut || keep(layer.forward(input.clone())),
     );
 
     let step = AdamWStep {
@@ -244,8 +239,8 @@ struct Layer {
 
 impl Layer {
     fn new(device: &Device) -> Self {
-        let vector = |width| random([width], device).require_grad();
-        let linear = |input, output| (random([output, input], device).require_grad(), vector(output));
+        let vector = |width| leaf([width], device);
+        let linear = |input, output| (leaf([output, input], device), vector(output));
         let square = || linear(WIDTH, WIDTH);
         Self {
             projections: [
@@ -285,6 +280,16 @@ impl Layer {
 
 fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.0, 0.05), device)
+}
+
+/// A parameter; on an autodiff device, a tracked one.
+fn leaf<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
+    let parameter = random(shape, device);
+    if device.is_autodiff() {
+        parameter.require_grad()
+    } else {
+        parameter
+    }
 }
 
 fn backward<const D: usize>(x: Tensor<D>) -> Gradients {

@@ -1,7 +1,5 @@
 //! The operations as a burn backend extension: what flex does itself, and which tensors go there.
 
-use std::sync::LazyLock;
-
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, DType, DispatchDevice, ExtensionType, Flex, backend_extension};
 use burn::tensor::{Device, Tensor};
@@ -12,6 +10,7 @@ use crate::flex::linear;
 use crate::flex::loss::{self, LinearCrossEntropy, Targets, Wanted};
 use crate::flex::norm::{self, Norm};
 use crate::flex::storage::{dense, width};
+use crate::setting::{Setting, setting};
 
 /// An argument that may be left out, in the form that burn passes through its dispatch.
 #[derive(ExtensionType)]
@@ -165,9 +164,7 @@ impl Kernels for Flex {
 /// Whether the kernels take these tensors: all in single precision on flex, and not switched off by
 /// `BLIP2_KERNELS=composed` in the environment.
 pub(crate) fn takes(tensors: &[(DType, Device)]) -> bool {
-    static SWITCHED_OFF: LazyLock<bool> =
-        LazyLock::new(|| std::env::var("BLIP2_KERNELS").is_ok_and(|value| value == "composed"));
-    !*SWITCHED_OFF
+    setting() != Setting::Composed
         && tensors
             .iter()
             .all(|(dtype, device)| *dtype == DType::F32 && is_flex(device))

@@ -3,7 +3,8 @@
 //! Each operation is defined once, in the private `composed` module, out of burn's own tensor operations: that
 //! definition runs, and differentiates, on every backend and in every float type. Tensors in single precision on
 //! burn's flex backend, the one for the CPU, take a kernel of their own instead, with a backward pass of its own;
-//! `BLIP2_KERNELS=composed` in the environment switches the kernels off.
+//! `BLIP2_KERNELS=composed` in the environment switches the kernels off; `avx2` and `baseline` hold their element-wise
+//! parts to older vector units.
 //!
 //! # Panics
 //!
@@ -20,6 +21,7 @@ mod linear;
 mod loss;
 mod norm;
 mod optimizer;
+mod setting;
 
 pub use activation::{gelu, gelu_tanh, quick_gelu, silu_gate, softmax};
 pub use attention::{AttentionOptions, attention};

@@ -83,7 +83,7 @@ pub(crate) fn softmax_backward(y: &FlexTensor, gradient: FlexTensor) -> FlexTens
 /// and cubes would overflow.
 #[inline(always)]
 fn gelu_tanh_argument<const FUSED: bool>(x: f32) -> (f32, f32) {
-    const LINEAR: f32 = 1.595_769_1; // 2 sqrt(2 / π)
+    const LINEAR: f32 = 1.595_769; // 2 sqrt(2 / π)
     const CUBIC: f32 = LINEAR * 0.044_715;
     let x = x.clamp(-20.0, 20.0);
     let square = x * x;

@@ -35,8 +35,12 @@ macro_rules! vectorised {
 }
 pub(crate) use vectorised;
 
+#[cfg(target_arch = "x86_64")]
+use crate::setting::{Setting, setting};
+
 /// The vector units that kernels are compiled for.
 #[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
 pub(crate) enum Unit {
     /// AVX-512.
     Wide,
@@ -46,21 +50,26 @@ pub(crate) enum Unit {
     Baseline,
 }
 
-/// The widest unit of this processor; the standard library remembers what it found.
+/// The widest unit of this processor that the setting allows, found once.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 pub(crate) fn unit() -> Unit {
-    let fused = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-    let wide = is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512cd")
-        && is_x86_feature_detected!("avx512dq")
-        && is_x86_feature_detected!("avx512vl");
-    match (fused, wide) {
-        (true, true) => Unit::Wide,
-        (true, false) => Unit::Middle,
-        (false, _) => Unit::Baseline,
-    }
+    static UNIT: std::sync::LazyLock<Unit> = std::sync::LazyLock::new(|| {
+        let setting = setting();
+        let fused = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        let wide = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512cd")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl");
+        match (fused, wide) {
+            _ if setting == Setting::Baseline => Unit::Baseline,
+            (true, true) if setting != Setting::Middle => Unit::Wide,
+            (true, _) => Unit::Middle,
+            (false, _) => Unit::Baseline,
+        }
+    });
+    *UNIT
 }
 
 /// `a * b + c`, in one instruction where there is one: without it, the fused form is a slow library call.

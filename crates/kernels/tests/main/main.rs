@@ -6,4 +6,5 @@ mod linear;
 mod loss;
 mod norm;
 mod optimizer;
+mod processes;
 mod support;
