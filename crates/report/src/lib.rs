@@ -1,9 +1,20 @@
 //! The report of a run: what was learned, as figures (`report.json`) and as one page (`report.html`) that opens from
 //! disk without a network.
 
+mod axis;
+mod chart;
+mod check;
 mod content;
 mod error;
+mod heat;
+mod html;
 mod ordered;
+mod page;
+mod pictures;
+mod sheets;
+mod tables;
+mod words;
+mod write;
 
 pub use content::{GenerationRow, Look, LossCurve, Report, RetrievalRow, Sample};
 pub use error::ReportError;

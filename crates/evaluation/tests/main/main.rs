@@ -1,0 +1,15 @@
+//! Evaluation against cases counted by hand, and against what must hold for any input.
+
+mod retrieval;
+mod text;
+
+use proptest::test_runner::{Config, RngSeed};
+
+/// The same cases in every run, and no file of them.
+fn same_every_time() -> Config {
+    Config {
+        rng_seed: RngSeed::Fixed(2),
+        failure_persistence: None,
+        ..Config::default()
+    }
+}

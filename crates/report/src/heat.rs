@@ -1,0 +1,70 @@
+//! Attention over the patches of a picture as a transparent layer of colour.
+
+use image::{ExtendedColorType, ImageEncoder, ImageError, codecs::png::PngEncoder};
+
+/// Least pixels along the longer side of a layer; the browser smooths the rest of the way.
+const PIXELS: usize = 64;
+/// Red, green, blue and opacity where a query does not look, and where it looks most.
+const AWAY: [f32; 4] = [18.0, 22.0, 48.0, 190.0];
+const THERE: [f32; 4] = [255.0, 176.0, 32.0, 70.0];
+
+/// PNG of the `weights` `[rows, columns]` of one query, none of them negative, relative to their greatest.
+pub(crate) fn layer(weights: &[f32], [rows, columns]: [usize; 2]) -> Result<Vec<u8>, ImageError> {
+    let cell = PIXELS.div_ceil(rows.max(columns));
+    let (height, width) = (rows * cell, columns * cell);
+    let most = weights.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
+    let mut pixels = Vec::with_capacity(height * width * 4);
+    for y in 0..height {
+        let (upper, lower, down) = between(y, cell, rows);
+        for x in 0..width {
+            let (left, right, along) = between(x, cell, columns);
+            let mix = |row: usize| {
+                weights[row * columns + left] * (1.0 - along) + weights[row * columns + right] * along
+            };
+            let strength = (mix(upper) * (1.0 - down) + mix(lower) * down) / most;
+            pixels.extend(
+                AWAY.iter()
+                    .zip(THERE)
+                    .map(|(away, there)| (away + (there - away) * strength) as u8),
+            );
+        }
+    }
+    let mut png = Vec::new();
+    PngEncoder::new(&mut png).write_image(&pixels, width as u32, height as u32, ExtendedColorType::Rgba8)?;
+    Ok(png)
+}
+
+/// The two cells between whose middles a pixel lies, and how far it is on the way to the second.
+fn between(pixel: usize, cell: usize, cells: usize) -> (usize, usize, f32) {
+    let place = ((pixel as f32 + 0.5) / cell as f32 - 0.5).clamp(0.0, (cells - 1) as f32);
+    let first = place as usize;
+    (first, (first + 1).min(cells - 1), place - first as f32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_layer_is_clear_where_the_query_looks() {
+        let png = layer(&[0.0, 0.0, 0.0, 0.0, 0.0, 2.0], [2, 3]).unwrap();
+        let picture = image::load_from_memory(&png).unwrap().to_rgba8();
+        assert_eq!(picture.dimensions(), (66, 44));
+        assert_eq!(picture.get_pixel(65, 43).0, THERE.map(|part| part as u8));
+        assert_eq!(picture.get_pixel(0, 0).0, AWAY.map(|part| part as u8));
+        // Half way between the middles of the last two cells.
+        let middle = picture.get_pixel(44, 43).0[0];
+        assert!((120..160).contains(&middle), "{middle}");
+    }
+
+    #[test]
+    fn a_query_that_looks_everywhere_is_clear_everywhere() {
+        let png = layer(&[0.25; 4], [2, 2]).unwrap();
+        let picture = image::load_from_memory(&png).unwrap().to_rgba8();
+        assert!(
+            picture
+                .pixels()
+                .all(|pixel| pixel.0 == THERE.map(|part| part as u8))
+        );
+    }
+}
