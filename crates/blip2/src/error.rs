@@ -62,7 +62,7 @@ pub enum Blip2Error {
         path: PathBuf,
         /// Why.
         #[source]
-        source: EncoderError,
+        source: Box<EncoderError>,
     },
     /// The language model is damaged or of an unknown kind.
     #[error("cannot load the language model {path}", path = path.display())]
@@ -71,7 +71,7 @@ pub enum Blip2Error {
         path: PathBuf,
         /// Why.
         #[source]
-        source: LoadError,
+        source: Box<LoadError>,
     },
     /// Reading or writing the files of a model folder.
     #[error("cannot {action} {path}", path = path.display())]

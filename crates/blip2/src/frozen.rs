@@ -33,8 +33,11 @@ pub fn load_encoder(
     device: &Device,
 ) -> Result<LoadedEncoder, Blip2Error> {
     let path = present(home, &config.path, "image encoder")?;
-    let encoder = open_encoder(config, &path, &device.clone().inner())
-        .map_err(|source| Blip2Error::Encoder { path, source })?;
+    let encoder =
+        open_encoder(config, &path, &device.clone().inner()).map_err(|source| Blip2Error::Encoder {
+            path,
+            source: Box::new(source),
+        })?;
     Ok(LoadedEncoder {
         fingerprint: fingerprint(&encoder),
         encoder: Box::new(encoder),
@@ -72,8 +75,12 @@ pub fn load_language_model(
     device: &Device,
 ) -> Result<LoadedLanguageModel, Blip2Error> {
     let path = present(home, &config.path, "language model")?;
-    blip2_llm_adapters::load_language_model(&path, &device.clone().inner())
-        .map_err(|source| Blip2Error::LanguageModel { path, source })
+    blip2_llm_adapters::load_language_model(&path, &device.clone().inner()).map_err(|source| {
+        Blip2Error::LanguageModel {
+            path,
+            source: Box::new(source),
+        }
+    })
 }
 
 /// The Q-Former's tokenizer, which must not know more ids than its word embedding has rows.

@@ -1,0 +1,52 @@
+//! One module a subcommand.
+
+mod ask;
+mod caption;
+mod completions;
+mod doctor;
+mod embed;
+mod inspect;
+mod matching;
+mod pretrain;
+mod trace;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Describe pictures
+    Caption(caption::Caption),
+    /// Answer a question about a picture
+    Ask(ask::Ask),
+    /// Tell how well texts belong to a picture
+    Match(matching::Matching),
+    /// Write what the Q-Former makes of pictures and texts to a file
+    Embed(embed::Embed),
+    /// Write what flows through the model, stage by stage, to a file
+    Trace(trace::Trace),
+    /// List the tensors of a model
+    Inspect(inspect::Inspect),
+    /// Check that everything is in place
+    Doctor(doctor::Doctor),
+    /// Train a bridge through both stages by a recipe
+    Pretrain(pretrain::Pretrain),
+    /// Print the completions of a shell
+    Completions(completions::Completions),
+}
+
+impl Command {
+    pub(crate) fn run(self) -> Result<()> {
+        match self {
+            Self::Caption(command) => command.run(),
+            Self::Ask(command) => command.run(),
+            Self::Match(command) => command.run(),
+            Self::Embed(command) => command.run(),
+            Self::Trace(command) => command.run(),
+            Self::Inspect(command) => command.run(),
+            Self::Doctor(command) => command.run(),
+            Self::Pretrain(command) => command.run(),
+            Self::Completions(command) => command.run(),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! `blip2 trace`
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use blip2::open_picture;
+use blip2_core::weights::write_safetensors;
+use clap::Args;
+
+use crate::model::{ModelArguments, named};
+use crate::{output, progress};
+
+const EXAMPLES: &str = "\
+Example:
+  blip2 trace --model runs/demo picture.png --out trace.safetensors
+
+What the file holds:
+  pixel_values [1, 3, height, width]
+  vision       [1, patches, encoder width], features of the frozen encoder
+  qformer      [1, queries, width], query states
+and, where stage 2 was trained,
+  projected    [1, queries, hidden], the soft prompt
+  logits       [1, 1 + prompt tokens, vocabulary], of what may follow the soft prompt and each token of the prompt";
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Trace {
+    #[command(flatten)]
+    model: ModelArguments,
+    /// A picture (PNG, JPEG, WebP)
+    #[arg(value_name = "IMAGE")]
+    image: PathBuf,
+    /// Text behind the soft prompt [default: the model's own prompt for captions]
+    #[arg(long, value_name = "T")]
+    prompt: Option<String>,
+    /// File to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+impl Trace {
+    pub(crate) fn run(self) -> Result<()> {
+        let model = self.model.load()?;
+        let picture = open_picture(&self.image)?;
+        let prompt = self
+            .prompt
+            .as_deref()
+            .unwrap_or(&model.config().language_model.prompt);
+        let spinner = progress::spinner("tracing");
+        let tensors = model.trace(&picture, prompt);
+        spinner.finish_and_clear();
+        let tensors = tensors?;
+        write_safetensors(&self.out, &tensors, HashMap::new())?;
+        for (name, data) in &tensors {
+            output::line(format_args!("{name} {:?}", data.shape().to_vec()))?;
+        }
+        output::line(format_args!("written to {}", named(&self.out)))
+    }
+}
