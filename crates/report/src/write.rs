@@ -17,7 +17,7 @@ impl Report {
     pub fn write(&self, run: &Path) -> Result<PathBuf, ReportError> {
         self.check()?;
         let page = page::html(self, &pictures::embedded(self, run)?)?;
-        let figures = serde_json::to_string_pretty(self)?;
+        let figures = serde_json::to_string(self)?;
 
         replace(&run.join("report.json"), &figures)?;
         let path = run.join("report.html");
