@@ -1,26 +1,18 @@
 //! Showing the final figures of a run.
 
-use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
-use serde_json::Value;
+use anyhow::Result;
+use blip2_report::{Report, Value};
 
 /// The figures under `summary` in the `report.json` of the run folder `run`, as an aligned table.
 ///
 /// # Errors
 /// No such file, or one without a summary.
 pub(crate) fn table(run: &Path) -> Result<String> {
-    let path = run.join("report.json");
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let report: Value =
-        serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))?;
-    let summary = report.get("summary").and_then(Value::as_object);
-    let summary = summary.with_context(|| format!("{} has no object `summary`", path.display()))?;
-
-    let rows: Vec<(&String, String)> = summary
-        .iter()
-        .map(|(name, value)| (name, figure(value)))
+    let rows: Vec<(String, String)> = Report::read_summary(run)?
+        .into_iter()
+        .map(|(name, value)| (name, figure(&value)))
         .collect();
     let names = rows
         .iter()
@@ -51,14 +43,16 @@ fn figure(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
-    fn figures_stand_in_columns_under_their_own_names() {
+    fn figures_stand_in_columns_in_their_own_order() {
         let folder = tempfile::tempdir().unwrap();
-        let report = r#"{"summary": {"itc loss": 1.25, "steps": 900, "style": "noto"}}"#;
+        let report = r#"{"summary": {"steps": 900, "itc loss": 1.25, "style": "noto"}}"#;
         fs::write(folder.path().join("report.json"), report).unwrap();
-        let expected = "  itc loss  1.2500\n  steps        900\n  style       noto\n";
+        let expected = "  steps        900\n  itc loss  1.2500\n  style       noto\n";
         assert_eq!(table(folder.path()).unwrap(), expected);
     }
 
@@ -68,6 +62,6 @@ mod tests {
         assert!(format!("{:#}", table(folder.path()).unwrap_err()).contains("report.json"));
         fs::write(folder.path().join("report.json"), "{}").unwrap();
         let error = format!("{:#}", table(folder.path()).unwrap_err());
-        assert!(error.contains("report.json has no object `summary`"), "{error}");
+        assert!(error.contains("missing field `summary`"), "{error}");
     }
 }

@@ -1,10 +1,10 @@
-//! What can go wrong while a report is written.
+//! What can go wrong while a report is written or read.
 
 use std::path::PathBuf;
 
 use thiserror::Error;
 
-/// Why a report was not written. What stood in the run folder before is left as it was.
+/// Why a report was not written, or not read. What stood in the run folder before is left as it was.
 #[derive(Debug, Error)]
 pub enum ReportError {
     /// A file that cannot be read or written.
@@ -73,7 +73,15 @@ pub enum ReportError {
         /// Which query.
         query: usize,
         /// What the encoder says.
-        source: image::ImageError,
+        source: png::EncodingError,
+    },
+    /// A `report.json` that is none.
+    #[error("{} is not the report of a run: train again, or give the folder of another run", path.display())]
+    NotAReport {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
     },
     /// Figures that cannot be written as JSON.
     #[error("cannot write the figures as JSON")]

@@ -1,15 +1,15 @@
 //! Attention over the patches of a picture as a transparent layer of colour.
 
-use image::{ExtendedColorType, ImageEncoder, ImageError, codecs::png::PngEncoder};
+use png::{BitDepth, ColorType, Encoder, EncodingError};
 
 /// Least pixels along the longer side of a layer; the browser smooths the rest of the way.
 const PIXELS: usize = 64;
 /// Red, green, blue and opacity where a query does not look, and where it looks most.
 const AWAY: [f32; 4] = [18.0, 22.0, 48.0, 190.0];
-const THERE: [f32; 4] = [255.0, 176.0, 32.0, 70.0];
+const THERE: [f32; 4] = [255.0, 176.0, 32.0, 45.0];
 
 /// PNG of the `weights` `[rows, columns]` of one query, none of them negative, relative to their greatest.
-pub(crate) fn layer(weights: &[f32], [rows, columns]: [usize; 2]) -> Result<Vec<u8>, ImageError> {
+pub(crate) fn layer(weights: &[f32], [rows, columns]: [usize; 2]) -> Result<Vec<u8>, EncodingError> {
     let cell = PIXELS.div_ceil(rows.max(columns));
     let (height, width) = (rows * cell, columns * cell);
     let most = weights.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
@@ -30,7 +30,12 @@ pub(crate) fn layer(weights: &[f32], [rows, columns]: [usize; 2]) -> Result<Vec<
         }
     }
     let mut png = Vec::new();
-    PngEncoder::new(&mut png).write_image(&pixels, width as u32, height as u32, ExtendedColorType::Rgba8)?;
+    let mut encoder = Encoder::new(&mut png, width as u32, height as u32);
+    encoder.set_color(ColorType::Rgba);
+    encoder.set_depth(BitDepth::Eight);
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(&pixels)?;
+    writer.finish()?;
     Ok(png)
 }
 

@@ -6,6 +6,7 @@ mod chart;
 mod check;
 mod content;
 mod error;
+mod files;
 mod heat;
 mod html;
 mod ordered;
@@ -14,7 +15,6 @@ mod pictures;
 mod sheets;
 mod tables;
 mod words;
-mod write;
 
 pub use content::{GenerationRow, Look, LossCurve, Report, RetrievalRow, Sample};
 pub use error::ReportError;

@@ -1,3 +1,4 @@
+use std::error::Error;
 use std::fs;
 
 use blip2_report::Report;
@@ -49,4 +50,35 @@ fn writing_replaces_the_old_report_and_leaves_nothing_beside_it() {
         .collect();
     names.sort();
     assert_eq!(names, ["pictures", "report.html", "report.json"]);
+}
+
+#[test]
+fn the_summary_is_read_alone() {
+    let run = example::run();
+    let report = example::report();
+    report.write(run.path()).unwrap();
+    assert_eq!(Report::read_summary(run.path()).unwrap(), report.summary);
+}
+
+#[test]
+fn what_is_no_report_is_named() {
+    let run = example::run();
+    let error = || {
+        let error = Report::read_summary(run.path()).unwrap_err();
+        (error.to_string(), error.source().unwrap().to_string())
+    };
+    assert!(error().0.starts_with("cannot read") && error().0.ends_with("report.json"));
+    for (text, cause) in [
+        ("{}", "missing field `summary`"),
+        ("[", "EOF"),
+        (r#"{"summary": 3}"#, "an object of figures"),
+    ] {
+        fs::write(run.path().join("report.json"), text).unwrap();
+        let (message, source) = error();
+        assert!(
+            message.contains("report.json is not the report of a run"),
+            "{message}"
+        );
+        assert!(source.contains(cause), "{source}");
+    }
 }

@@ -1,10 +1,15 @@
-//! Writing a report so that a reader finds the old one or the new one, never half of one.
+//! The files of a report. A reader finds the old ones or the new ones, never half of one.
 
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
+use serde_json::Value;
+
 use crate::{Report, ReportError, page, pictures};
+
+const FIGURES: &str = "report.json";
 
 impl Report {
     /// Writes `report.json` and `report.html` into the folder `run` and returns the path of the page. The pictures that
@@ -19,10 +24,32 @@ impl Report {
         let page = page::html(self, &pictures::embedded(self, run)?)?;
         let figures = serde_json::to_string(self)?;
 
-        replace(&run.join("report.json"), &figures)?;
+        replace(&run.join(FIGURES), &figures)?;
         let path = run.join("report.html");
         replace(&path, &page)?;
         Ok(path)
+    }
+
+    /// The summary of the report in the folder `run`, in its order, whatever else the report holds.
+    ///
+    /// # Errors
+    /// No `report.json`, or one without a summary.
+    pub fn read_summary(run: &Path) -> Result<Vec<(String, Value)>, ReportError> {
+        #[derive(Deserialize)]
+        struct Figures {
+            #[serde(deserialize_with = "crate::ordered::deserialize")]
+            summary: Vec<(String, Value)>,
+        }
+
+        let path = run.join(FIGURES);
+        let text = fs::read_to_string(&path).map_err(|source| ReportError::File {
+            action: "read",
+            path: path.clone(),
+            source,
+        })?;
+        let figures: Figures =
+            serde_json::from_str(&text).map_err(|source| ReportError::NotAReport { path, source })?;
+        Ok(figures.summary)
     }
 }
 
