@@ -4,8 +4,6 @@ use blip2::GenerationConfig;
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 
-use crate::wrong_usage;
-
 #[derive(Args)]
 #[command(next_help_heading = "How to write")]
 pub(crate) struct GenerationArguments {
@@ -42,15 +40,17 @@ pub(crate) struct GenerationArguments {
 }
 
 impl GenerationArguments {
-    /// `base` where an option is not given. Several beams and sampling contradict each other: that ends the program as wrong
-    /// usage.
-    pub(crate) fn settings(&self, base: GenerationConfig) -> GenerationConfig {
+    /// `base` where an option is not given.
+    ///
+    /// # Errors
+    /// What is wrong, where options contradict each other.
+    pub(crate) fn settings(&self, base: GenerationConfig) -> Result<GenerationConfig, &'static str> {
         let sample = self.top_p.is_some() || self.top_k.is_some() || self.temperature.is_some();
         let num_beams = self.num_beams.unwrap_or(if sample { 1 } else { base.num_beams });
         if sample && num_beams > 1 {
-            wrong_usage("--top-p, --top-k and --temperature sample, which needs --num-beams 1");
+            return Err("--top-p, --top-k and --temperature sample, which needs --num-beams 1");
         }
-        GenerationConfig {
+        Ok(GenerationConfig {
             max_new_tokens: self.max_new_tokens.unwrap_or(base.max_new_tokens),
             min_new_tokens: self.min_length.unwrap_or(base.min_new_tokens),
             num_beams,
@@ -63,7 +63,7 @@ impl GenerationArguments {
             top_p: self.top_p.unwrap_or(base.top_p),
             seed: self.seed,
             end_tokens: base.end_tokens,
-        }
+        })
     }
 }
 

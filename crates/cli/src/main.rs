@@ -55,11 +55,14 @@ fn main() -> ExitCode {
     }
 }
 
-/// Ends the program as the parser does, for what the parser cannot see.
-fn wrong_usage(problem: &str) -> ! {
-    Arguments::command()
-        .error(ErrorKind::ArgumentConflict, problem)
-        .exit()
+/// Ends the program as the parser of `subcommand` does, for what the parser cannot see.
+fn wrong_usage(subcommand: &str, problem: &str) -> ! {
+    let mut program = Arguments::command();
+    program.build();
+    let command = program
+        .find_subcommand_mut(subcommand)
+        .expect("each command names itself");
+    command.error(ErrorKind::ArgumentConflict, problem).exit()
 }
 
 /// `RUST_LOG`, where it is set, has the last word.

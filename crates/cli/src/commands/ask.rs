@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::generation::GenerationArguments;
 use crate::model::{ModelArguments, named, open_pictures};
-use crate::{output, progress};
+use crate::{output, progress, wrong_usage};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -46,7 +46,10 @@ struct Record {
 
 impl Ask {
     pub(crate) fn run(self) -> Result<()> {
-        let settings = self.generation.settings(answer_settings());
+        let settings = self
+            .generation
+            .settings(answer_settings())
+            .unwrap_or_else(|problem| wrong_usage("ask", problem));
         let model = self.model.load()?;
         let pictures = open_pictures(std::slice::from_ref(&self.image))?;
         let spinner = progress::spinner("answering");

@@ -63,9 +63,15 @@ struct Record<'a> {
 
 impl Caption {
     pub(crate) fn run(self) -> Result<()> {
-        let settings = self.generation.settings(caption_settings());
+        let settings = self
+            .generation
+            .settings(caption_settings())
+            .unwrap_or_else(|problem| wrong_usage("caption", problem));
         if self.by == Writer::Qformer && self.prompt.is_some() {
-            wrong_usage("the Q-Former was trained to write without a prompt: leave out --prompt");
+            wrong_usage(
+                "caption",
+                "the Q-Former was trained to write without a prompt: leave out --prompt",
+            );
         }
         let model = self.model.load()?;
         let prompt = match self.by {

@@ -83,7 +83,7 @@ impl Embed {
             }
             _ => return,
         };
-        wrong_usage(problem)
+        wrong_usage("embed", problem)
     }
 
     fn images(&self, model: &Blip2) -> Result<Vec<(String, TensorData)>> {

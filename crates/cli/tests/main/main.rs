@@ -1,0 +1,8 @@
+//! The program as its users meet it: arguments in, output and exit code out.
+
+mod bad_input;
+mod caption;
+mod inspect;
+mod representation;
+mod support;
+mod usage;

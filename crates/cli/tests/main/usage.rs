@@ -1,0 +1,180 @@
+//! Arguments, help, and the commands that need no model.
+
+use std::io::Read;
+use std::process::{Command, Stdio};
+
+use crate::support::{Fixture, Stages, stderr};
+
+#[test]
+fn wrong_usage_ends_with_exit_code_two() {
+    let fixture = Fixture::new(Stages::First);
+    let caption = ["caption", "--model", "model", "red.png"];
+    let with = |extra: &[&'static str]| [&caption[..], extra].concat();
+    for arguments in [
+        vec!["paint"],
+        vec!["caption"],
+        vec!["caption", "--model", "model"],
+        with(&["--num-beams", "0"]),
+        with(&["--num-beams", "1000000"]),
+        with(&["--max-new-tokens", "0"]),
+        with(&["--top-p", "1.5"]),
+        with(&["--top-p", "0"]),
+        with(&["--temperature", "-1"]),
+        with(&["--temperature", "nan"]),
+        with(&["--repetition-penalty", "0"]),
+        with(&["--length-penalty", "inf"]),
+        with(&["--top-p", "0.9", "--num-beams", "3"]),
+        with(&["--by", "qformer", "--prompt", "a"]),
+        with(&["--device", "abacus"]),
+        with(&["--dtype", "f8"]),
+        vec!["match", "--model", "model", "red.png"],
+        vec!["embed", "--model", "model", "--mode", "image", "--out", "o"],
+        vec![
+            "embed", "--model", "model", "--mode", "text", "--out", "o", "red.png",
+        ],
+        vec![
+            "embed",
+            "--model",
+            "model",
+            "--mode",
+            "multimodal",
+            "--out",
+            "o",
+            "red.png",
+        ],
+        vec!["pretrain", "--recipe", "r.toml", "--run", "run", "--set", "seed"],
+        vec!["completions", "klingon"],
+    ] {
+        let output = fixture.run(&arguments);
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
+        assert!(
+            output.stdout.is_empty() && stderr(&output).contains("--help"),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
+    }
+}
+
+#[test]
+fn help_teaches_by_examples() {
+    let fixture = Fixture::new(Stages::First);
+    let help = fixture.stdout(&["--help"]);
+    for command in [
+        "caption",
+        "ask",
+        "match",
+        "embed",
+        "trace",
+        "inspect",
+        "doctor",
+        "pretrain",
+        "completions",
+    ] {
+        assert!(help.contains(command), "{help}");
+    }
+    for command in [
+        "caption",
+        "ask",
+        "match",
+        "embed",
+        "trace",
+        "inspect",
+        "pretrain",
+        "completions",
+    ] {
+        let help = fixture.stdout(&[command, "--help"]);
+        assert!(
+            help.contains(&format!("  blip2 {command} ")),
+            "no example in {help}"
+        );
+    }
+}
+
+#[test]
+fn every_shell_gets_its_completions() {
+    let fixture = Fixture::new(Stages::First);
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = fixture.stdout(&["completions", shell]);
+        assert!(script.contains("length-penalty"), "{shell}");
+    }
+}
+
+#[test]
+fn what_is_not_built_in_says_how_to_build_it() {
+    let fixture = Fixture::new(Stages::First);
+    let caption = ["caption", "--model", "model", "red.png", "--by", "qformer"];
+    for (device, built_in) in [
+        ("cuda", cfg!(feature = "cuda")),
+        ("wgpu", cfg!(feature = "wgpu")),
+        ("libtorch", cfg!(feature = "libtorch")),
+    ] {
+        if !built_in {
+            let parts = [&*format!("--features {device}"), "--device flex"];
+            fixture.assert_fails(&[&caption[..], &["--device", device]].concat(), &parts);
+        }
+    }
+    for format in ["bf16", "int8", "int4"] {
+        fixture.assert_fails(&[&caption[..], &["--dtype", format]].concat(), &[format, "f32"]);
+    }
+}
+
+#[test]
+fn only_verbose_runs_name_the_device() {
+    let fixture = Fixture::new(Stages::First);
+    let caption = ["caption", "--model", "model", "red.png", "--by", "qformer"];
+    assert_eq!(stderr(&fixture.run(&caption)), "");
+    assert!(
+        stderr(&fixture.run(&[&caption[..], &["-v"]].concat())).contains("device flex, chosen automatically")
+    );
+}
+
+#[test]
+fn the_doctor_says_what_is_missing_and_what_to_do() {
+    let fixture = Fixture::new(Stages::First);
+    let output = fixture.run(&["doctor"]);
+    let report = String::from_utf8(output.stdout.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{report}");
+    for line in report.lines() {
+        let missing = line.starts_with("missing");
+        assert!(missing || line.starts_with("ok"), "{line}");
+        assert!(!missing || line.contains("cargo xtask assets"), "{line}");
+    }
+    assert!(
+        report.contains("smollm2") && report.contains("ok       device"),
+        "{report}"
+    );
+}
+
+#[test]
+fn a_recipe_that_is_wrong_is_named() {
+    let fixture = Fixture::new(Stages::First);
+    let pretrain = |recipe: &'static str| ["pretrain", "--recipe", recipe, "--run", "run"];
+    fixture.assert_fails(&pretrain("absent.toml"), &["absent.toml"]);
+    std::fs::write(fixture.path("bad.toml"), "seed = \"many\"").unwrap();
+    fixture.assert_fails(&pretrain("bad.toml"), &["bad.toml"]);
+    assert!(!fixture.path("run").exists(), "a run began");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let fixture = Fixture::new(Stages::Both);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_blip2"));
+    command
+        .args(["completions", "bash"])
+        .current_dir(fixture.folder.path());
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let mut message = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut message).unwrap();
+    assert!(child.wait().unwrap().success(), "{message}");
+    assert_eq!(message, "");
+}
