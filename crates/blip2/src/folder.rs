@@ -141,3 +141,136 @@ pub(crate) fn load_bridge(
 fn open_weights(path: &Path) -> Result<Option<SafetensorsStore>, WeightError> {
     path.exists().then(|| SafetensorsStore::open(path)).transpose()
 }
+
+#[cfg(test)]
+mod tests {
+    use blip2_core::weights::fingerprint;
+    use blip2_qformer::{QFormerConfig, RepresentationConfig};
+
+    use super::*;
+    use crate::{EncoderConfig, EncoderKind, LanguageModelConfig};
+
+    const HIDDEN: usize = 24;
+
+    fn config() -> ModelConfig {
+        ModelConfig {
+            encoder: EncoderConfig {
+                kind: EncoderKind::SaliencyVitS,
+                path: "encoder.onnx".into(),
+                image_size: 28,
+                features_after: 1,
+                final_norm: false,
+            },
+            language_model: LanguageModelConfig {
+                path: "model.gguf".into(),
+                prompt: String::new(),
+                question_prompt: "Question: {} Answer:".to_owned(),
+            },
+            representation: RepresentationConfig {
+                qformer: QFormerConfig {
+                    vocab_size: 20,
+                    hidden_size: 8,
+                    num_hidden_layers: 2,
+                    num_attention_heads: 2,
+                    intermediate_size: 16,
+                    max_position_embeddings: 10,
+                    encoder_hidden_size: 12,
+                    num_query_tokens: 3,
+                    ..QFormerConfig::default()
+                },
+                embedding_size: 4,
+                ..RepresentationConfig::default()
+            },
+            vocabulary: "vocab.txt".into(),
+            max_text_tokens: 10,
+        }
+    }
+
+    fn trained(device: &Device) -> (RepresentationModel, Bridge) {
+        let initializer = &mut Initializer::new(5, device);
+        let model = RepresentationModel::new(initializer, &config().representation).unwrap();
+        let bridge = Bridge::from_representation(initializer, model.clone(), HIDDEN);
+        (model, bridge)
+    }
+
+    #[test]
+    fn what_is_saved_is_loaded_bit_for_bit_also_from_a_training_device() {
+        let folder = tempfile::tempdir().unwrap();
+        let (model, bridge) = trained(&Device::flex().autodiff());
+        save_pretrained(folder.path(), &config(), Some(&model), Some(&bridge)).unwrap();
+        assert_eq!(read_config(folder.path()).unwrap(), config());
+        let device = Device::flex();
+        let loaded = load_representation(folder.path(), &config(), &device)
+            .unwrap()
+            .unwrap();
+        assert_eq!(fingerprint(&loaded), fingerprint(&model));
+        assert_ne!(fingerprint(&loaded), fingerprint(&bridge));
+        let loaded = load_bridge(folder.path(), &config(), &device).unwrap().unwrap();
+        assert_eq!(fingerprint(&loaded), fingerprint(&bridge));
+    }
+
+    #[test]
+    fn a_folder_holds_exactly_what_was_given_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let (model, bridge) = trained(&Device::flex());
+        for (first, second) in [(true, true), (false, true), (true, false)] {
+            save_pretrained(
+                folder.path(),
+                &config(),
+                first.then_some(&model),
+                second.then_some(&bridge),
+            )
+            .unwrap();
+            let names = std::fs::read_dir(folder.path())
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name());
+            let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+            names.sort();
+            let mut expected = vec![CONFIG];
+            expected.extend(first.then_some(REPRESENTATION));
+            expected.extend(second.then_some(BRIDGE));
+            expected.sort_unstable();
+            assert_eq!(names, expected);
+        }
+    }
+
+    #[test]
+    fn a_save_that_fails_leaves_no_model() {
+        let folder = tempfile::tempdir().unwrap();
+        let (model, bridge) = trained(&Device::flex());
+        save_pretrained(folder.path(), &config(), Some(&model), Some(&bridge)).unwrap();
+        // A folder in the place of the weights cannot be replaced by them.
+        std::fs::remove_file(folder.path().join(BRIDGE)).unwrap();
+        std::fs::create_dir_all(folder.path().join(BRIDGE).join("in the way")).unwrap();
+        let error = save_pretrained(folder.path(), &config(), Some(&model), Some(&bridge)).unwrap_err();
+        assert!(error.to_string().contains(BRIDGE), "{error}");
+        assert!(matches!(
+            model_folder(folder.path()),
+            Err(Blip2Error::NotAModel { .. })
+        ));
+    }
+
+    #[test]
+    fn weights_of_other_sizes_are_listed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (model, bridge) = trained(&Device::flex());
+        save_pretrained(folder.path(), &config(), Some(&model), Some(&bridge)).unwrap();
+        let mut other = config();
+        other.representation.qformer.num_query_tokens += 1;
+        let device = Device::flex();
+        for error in [
+            load_representation(folder.path(), &other, &device)
+                .map(|_| ())
+                .unwrap_err(),
+            load_bridge(folder.path(), &other, &device)
+                .map(|_| ())
+                .unwrap_err(),
+        ] {
+            let message = error.to_string();
+            assert!(
+                message.contains("qformer.query_tokens: [1, 3, 8] in the file, [1, 4, 8] in the model"),
+                "{message}"
+            );
+        }
+    }
+}
