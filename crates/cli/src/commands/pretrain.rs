@@ -82,13 +82,14 @@ impl Display {
 
 impl Observer for Display {
     fn phase(&self, name: &str, total_steps: u64) {
+        self.bar.borrow().finish_and_clear();
         let bar = progress::bar(total_steps, name);
         if bar.is_hidden() {
             output::warn(format_args!("{name}: {total_steps} steps"));
         }
         self.phase.replace(name.to_owned());
         self.last.set(Instant::now());
-        self.bar.replace(bar).finish_and_clear();
+        self.bar.replace(bar);
     }
 
     fn step(&self, step: u64, line: &str) {
