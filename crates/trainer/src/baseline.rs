@@ -9,7 +9,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use crate::corpus::Corpus;
-use crate::representation::{batch_of, bounded};
+use crate::representation::bounded;
 use crate::training::{StepLoss, Task};
 use crate::{StageRecipe, TrainError};
 
@@ -49,7 +49,7 @@ pub(crate) struct BaselineTask<'a> {
 
 impl Task<MeanBaseline> for BaselineTask<'_> {
     fn loss(&mut self, model: &MeanBaseline, step: u64) -> Result<StepLoss, TrainError> {
-        let indices = batch_of(self.seed, self.corpus.scenes.len(), self.stage.batch, step)?;
+        let indices = self.corpus.batch(self.seed, self.stage.batch, step)?;
         let (features, texts) = self.corpus.pairs(&indices, &self.device)?;
         let contrast = contrast(
             model.image_embeddings(features),

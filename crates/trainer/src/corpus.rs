@@ -4,9 +4,11 @@ use std::path::Path;
 
 use blip2::LoadedEncoder;
 use blip2_data::features::{FeatureStore, FeatureWriter, content_key};
+use blip2_data::loader::{Loader, Position};
 use blip2_data::pixels::RgbImage;
 use blip2_data::scenes::{Scene, SceneArtist, SceneSet, Split};
 use blip2_data::text::{BertTokenizer, Padding};
+use blip2_qformer::TextBatch;
 use burn::tensor::{Device, Tensor};
 use rayon::prelude::*;
 
@@ -22,6 +24,8 @@ pub(crate) struct Corpus {
     /// Captions for the Q-Former, `[CLS]` to `[SEP]`.
     pub(crate) captions: Vec<Vec<u32>>,
     pub(crate) features: FeatureStore,
+    /// Neighbours that stay together in a batch.
+    together: usize,
 }
 
 impl Corpus {
@@ -35,11 +39,38 @@ impl Corpus {
         observer: &dyn Observer,
     ) -> Result<Self, TrainError> {
         let set = SceneSet { seed: recipe.data.seed, split: Split::Train };
-        let scenes: Vec<Scene> = (0..recipe.data.training_scenes).into_par_iter().map(|index| set.scene(index)).collect();
+        let scenes = draw(set, recipe.data.training_scenes, recipe.data.twins);
         let captions = tokenise(tokenizer, scenes.iter().map(|scene| scene.caption.as_str()), recipe.max_text_tokens)?;
         let features = stored_features(recipe, home, artist, encoder, &scenes, observer)?;
-        Ok(Self { scenes, captions, features })
+        Ok(Self { scenes, captions, features, together: if recipe.data.twins { 2 } else { 1 } })
     }
+
+    /// The scenes of `step` (from 1): a function of seed and step. Twins come together, so that each is a negative of the
+    /// other.
+    pub(crate) fn batch(&self, seed: u64, batch: usize, step: u64) -> Result<Vec<usize>, TrainError> {
+        let (units, taken) = (self.scenes.len() / self.together, batch / self.together);
+        let batches = (units / taken) as u64;
+        let (epoch, number) = ((step - 1) / batches, (step - 1) % batches);
+        let position = Position { epoch, index: number as usize * taken };
+        let chosen = Loader::new(seed, units, taken, position)?.next_batch();
+        Ok(chosen.iter().flat_map(|unit| unit * self.together..(unit + 1) * self.together).collect())
+    }
+
+    /// Features `[batch, tokens, width]` and captions of the scenes at `indices`.
+    pub(crate) fn pairs(&self, indices: &[usize], device: &Device) -> Result<(Tensor<3>, TextBatch), TrainError> {
+        let rows = indices.iter().map(|index| self.captions[*index].clone()).collect();
+        Ok((self.features.batch(indices, device)?, TextBatch::new(rows, device)?))
+    }
+}
+
+/// `count` scenes; with `twins` every second one is the twin of the one before it, or another scene where there is none.
+fn draw(set: SceneSet, count: u64, twins: bool) -> Vec<Scene> {
+    let scene = |index: u64| match (twins, index % 2) {
+        (false, _) => set.scene(index),
+        (true, 0) => set.scene(index / 2),
+        (true, _) => set.twin(index / 2).unwrap_or_else(|| set.scene(count + index / 2)),
+    };
+    (0..count).into_par_iter().map(scene).collect()
 }
 
 /// Ids without padding of each text.

@@ -64,7 +64,7 @@ pub(crate) fn write_by_language_model(
     let count = count.min(gallery.scenes.len());
     let config = GenerationConfig {
         max_new_tokens: LONGEST,
-        end_tokens: vec![language_model.tokenizer.end()],
+        end_tokens: language_model.tokenizer.ends(),
         ..GenerationConfig::default()
     };
     let mut written = Vec::new();

@@ -8,7 +8,7 @@ use blip2_objectives::Bridge;
 use burn::tensor::Device;
 
 use crate::corpus::Corpus;
-use crate::representation::{batch_of, is_from_bert};
+use crate::representation::is_from_bert;
 use crate::training::{StepLoss, Task};
 use crate::{Recipe, StageRecipe, TrainError};
 
@@ -64,7 +64,7 @@ pub(crate) struct GenerativeTask<'a> {
 
 impl Task<Bridge> for GenerativeTask<'_> {
     fn loss(&mut self, model: &Bridge, step: u64) -> Result<StepLoss, TrainError> {
-        let indices = batch_of(self.seed ^ 2, self.corpus.scenes.len(), self.stage.batch, step)?;
+        let indices = self.corpus.batch(self.seed ^ 2, self.stage.batch, step)?;
         let mut stream = Stream::new(self.seed, "stage 2 texts", step);
         let examples = indices
             .iter()

@@ -50,6 +50,9 @@ pub struct DataRecipe {
     pub seed: u64,
     /// How many different pictures training sees.
     pub training_scenes: u64,
+    /// Whether each scene comes with its twin: the same concepts, their relations turned round. Among scenes drawn at random
+    /// no batch ever asks which is left of which.
+    pub twins: bool,
     /// Share of stage-2 examples that are questions; the others are captions.
     pub questions: f64,
 }
@@ -136,6 +139,9 @@ impl Recipe {
                     "{name}.batch is {}: it must be at least 2, so that a pair has a negative, and at most the {} training scenes",
                     stage.batch, self.data.training_scenes
                 ));
+            }
+            if self.data.twins && stage.batch % 2 == 1 {
+                return Err(format!("{name}.batch is {}, but twins come in pairs: choose an even number", stage.batch));
             }
             if stage.checkpoint_every == 0 || stage.log_every == 0 {
                 return Err(format!("{name}.checkpoint_every and {name}.log_every must be at least 1"));

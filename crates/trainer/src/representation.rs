@@ -1,8 +1,7 @@
 //! Stage 1: representation learning on the corpus.
 
-use blip2_data::loader::{Loader, Position};
 use blip2_objectives::{NegativeSource, RepresentationOptions, representation_loss};
-use blip2_qformer::{RepresentationModel, TextBatch};
+use blip2_qformer::RepresentationModel;
 use burn::module::Param;
 use burn::tensor::{Device, Tensor};
 use rand::SeedableRng;
@@ -23,7 +22,7 @@ pub(crate) struct RepresentationTask<'a> {
 
 impl Task<RepresentationModel> for RepresentationTask<'_> {
     fn loss(&mut self, model: &RepresentationModel, step: u64) -> Result<StepLoss, TrainError> {
-        let indices = batch_of(self.seed, self.corpus.scenes.len(), self.stage.batch, step)?;
+        let indices = self.corpus.batch(self.seed, self.stage.batch, step)?;
         let (features, texts) = self.corpus.pairs(&indices, &self.device)?;
         let mut generator = ChaCha8Rng::seed_from_u64(self.seed);
         generator.set_stream(step);
@@ -57,22 +56,6 @@ impl Task<RepresentationModel> for RepresentationTask<'_> {
 /// What BERT gave: embeddings, self-attention, and both feed-forward networks.
 pub(crate) fn is_from_bert(path: &str) -> bool {
     path.starts_with("qformer.") && !path.contains("cross_attention") && !path.ends_with("query_tokens")
-}
-
-impl Corpus {
-    /// Features `[batch, tokens, width]` and captions of the scenes at `indices`.
-    pub(crate) fn pairs(&self, indices: &[usize], device: &Device) -> Result<(Tensor<3>, TextBatch), TrainError> {
-        let rows = indices.iter().map(|index| self.captions[*index].clone()).collect();
-        Ok((self.features.batch(indices, device)?, TextBatch::new(rows, device)?))
-    }
-}
-
-/// The examples of `step` (from 1): a function of seed and step.
-pub(crate) fn batch_of(seed: u64, examples: usize, batch: usize, step: u64) -> Result<Vec<usize>, TrainError> {
-    let batches = (examples / batch) as u64;
-    let (epoch, number) = ((step - 1) / batches, (step - 1) % batches);
-    let position = Position { epoch, index: number as usize * batch };
-    Ok(Loader::new(seed, examples, batch, position)?.next_batch())
 }
 
 /// The temperature, kept at or below `limit`.

@@ -70,6 +70,9 @@ const CORNER: f32 = 0.2;
 /// Share of two-group scenes in which one of the groups is a couple ("two apples above a bicycle").
 const COUPLE: f32 = 0.3;
 
+/// Most drawings of one concept.
+const MOST: usize = 3;
+
 impl Arrangement {
     /// Draws an arrangement of concepts `0..concepts`, which must be at least 3.
     pub(super) fn draw(concepts: usize, stream: &mut Stream) -> Self {
@@ -78,7 +81,7 @@ impl Arrangement {
         if kind < ALONE {
             let subject = Group {
                 concept: stream.below(concepts),
-                count: 1 + stream.below(3),
+                count: 1 + stream.below(MOST),
             };
             return Self {
                 subject,
@@ -118,6 +121,17 @@ impl Arrangement {
             },
             _ => self,
         }
+    }
+
+    /// All relations turned round; of a group alone, another number.
+    pub(super) fn turned(mut self) -> Self {
+        if self.others.is_empty() {
+            self.subject.count = self.subject.count % MOST + 1;
+        }
+        for (relation, _) in &mut self.others {
+            *relation = relation.inverse();
+        }
+        self
     }
 
     /// All groups, the subject first.

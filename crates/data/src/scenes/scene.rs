@@ -74,10 +74,24 @@ impl SceneSet {
                 break drawn;
             }
         };
+        self.compose(arrangement, &mut stream)
+    }
+
+    /// A scene that differs from the one at `index` in what only a look at places or numbers can tell: the same concepts
+    /// with their relations turned round, or one group in another number. It is drawn anew, elsewhere and in any style.
+    ///
+    /// `None` where the turned arrangement belongs to another split.
+    pub fn twin(&self, index: u64) -> Option<Scene> {
+        let turned = self.scene(index).arrangement.turned();
+        let mut stream = Stream::new(self.seed, &format!("{} twin", self.split.name()), index);
+        self.split.admits(&turned).then(|| self.compose(turned, &mut stream))
+    }
+
+    fn compose(&self, arrangement: Arrangement, stream: &mut Stream) -> Scene {
         let style = *stream.pick(self.split.styles());
-        let ground = Ground::draw(&mut stream);
-        let objects = layout::place(&arrangement, &mut stream);
-        let distractors = language::distractors(&arrangement, self.split, &mut stream);
+        let ground = Ground::draw(stream);
+        let objects = layout::place(&arrangement, stream);
+        let distractors = language::distractors(&arrangement, self.split, stream);
         Scene {
             style,
             ground,
