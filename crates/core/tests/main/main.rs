@@ -1,0 +1,6 @@
+//! Weight files, loading and initial weights, in one binary.
+
+mod files;
+mod initial;
+mod loading;
+mod shards;
