@@ -9,27 +9,29 @@ use crate::RepresentationModel;
 use crate::names::bert;
 
 const WORDS: &str = "embeddings.word_embeddings.weight";
+const BIAS: &str = "cls.predictions.bias";
 
 /// Loads the weights of a BERT (names with or without the `bert.` prefix) into a fresh stage-1 model: embeddings, shared
 /// self-attention and the text network, the query network as a copy of the text network, and the prediction head where the
-/// file has one. Rows of the word embedding beyond BERT's, such as `[DEC]`, keep their fresh values.
+/// file has one. Entries of the vocabulary beyond BERT's, such as `[DEC]`, keep their fresh values.
 ///
 /// # Errors
 /// [`WeightError::Mismatch`] where BERT has other sizes, [`WeightError`] where the file cannot be read.
 pub fn load_bert(model: RepresentationModel, store: &dyn TensorStore) -> Result<RepresentationModel, WeightError> {
-    let fresh_words = model.decoder().inner().into_data().convert::<f32>();
+    let fresh = [(WORDS, model.decoder().inner().into_data()), (BIAS, model.language_head.bias.val().inner().into_data())];
+    let widened = Widened::new(store, fresh.map(|(name, data)| (name, data.convert::<f32>())))?;
     let names = NameMap { rename: |path| Some(bert_name(path)), ignored: |_| true };
     let options = LoadOptions {
         optional: |path| !path.starts_with("qformer.") || path.contains("cross_attention") || path.ends_with("query_tokens"),
         dtype: Some(DType::F32),
     };
-    load(model, &Widened::new(store, fresh_words)?, &names, options)
+    load(model, &widened, &names, options)
 }
 
 fn bert_name(path: &str) -> String {
     if let Some(rest) = path.strip_prefix("language_head.") {
         return match rest {
-            "bias" => "cls.predictions.decoder.bias".to_owned(),
+            "bias" => BIAS.to_owned(),
             _ => format!("cls.predictions.transform.{}", rest.replace("layer_norm", "LayerNorm")),
         };
     }
@@ -37,30 +39,34 @@ fn bert_name(path: &str) -> String {
     bert(&path.replace("query_feed_forward", "text_feed_forward"))
 }
 
-/// A BERT whose word embedding is as long as the model's, and whose names have no prefix.
+/// A BERT whose vocabulary is as long as the model's, and whose names have no prefix.
 struct Widened<'a> {
     store: &'a dyn TensorStore,
     prefix: &'static str,
     tensors: BTreeMap<String, TensorInfo>,
-    fresh_words: TensorData,
+    /// What is as long as the vocabulary, in f32: the values that BERT does not have come from here.
+    fresh: [(&'static str, TensorData); 2],
 }
 
 impl<'a> Widened<'a> {
-    fn new(store: &'a dyn TensorStore, fresh_words: TensorData) -> Result<Self, WeightError> {
+    fn new(store: &'a dyn TensorStore, fresh: [(&'static str, TensorData); 2]) -> Result<Self, WeightError> {
         let prefix = if store.tensors().contains_key(WORDS) { "" } else { "bert." };
         let mut tensors: BTreeMap<_, _> = store
             .tensors()
             .iter()
             .map(|(name, info)| (name.strip_prefix(prefix).unwrap_or(name).to_owned(), info.clone()))
             .collect();
-        let Some(words) = tensors.get_mut(WORDS) else {
+        if !tensors.contains_key(WORDS) {
             return Err(WeightError::Absent { file: store.label(), name: WORDS.to_owned() });
-        };
-        let (have, want) = (words.shape.clone(), fresh_words.shape().to_vec());
-        if have.len() == 2 && have[1] == want[1] && have[0] <= want[0] {
-            words.shape = want;
         }
-        Ok(Self { store, prefix, tensors, fresh_words })
+        for (name, values) in &fresh {
+            let Some(info) = tensors.get_mut(*name) else { continue };
+            let (have, want) = (&info.shape, values.shape().to_vec());
+            if have.len() == want.len() && have[1..] == want[1..] && have[0] <= want[0] {
+                info.shape = want;
+            }
+        }
+        Ok(Self { store, prefix, tensors, fresh })
     }
 }
 
@@ -77,18 +83,16 @@ impl TensorStore for Widened<'_> {
         let stored = format!("{}{name}", self.prefix);
         let known = self.store.tensors().contains_key(&stored);
         let data = self.store.read(if known { &stored } else { name })?;
-        if name != WORDS {
-            return Ok(data);
-        }
+        let Some((_, fresh)) = self.fresh.iter().find(|(widened, _)| *widened == name) else { return Ok(data) };
         let unequal = |error: burn::tensor::DataError| WeightError::Format {
             path: self.store.label().into(),
             format: "BERT weight",
-            reason: format!("{WORDS}: {error}"),
+            reason: format!("{name}: {error}"),
         };
-        let known_words = data.convert::<f32>();
-        let mut values = self.fresh_words.try_to_vec::<f32>().map_err(unequal)?;
-        let known_words = known_words.as_slice::<f32>().map_err(unequal)?;
-        values[..known_words.len()].copy_from_slice(known_words);
-        Ok(TensorData::new(values, self.fresh_words.shape().to_vec()))
+        let known = data.convert::<f32>();
+        let known = known.as_slice::<f32>().map_err(unequal)?;
+        let mut values = fresh.try_to_vec::<f32>().map_err(unequal)?;
+        values[..known.len()].copy_from_slice(known);
+        Ok(TensorData::new(values, fresh.shape().to_vec()))
     }
 }

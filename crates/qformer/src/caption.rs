@@ -23,20 +23,22 @@ impl<'a> CaptionDecoder<'a> {
         let [batch, _, _] = images.hidden.dims();
         let mut decoder = Self {
             model,
-            past: images.cache.clone(),
+            past: Vec::new(),
             position: 0,
             logits: Tensor::zeros([0, 0], &images.hidden.device()),
         };
-        decoder.feed(&vec![start; batch])?;
+        decoder.feed(images.cache.clone(), &vec![start; batch])?;
         Ok(decoder)
     }
 
-    fn feed(&mut self, tokens: &[u32]) -> Result<(), ModelError> {
+    /// Writes `tokens` behind `past`; nothing has changed where they are refused.
+    fn feed(&mut self, mut past: Vec<KeyValue>, tokens: &[u32]) -> Result<(), ModelError> {
         let device = self.model.qformer.device();
         let text = TextBatch::new(tokens.iter().map(|token| vec![*token]).collect(), &device)?;
-        let hidden = self.model.qformer.step(&mut self.past, &text, self.position)?;
+        let hidden = self.model.qformer.step(&mut past, &text, self.position)?;
         let [rows, _, width] = hidden.dims();
         self.logits = self.model.language_head.logits(hidden.reshape([rows, width]), self.model.decoder());
+        self.past = past;
         self.position += 1;
         Ok(())
     }
@@ -49,7 +51,7 @@ impl NextTokenModel for CaptionDecoder<'_> {
 
     fn advance(&mut self, parents: &[usize], tokens: &[u32]) -> Result<(), ModelError> {
         let rows = self.logits.dims()[0];
-        if parents.len() != tokens.len() || parents.iter().any(|parent| *parent >= rows) {
+        if parents.is_empty() || parents.len() != tokens.len() || parents.iter().any(|parent| *parent >= rows) {
             return Err(ModelError::Invalid(format!(
                 "{} parents and {} tokens do not continue {rows} rows",
                 parents.len(),
@@ -59,7 +61,7 @@ impl NextTokenModel for CaptionDecoder<'_> {
         let indices: Vec<i64> = parents.iter().map(|parent| *parent as i64).collect();
         let indices =
             Tensor::<1, Int>::from_data(TensorData::new(indices, [parents.len()]), &self.model.qformer.device());
-        self.past = self.past.iter().map(|kv| kv.select(&indices)).collect();
-        self.feed(tokens)
+        let past = self.past.iter().map(|kv| kv.select(&indices)).collect();
+        self.feed(past, tokens)
     }
 }

@@ -1,0 +1,10 @@
+//! The Q-Former's passes, its start from BERT, and its sizes, in one binary.
+
+mod bert;
+mod caption;
+mod errors;
+mod passes;
+mod reference;
+mod sizes;
+mod support;
+mod tiny;
