@@ -28,7 +28,9 @@ pub enum ModelError {
         vocabulary: usize,
     },
     /// More tokens than the model has positions.
-    #[error("{tokens} tokens do not fit into the {limit} positions of {model}: shorten the text or the prompt")]
+    #[error(
+        "{tokens} tokens do not fit into the {limit} positions of {model}: shorten the text or the prompt"
+    )]
     Context {
         /// Which model.
         model: &'static str,

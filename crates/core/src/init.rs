@@ -15,7 +15,10 @@ pub struct Initializer {
 impl Initializer {
     /// An initializer whose parameters live on `device`; on an autodiff device they are trainable.
     pub fn new(seed: u64, device: &Device) -> Self {
-        Self { seeds: ChaCha8Rng::seed_from_u64(seed), device: device.clone() }
+        Self {
+            seeds: ChaCha8Rng::seed_from_u64(seed),
+            device: device.clone(),
+        }
     }
 
     /// Where the parameters will live.
@@ -30,7 +33,9 @@ impl Initializer {
 
     /// Values spread evenly over `-bound..bound`. PyTorch's default for a linear layer has `bound = 1/sqrt(inputs)`.
     pub fn uniform<const D: usize>(&mut self, shape: [usize; D], bound: f32) -> Param<Tensor<D>> {
-        self.random(shape, move |generator| (generator.random::<f32>() * 2.0 - 1.0) * bound)
+        self.random(shape, move |generator| {
+            (generator.random::<f32>() * 2.0 - 1.0) * bound
+        })
     }
 
     /// The same value everywhere.

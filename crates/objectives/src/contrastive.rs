@@ -19,7 +19,12 @@ pub struct Contrast {
 ///
 /// As in the reference, the side that is compared against carries no gradient: the image-to-text loss trains the images and
 /// the text-to-image loss the texts; both train the temperature.
-pub fn contrast(images: Tensor<3>, texts: Tensor<2>, temperature: Tensor<1>, label_smoothing: f64) -> Contrast {
+pub fn contrast(
+    images: Tensor<3>,
+    texts: Tensor<2>,
+    temperature: Tensor<1>,
+    label_smoothing: f64,
+) -> Contrast {
     let [batch, _, _] = images.dims();
     let all_images = images.clone().detach();
     let all_texts = texts.clone().detach();
@@ -32,7 +37,11 @@ pub fn contrast(images: Tensor<3>, texts: Tensor<2>, temperature: Tensor<1>, lab
     let loss = (cross_entropy(image_to_text.clone(), targets.clone(), options.clone())
         + cross_entropy(text_to_image.clone(), targets, options))
         / 2.0;
-    Contrast { loss, image_to_text: image_to_text.detach(), text_to_image: text_to_image.detach() }
+    Contrast {
+        loss,
+        image_to_text: image_to_text.detach(),
+        text_to_image: text_to_image.detach(),
+    }
 }
 
 /// Similarity of each image's best query with each text, `[images, texts]`.
@@ -40,5 +49,8 @@ fn best_query(images: Tensor<3>, texts: Tensor<2>) -> Tensor<2> {
     let [count, queries, width] = images.dims();
     let others = texts.dims()[0];
     let similarity = images.reshape([count * queries, width]).matmul(texts.transpose());
-    similarity.reshape([count, queries, others]).max_dim(1).reshape([count, others])
+    similarity
+        .reshape([count, queries, others])
+        .max_dim(1)
+        .reshape([count, others])
 }

@@ -29,11 +29,15 @@ pub fn generation_loss(
     }
     let count = rows.len();
     if count == 0 {
-        return Err(ModelError::Invalid("no text of the batch has a second token to predict".to_owned()));
+        return Err(ModelError::Invalid(
+            "no text of the batch has a second token to predict".to_owned(),
+        ));
     }
     let device = texts.ids.device();
     let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [count]), &device);
     let targets = Tensor::<1, Int>::from_data(TensorData::new(targets, [count]), &device);
     let labelled = hidden.reshape([batch * tokens, width]).select(0, rows);
-    Ok(model.language_head.loss(labelled, model.decoder(), targets, label_smoothing))
+    Ok(model
+        .language_head
+        .loss(labelled, model.decoder(), targets, label_smoothing))
 }

@@ -56,10 +56,15 @@ impl Bridge {
     /// [`ModelError::Shape`] where the features are another encoder's.
     pub fn soft_prompt(&self, features: Tensor<3>) -> Result<Tensor<3>, ModelError> {
         let [batch, _, width] = features.dims();
-        let normalised =
-            if width == self.qformer.config().encoder_hidden_size { self.vision_norm.forward(features) } else { features };
+        let normalised = if width == self.qformer.config().encoder_hidden_size {
+            self.vision_norm.forward(features)
+        } else {
+            features
+        };
         let context = self.qformer.image_context(normalised)?;
-        Ok(self.projection.forward(self.qformer.query_pass(&context, batch).hidden))
+        Ok(self
+            .projection
+            .forward(self.qformer.query_pass(&context, batch).hidden))
     }
 
     /// The language-modelling loss `[1]` of `examples` behind the images. Gradients reach the bridge alone.

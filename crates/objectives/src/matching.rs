@@ -25,7 +25,9 @@ pub struct Negatives {
 pub fn draw_negatives(contrast: &Contrast, generator: &mut ChaCha8Rng) -> Result<Negatives, ModelError> {
     let [batch, _] = contrast.image_to_text.dims();
     if batch < 2 {
-        return Err(ModelError::Invalid("matching needs a batch of at least 2: one pair has no negative".to_owned()));
+        return Err(ModelError::Invalid(
+            "matching needs a batch of at least 2: one pair has no negative".to_owned(),
+        ));
     }
     Ok(Negatives {
         images: draw(&contrast.text_to_image, batch, generator)?,
@@ -34,9 +36,19 @@ pub fn draw_negatives(contrast: &Contrast, generator: &mut ChaCha8Rng) -> Result
 }
 
 fn draw(similarity: &Tensor<2>, batch: usize, generator: &mut ChaCha8Rng) -> Result<Vec<usize>, ModelError> {
-    let scores = similarity.clone().inner().into_data().convert::<f32>().try_to_vec::<f32>();
-    let scores = scores.map_err(|error| ModelError::Invalid(format!("similarities cannot be read: {error}")))?;
-    scores.chunks(batch).enumerate().map(|(own, row)| draw_one(row, own, generator)).collect()
+    let scores = similarity
+        .clone()
+        .inner()
+        .into_data()
+        .convert::<f32>()
+        .try_to_vec::<f32>();
+    let scores =
+        scores.map_err(|error| ModelError::Invalid(format!("similarities cannot be read: {error}")))?;
+    scores
+        .chunks(batch)
+        .enumerate()
+        .map(|(own, row)| draw_one(row, own, generator))
+        .collect()
 }
 
 /// A multinomial draw over the softmax of `row` without its entry `own`.
@@ -76,9 +88,15 @@ pub fn matching_loss(
     let batch = texts.len();
     if negatives.images.len() != batch
         || negatives.texts.len() != batch
-        || negatives.images.iter().chain(&negatives.texts).any(|index| *index >= batch)
+        || negatives
+            .images
+            .iter()
+            .chain(&negatives.texts)
+            .any(|index| *index >= batch)
     {
-        return Err(ModelError::Invalid(format!("negatives do not belong to a batch of {batch}: {negatives:?}")));
+        return Err(ModelError::Invalid(format!(
+            "negatives do not belong to a batch of {batch}: {negatives:?}"
+        )));
     }
     let own: Vec<usize> = (0..batch).collect();
     let image_rows = [own.as_slice(), &negatives.images, &own].concat();
@@ -91,5 +109,9 @@ pub fn matching_loss(
 
     let labels: Vec<i64> = (0..3 * batch).map(|row| i64::from(row < batch)).collect();
     let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [3 * batch]), &device);
-    Ok(cross_entropy(logits, labels, CrossEntropyOptions { label_smoothing: 0.0 }))
+    Ok(cross_entropy(
+        logits,
+        labels,
+        CrossEntropyOptions { label_smoothing: 0.0 },
+    ))
 }

@@ -21,7 +21,10 @@ pub struct RepresentationOptions {
 impl Default for RepresentationOptions {
     /// As LAVIS: `[DEC]` behind BERT's vocabulary, smoothing 0.1.
     fn default() -> Self {
-        Self { start_token: 30_522, label_smoothing: 0.1 }
+        Self {
+            start_token: 30_522,
+            label_smoothing: 0.1,
+        }
     }
 }
 
@@ -71,7 +74,10 @@ pub fn representation_loss(
 ) -> Result<RepresentationLoss, ModelError> {
     let [batch, _, _] = features.dims();
     if batch != texts.len() {
-        return Err(ModelError::Invalid(format!("{batch} images and {} texts are not a batch of pairs", texts.len())));
+        return Err(ModelError::Invalid(format!(
+            "{batch} images and {} texts are not a batch of pairs",
+            texts.len()
+        )));
     }
     let context = model.image_context(features)?;
     let images = model.qformer.query_pass(&context, batch);
@@ -86,7 +92,19 @@ pub fn representation_loss(
         NegativeSource::Given(negatives) => negatives,
     };
     let matching = matching_loss(model, &context, texts, &negatives)?;
-    let generation = generation_loss(model, &images, texts, options.start_token, options.label_smoothing)?;
+    let generation = generation_loss(
+        model,
+        &images,
+        texts,
+        options.start_token,
+        options.label_smoothing,
+    )?;
     let query_spread = images.hidden.detach().var_bias(1).sqrt().mean();
-    Ok(RepresentationLoss { contrastive: contrast.loss, matching, generation, query_spread, negatives })
+    Ok(RepresentationLoss {
+        contrastive: contrast.loss,
+        matching,
+        generation,
+        query_spread,
+        negatives,
+    })
 }

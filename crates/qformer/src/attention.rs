@@ -88,11 +88,15 @@ impl Attention {
         let context = if self.attention_dropout > 0.0 && rows.device().is_autodiff() {
             self.attend_with_dropout(query, source, visibility)
         } else {
-            let options = AttentionOptions { causal: visibility.causal, ..Default::default() };
+            let options = AttentionOptions {
+                causal: visibility.causal,
+                ..Default::default()
+            };
             kernels::attention(query, source.key, source.value, visibility.bias, options)
         };
         let context = context.swap_dims(1, 2).reshape([batch, length, width]);
-        self.layer_norm.forward_residual(dropout(self.dense.forward(context), self.hidden_dropout), rows)
+        self.layer_norm
+            .forward_residual(dropout(self.dense.forward(context), self.hidden_dropout), rows)
     }
 
     /// How much each of `rows` `[batch, rows, width]` reads of each token of `source`, mean over heads: `[batch, rows, tokens]`.
@@ -101,7 +105,9 @@ impl Attention {
         let [batch, _, count, head_width] = query.dims();
         let tokens = source.key.dims()[2];
         let scores = query.matmul(source.key.clone().swap_dims(2, 3)) / (head_width as f64).sqrt();
-        kernels::softmax(scores).mean_dim(1).reshape([batch, count, tokens])
+        kernels::softmax(scores)
+            .mean_dim(1)
+            .reshape([batch, count, tokens])
     }
 
     /// The reference's form, whose probabilities can be dropped.
@@ -113,7 +119,8 @@ impl Attention {
             scores = scores + bias;
         }
         if visibility.causal {
-            let hidden = Tensor::<2>::ones([rows, keys], &scores.device()).triu((keys - rows) as i64 + 1) * -10_000.0;
+            let hidden =
+                Tensor::<2>::ones([rows, keys], &scores.device()).triu((keys - rows) as i64 + 1) * -10_000.0;
             scores = scores + hidden.unsqueeze::<4>();
         }
         dropout(kernels::softmax(scores), self.attention_dropout).matmul(source.value)
@@ -121,7 +128,8 @@ impl Attention {
 
     fn split(&self, x: Tensor<3>) -> Tensor<4> {
         let [batch, tokens, width] = x.dims();
-        x.reshape([batch, tokens, self.heads, width / self.heads]).swap_dims(1, 2)
+        x.reshape([batch, tokens, self.heads, width / self.heads])
+            .swap_dims(1, 2)
     }
 }
 

@@ -17,12 +17,25 @@ const BIAS: &str = "cls.predictions.bias";
 ///
 /// # Errors
 /// [`WeightError::Mismatch`] where BERT has other sizes, [`WeightError`] where the file cannot be read.
-pub fn load_bert(model: RepresentationModel, store: &dyn TensorStore) -> Result<RepresentationModel, WeightError> {
-    let fresh = [(WORDS, model.decoder().inner().into_data()), (BIAS, model.language_head.bias.val().inner().into_data())];
+pub fn load_bert(
+    model: RepresentationModel,
+    store: &dyn TensorStore,
+) -> Result<RepresentationModel, WeightError> {
+    let fresh = [
+        (WORDS, model.decoder().inner().into_data()),
+        (BIAS, model.language_head.bias.val().inner().into_data()),
+    ];
     let widened = Widened::new(store, fresh.map(|(name, data)| (name, data.convert::<f32>())))?;
-    let names = NameMap { rename: |path| Some(bert_name(path)), ignored: |_| true };
+    let names = NameMap {
+        rename: |path| Some(bert_name(path)),
+        ignored: |_| true,
+    };
     let options = LoadOptions {
-        optional: |path| !path.starts_with("qformer.") || path.contains("cross_attention") || path.ends_with("query_tokens"),
+        optional: |path| {
+            !path.starts_with("qformer.")
+                || path.contains("cross_attention")
+                || path.ends_with("query_tokens")
+        },
         dtype: Some(DType::F32),
     };
     load(model, &widened, &names, options)
@@ -32,7 +45,10 @@ fn bert_name(path: &str) -> String {
     if let Some(rest) = path.strip_prefix("language_head.") {
         return match rest {
             "bias" => BIAS.to_owned(),
-            _ => format!("cls.predictions.transform.{}", rest.replace("layer_norm", "LayerNorm")),
+            _ => format!(
+                "cls.predictions.transform.{}",
+                rest.replace("layer_norm", "LayerNorm")
+            ),
         };
     }
     let path = path.strip_prefix("qformer.").unwrap_or(path);
@@ -50,23 +66,37 @@ struct Widened<'a> {
 
 impl<'a> Widened<'a> {
     fn new(store: &'a dyn TensorStore, fresh: [(&'static str, TensorData); 2]) -> Result<Self, WeightError> {
-        let prefix = if store.tensors().contains_key(WORDS) { "" } else { "bert." };
+        let prefix = if store.tensors().contains_key(WORDS) {
+            ""
+        } else {
+            "bert."
+        };
         let mut tensors: BTreeMap<_, _> = store
             .tensors()
             .iter()
             .map(|(name, info)| (name.strip_prefix(prefix).unwrap_or(name).to_owned(), info.clone()))
             .collect();
         if !tensors.contains_key(WORDS) {
-            return Err(WeightError::Absent { file: store.label(), name: WORDS.to_owned() });
+            return Err(WeightError::Absent {
+                file: store.label(),
+                name: WORDS.to_owned(),
+            });
         }
         for (name, values) in &fresh {
-            let Some(info) = tensors.get_mut(*name) else { continue };
+            let Some(info) = tensors.get_mut(*name) else {
+                continue;
+            };
             let (have, want) = (&info.shape, values.shape().to_vec());
             if have.len() == want.len() && have[1..] == want[1..] && have[0] <= want[0] {
                 info.shape = want;
             }
         }
-        Ok(Self { store, prefix, tensors, fresh })
+        Ok(Self {
+            store,
+            prefix,
+            tensors,
+            fresh,
+        })
     }
 }
 
@@ -83,7 +113,9 @@ impl TensorStore for Widened<'_> {
         let stored = format!("{}{name}", self.prefix);
         let known = self.store.tensors().contains_key(&stored);
         let data = self.store.read(if known { &stored } else { name })?;
-        let Some((_, fresh)) = self.fresh.iter().find(|(widened, _)| *widened == name) else { return Ok(data) };
+        let Some((_, fresh)) = self.fresh.iter().find(|(widened, _)| *widened == name) else {
+            return Ok(data);
+        };
         let unequal = |error: burn::tensor::DataError| WeightError::Format {
             path: self.store.label().into(),
             format: "BERT weight",

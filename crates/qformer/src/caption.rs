@@ -19,7 +19,11 @@ impl<'a> CaptionDecoder<'a> {
     ///
     /// # Errors
     /// [`ModelError::Vocabulary`] where `start` lies outside of the vocabulary.
-    pub fn start(model: &'a RepresentationModel, images: &QueryOutput, start: u32) -> Result<Self, ModelError> {
+    pub fn start(
+        model: &'a RepresentationModel,
+        images: &QueryOutput,
+        start: u32,
+    ) -> Result<Self, ModelError> {
         let [batch, _, _] = images.hidden.dims();
         let mut decoder = Self {
             model,
@@ -37,7 +41,10 @@ impl<'a> CaptionDecoder<'a> {
         let text = TextBatch::new(tokens.iter().map(|token| vec![*token]).collect(), &device)?;
         let hidden = self.model.qformer.step(&mut past, &text, self.position)?;
         let [rows, _, width] = hidden.dims();
-        self.logits = self.model.language_head.logits(hidden.reshape([rows, width]), self.model.decoder());
+        self.logits = self
+            .model
+            .language_head
+            .logits(hidden.reshape([rows, width]), self.model.decoder());
         self.past = past;
         self.position += 1;
         Ok(())
@@ -51,7 +58,8 @@ impl NextTokenModel for CaptionDecoder<'_> {
 
     fn advance(&mut self, parents: &[usize], tokens: &[u32]) -> Result<(), ModelError> {
         let rows = self.logits.dims()[0];
-        if parents.is_empty() || parents.len() != tokens.len() || parents.iter().any(|parent| *parent >= rows) {
+        if parents.is_empty() || parents.len() != tokens.len() || parents.iter().any(|parent| *parent >= rows)
+        {
             return Err(ModelError::Invalid(format!(
                 "{} parents and {} tokens do not continue {rows} rows",
                 parents.len(),
@@ -59,8 +67,10 @@ impl NextTokenModel for CaptionDecoder<'_> {
             )));
         }
         let indices: Vec<i64> = parents.iter().map(|parent| *parent as i64).collect();
-        let indices =
-            Tensor::<1, Int>::from_data(TensorData::new(indices, [parents.len()]), &self.model.qformer.device());
+        let indices = Tensor::<1, Int>::from_data(
+            TensorData::new(indices, [parents.len()]),
+            &self.model.qformer.device(),
+        );
         let past = self.past.iter().map(|kv| kv.select(&indices)).collect();
         self.feed(past, tokens)
     }

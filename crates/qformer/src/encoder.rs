@@ -23,7 +23,13 @@ pub struct ImageContext {
 impl ImageContext {
     /// The images at `indices` `[rows]`, in that order.
     pub fn select(&self, indices: &Tensor<1, Int>) -> Self {
-        Self { layers: self.layers.iter().map(|layer| layer.as_ref().map(|kv| kv.select(indices))).collect() }
+        Self {
+            layers: self
+                .layers
+                .iter()
+                .map(|layer| layer.as_ref().map(|kv| kv.select(indices)))
+                .collect(),
+        }
     }
 }
 
@@ -77,7 +83,12 @@ impl QFormer {
             query_tokens: initializer.normal([1, config.num_query_tokens, width], deviation),
             text_embeddings: with_text.then(|| TextEmbeddings {
                 word_embeddings: Embedding::new(initializer, config.vocab_size, width, deviation),
-                position_embeddings: Embedding::new(initializer, config.max_position_embeddings, width, deviation),
+                position_embeddings: Embedding::new(
+                    initializer,
+                    config.max_position_embeddings,
+                    width,
+                    deviation,
+                ),
             }),
             layer_norm: LayerNorm::new(initializer, width, config.layer_norm_eps),
             layers: (0..config.num_hidden_layers)
@@ -90,7 +101,9 @@ impl QFormer {
     /// The same Q-Former for stage 2: text embeddings and text networks are dropped.
     pub fn without_text(mut self) -> Self {
         self.text_embeddings = None;
-        self.layers.iter_mut().for_each(|layer| layer.text_feed_forward = None);
+        self.layers
+            .iter_mut()
+            .for_each(|layer| layer.text_feed_forward = None);
         self
     }
 
@@ -121,14 +134,26 @@ impl QFormer {
         let layers = self
             .layers
             .iter()
-            .map(|layer| layer.cross_attention.as_ref().map(|cross| cross.key_value(features.clone())))
+            .map(|layer| {
+                layer
+                    .cross_attention
+                    .as_ref()
+                    .map(|cross| cross.key_value(features.clone()))
+            })
             .collect();
         Ok(ImageContext { layers })
     }
 
     /// Pass 1, unimodal: the queries read the images of `context` (`batch` of them).
     pub fn query_pass(&self, context: &ImageContext, batch: usize) -> QueryOutput {
-        let (hidden, cache) = self.run(self.embed_queries(batch), Pass { queries: true, image: Some(context), ..Pass::default() });
+        let (hidden, cache) = self.run(
+            self.embed_queries(batch),
+            Pass {
+                queries: true,
+                image: Some(context),
+                ..Pass::default()
+            },
+        );
         QueryOutput { hidden, cache }
     }
 
@@ -158,7 +183,11 @@ impl QFormer {
     /// [`ModelError`] where the text does not fit the model.
     pub fn text_pass(&self, text: &TextBatch, leading: Option<usize>) -> Result<Tensor<3>, ModelError> {
         let bias = hide_padding(text.mask.clone());
-        let pass = Pass { bias: Some(bias), leading, ..Pass::default() };
+        let pass = Pass {
+            bias: Some(bias),
+            leading,
+            ..Pass::default()
+        };
         Ok(self.run(self.embed_text(text, 0)?, pass).0)
     }
 
@@ -171,7 +200,13 @@ impl QFormer {
         let batch = text.len();
         let queries = self.config.num_query_tokens;
         let embedded = Tensor::cat(vec![self.embed_queries(batch), self.embed_text(text, 0)?], 1);
-        let seen = Tensor::cat(vec![Tensor::ones([batch, queries], &text.mask.device()), text.mask.clone()], 1);
+        let seen = Tensor::cat(
+            vec![
+                Tensor::ones([batch, queries], &text.mask.device()),
+                text.mask.clone(),
+            ],
+            1,
+        );
         let pass = Pass {
             queries: true,
             image: Some(context),
@@ -189,7 +224,11 @@ impl QFormer {
     /// As for [`QFormer::text_pass`].
     pub fn causal_pass(&self, images: &QueryOutput, text: &TextBatch) -> Result<Tensor<3>, ModelError> {
         // Padding stands on the right, so that causality hides it from all text that counts.
-        let pass = Pass { past: Some(&images.cache), causal: true, ..Pass::default() };
+        let pass = Pass {
+            past: Some(&images.cache),
+            causal: true,
+            ..Pass::default()
+        };
         Ok(self.run(self.embed_text(text, 0)?, pass).0)
     }
 
@@ -201,8 +240,19 @@ impl QFormer {
         position: usize,
     ) -> Result<Tensor<3>, ModelError> {
         let embedded = self.embed_text(text, position)?;
-        let (hidden, own) = self.run(embedded, Pass { past: Some(past), causal: true, ..Pass::default() });
-        *past = past.iter().zip(own).map(|(past, own)| past.followed_by(own)).collect();
+        let (hidden, own) = self.run(
+            embedded,
+            Pass {
+                past: Some(past),
+                causal: true,
+                ..Pass::default()
+            },
+        );
+        *past = past
+            .iter()
+            .zip(own)
+            .map(|(past, own)| past.followed_by(own))
+            .collect();
         Ok(hidden)
     }
 
@@ -215,16 +265,25 @@ impl QFormer {
     fn embed_text(&self, text: &TextBatch, position: usize) -> Result<Tensor<3>, ModelError> {
         let embeddings = self.text_embeddings.as_ref().ok_or_else(|| {
             ModelError::Invalid(
-                "this Q-Former has no text branch (stage 2 drops it): load the stage-1 checkpoint for text".to_owned(),
+                "this Q-Former has no text branch (stage 2 drops it): load the stage-1 checkpoint for text"
+                    .to_owned(),
             )
         })?;
         let limit = embeddings.position_embeddings.entries();
         if position + text.tokens() > limit {
-            return Err(ModelError::Context { model: "the Q-Former", tokens: position + text.tokens(), limit });
+            return Err(ModelError::Context {
+                model: "the Q-Former",
+                tokens: position + text.tokens(),
+                limit,
+            });
         }
         embeddings.word_embeddings.check(text.rows().iter().flatten())?;
         let words = embeddings.word_embeddings.forward(text.ids.clone());
-        let positions = embeddings.position_embeddings.weight.val().narrow(0, position, text.tokens());
+        let positions = embeddings
+            .position_embeddings
+            .weight
+            .val()
+            .narrow(0, position, text.tokens());
         Ok(self.normalise(words + positions.unsqueeze()))
     }
 
@@ -237,10 +296,17 @@ impl QFormer {
         let mut cache = Vec::with_capacity(self.layers.len());
         for (index, layer) in self.layers.iter().enumerate() {
             let input = LayerInput {
-                queries: if pass.queries { self.config.num_query_tokens } else { 0 },
+                queries: if pass.queries {
+                    self.config.num_query_tokens
+                } else {
+                    0
+                },
                 image: pass.image.and_then(|context| context.layers[index].as_ref()),
                 past: pass.past.map(|past| &past[index]),
-                visibility: Visibility { bias: pass.bias.clone(), causal: pass.causal },
+                visibility: Visibility {
+                    bias: pass.bias.clone(),
+                    causal: pass.causal,
+                },
                 leading: pass.leading.filter(|_| index == last),
             };
             let (next, own) = layer.forward(hidden, input);

@@ -49,7 +49,13 @@ impl LanguageHead {
         label_smoothing: f64,
     ) -> Tensor<1> {
         let options = CrossEntropyOptions { label_smoothing };
-        kernels::linear_cross_entropy(self.transform(hidden), decoder, Some(self.bias.val()), targets, options)
+        kernels::linear_cross_entropy(
+            self.transform(hidden),
+            decoder,
+            Some(self.bias.val()),
+            targets,
+            options,
+        )
     }
 }
 
@@ -66,7 +72,11 @@ pub struct RepresentationConfig {
 
 impl Default for RepresentationConfig {
     fn default() -> Self {
-        Self { qformer: QFormerConfig::default(), embedding_size: 256, vision_layer_norm_eps: 1e-5 }
+        Self {
+            qformer: QFormerConfig::default(),
+            embedding_size: 256,
+            vision_layer_norm_eps: 1e-5,
+        }
     }
 }
 
@@ -97,7 +107,11 @@ impl RepresentationModel {
     pub fn new(initializer: &mut Initializer, config: &RepresentationConfig) -> Result<Self, ModelError> {
         let width = config.qformer.hidden_size;
         Ok(Self {
-            vision_norm: LayerNorm::new(initializer, config.qformer.encoder_hidden_size, config.vision_layer_norm_eps),
+            vision_norm: LayerNorm::new(
+                initializer,
+                config.qformer.encoder_hidden_size,
+                config.vision_layer_norm_eps,
+            ),
             qformer: QFormer::new(initializer, &config.qformer, true)?,
             language_head: LanguageHead::new(initializer, &config.qformer),
             vision_projection: Linear::uniform(initializer, width, config.embedding_size),
@@ -130,7 +144,9 @@ impl RepresentationModel {
     pub fn text_embeddings(&self, text: &TextBatch) -> Result<Tensor<2>, ModelError> {
         let class = self.qformer.text_pass(text, Some(1))?;
         let [batch, _, width] = class.dims();
-        Ok(unit_length(self.text_projection.forward(class.reshape([batch, width]))))
+        Ok(unit_length(
+            self.text_projection.forward(class.reshape([batch, width])),
+        ))
     }
 
     /// Matching logits `[batch, 2]` (no match, match) of the images of `context` with the texts: the mean over queries.
@@ -138,7 +154,9 @@ impl RepresentationModel {
     /// # Errors
     /// [`ModelError`] where the text does not fit the model.
     pub fn matching_logits(&self, context: &ImageContext, text: &TextBatch) -> Result<Tensor<2>, ModelError> {
-        let logits = self.matching_head.forward(self.qformer.multimodal_pass(context, text)?);
+        let logits = self
+            .matching_head
+            .forward(self.qformer.multimodal_pass(context, text)?);
         let [batch, _, classes] = logits.dims();
         Ok(logits.mean_dim(1).reshape([batch, classes]))
     }
@@ -146,7 +164,11 @@ impl RepresentationModel {
     /// The word embedding `[vocabulary, width]`, which is also the decoder of the language head.
     pub fn decoder(&self) -> Tensor<2> {
         let embeddings = self.qformer.text_embeddings.as_ref();
-        embeddings.expect("the stage-1 model is built with a text branch").word_embeddings.weight.val()
+        embeddings
+            .expect("the stage-1 model is built with a text branch")
+            .word_embeddings
+            .weight
+            .val()
     }
 }
 

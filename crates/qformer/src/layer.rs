@@ -21,7 +21,11 @@ pub(crate) struct FeedForward {
 
 impl FeedForward {
     fn new(initializer: &mut Initializer, config: &QFormerConfig) -> Self {
-        let (width, inner, deviation) = (config.hidden_size, config.intermediate_size, config.initializer_range);
+        let (width, inner, deviation) = (
+            config.hidden_size,
+            config.intermediate_size,
+            config.initializer_range,
+        );
         Self {
             intermediate: Linear::normal(initializer, width, inner, deviation),
             output: Linear::normal(initializer, inner, width, deviation),
@@ -32,7 +36,8 @@ impl FeedForward {
 
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let inner = kernels::gelu(self.intermediate.forward(x.clone()));
-        self.layer_norm.forward_residual(dropout(self.output.forward(inner), self.dropout), x)
+        self.layer_norm
+            .forward_residual(dropout(self.output.forward(inner), self.dropout), x)
     }
 }
 
@@ -106,7 +111,11 @@ impl Layer {
         if queries == 0 {
             return self.text(attended);
         }
-        let mut query_rows = if length == queries { attended.clone() } else { attended.clone().narrow(1, 0, queries) };
+        let mut query_rows = if length == queries {
+            attended.clone()
+        } else {
+            attended.clone().narrow(1, 0, queries)
+        };
         if let (Some(cross_attention), Some(image)) = (&self.cross_attention, image) {
             query_rows = cross_attention.forward(query_rows, image.clone(), Visibility::default());
         }

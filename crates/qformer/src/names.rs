@@ -18,7 +18,15 @@ pub const LAVIS_REPRESENTATION: NameMap = NameMap {
 pub const LAVIS_BRIDGE: NameMap = NameMap {
     rename: |path| Some(lavis(path)),
     ignored: |name| {
-        ["visual_encoder.", "opt_model.", "opt_proj.", "t5_model.", "t5_proj."].iter().any(|part| name.starts_with(part))
+        [
+            "visual_encoder.",
+            "opt_model.",
+            "opt_proj.",
+            "t5_model.",
+            "t5_proj.",
+        ]
+        .iter()
+        .any(|part| name.starts_with(part))
             || name == "Qformer.bert.embeddings.position_ids"
     },
 };
@@ -27,7 +35,10 @@ fn lavis(path: &str) -> String {
     const HEADS: [(&str, &str); 9] = [
         ("vision_norm.", "ln_vision."),
         ("language_head.bias", "Qformer.cls.predictions.decoder.bias"),
-        ("language_head.layer_norm.", "Qformer.cls.predictions.transform.LayerNorm."),
+        (
+            "language_head.layer_norm.",
+            "Qformer.cls.predictions.transform.LayerNorm.",
+        ),
         ("language_head.dense.", "Qformer.cls.predictions.transform.dense."),
         ("vision_projection.", "vision_proj."),
         ("text_projection.", "text_proj."),
@@ -40,7 +51,10 @@ fn lavis(path: &str) -> String {
             return format!("{theirs}{rest}");
         }
     }
-    format!("Qformer.bert.{}", bert(path.strip_prefix("qformer.").unwrap_or(path)))
+    format!(
+        "Qformer.bert.{}",
+        bert(path.strip_prefix("qformer.").unwrap_or(path))
+    )
 }
 
 /// BERT's name of a parameter of the Q-Former; LAVIS extends BERT's scheme to cross-attention and query networks.

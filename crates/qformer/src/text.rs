@@ -66,7 +66,10 @@ impl TextBatch {
     pub fn select(&self, indices: &[usize]) -> Self {
         let device = self.ids.device();
         let chosen = Tensor::<1, Int>::from_data(
-            TensorData::new(indices.iter().map(|i| *i as i64).collect::<Vec<_>>(), [indices.len()]),
+            TensorData::new(
+                indices.iter().map(|i| *i as i64).collect::<Vec<_>>(),
+                [indices.len()],
+            ),
             &device,
         );
         Self {
@@ -81,6 +84,10 @@ impl TextBatch {
         let first = Tensor::full([self.len(), 1], token as i64, &self.ids.device());
         let mut rows = self.rows.clone();
         rows.iter_mut().for_each(|row| row[0] = token);
-        Self { ids: self.ids.clone().slice_assign([0..self.len(), 0..1], first), mask: self.mask.clone(), rows }
+        Self {
+            ids: self.ids.clone().slice_assign([0..self.len(), 0..1], first),
+            mask: self.mask.clone(),
+            rows,
+        }
     }
 }

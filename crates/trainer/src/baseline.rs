@@ -23,7 +23,10 @@ pub(crate) struct MeanBaseline {
 impl MeanBaseline {
     pub(crate) fn new(initializer: &mut Initializer, text: RepresentationModel, embedding: usize) -> Self {
         let width = text.qformer.config().encoder_hidden_size;
-        Self { projection: Linear::uniform(initializer, width, embedding), text }
+        Self {
+            projection: Linear::uniform(initializer, width, embedding),
+            text,
+        }
     }
 
     /// Unit-length embeddings `[batch, 1, embedding]` of features `[batch, tokens, width]`.
@@ -58,7 +61,10 @@ impl Task<MeanBaseline> for BaselineTask<'_> {
             self.label_smoothing,
         );
         let itc = f64::from(contrast.loss.clone().into_scalar::<f32>());
-        Ok(StepLoss { total: contrast.loss, terms: vec![("itc", itc)] })
+        Ok(StepLoss {
+            total: contrast.loss,
+            terms: vec![("itc", itc)],
+        })
     }
 
     fn is_pretrained(&self, path: &str) -> bool {

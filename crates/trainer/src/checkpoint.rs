@@ -43,7 +43,9 @@ pub struct Checkpoints {
 impl Checkpoints {
     /// Of `phase` of the run in `run`.
     pub fn new(run: &Path, phase: &str) -> Self {
-        Self { folder: run.join("checkpoints").join(phase) }
+        Self {
+            folder: run.join("checkpoints").join(phase),
+        }
     }
 
     /// Writes a checkpoint and drops all but the newest two.
@@ -69,7 +71,9 @@ impl Checkpoints {
             fs::remove_dir_all(&place).map_err(io("remove", &place))?;
         }
         fs::rename(&partial, &place).map_err(io("rename", &partial))?;
-        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(io("write", &self.folder))?;
+        File::open(&self.folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(io("write", &self.folder))?;
         self.drop_old()
     }
 
@@ -121,7 +125,10 @@ impl Checkpoints {
         let mut places: Vec<PathBuf> = entries
             .filter_map(|entry| entry.ok().map(|entry| entry.path()))
             .filter(|path| {
-                let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+                let name = path
+                    .file_name()
+                    .and_then(|name| name.to_str())
+                    .unwrap_or_default();
                 name.starts_with("step-") && !name.ends_with(".partial")
             })
             .collect();
@@ -132,11 +139,15 @@ impl Checkpoints {
 
 /// The state of the checkpoint in `place`, if all of it is there and unchanged.
 fn whole(place: &Path) -> Option<State> {
-    let sums: BTreeMap<String, String> = serde_json::from_slice(&fs::read(place.join(MANIFEST)).ok()?).ok()?;
-    let intact = [MODEL, OPTIMIZER, STATE]
-        .iter()
-        .all(|name| sums.get(*name).is_some_and(|expected| sum(&place.join(name)).is_ok_and(|sum| sum == *expected)));
-    intact.then(|| serde_json::from_slice(&fs::read(place.join(STATE)).ok()?).ok()).flatten()
+    let sums: BTreeMap<String, String> =
+        serde_json::from_slice(&fs::read(place.join(MANIFEST)).ok()?).ok()?;
+    let intact = [MODEL, OPTIMIZER, STATE].iter().all(|name| {
+        sums.get(*name)
+            .is_some_and(|expected| sum(&place.join(name)).is_ok_and(|sum| sum == *expected))
+    });
+    intact
+        .then(|| serde_json::from_slice(&fs::read(place.join(STATE)).ok()?).ok())
+        .flatten()
 }
 
 /// SHA-256 of a file, lower-case hexadecimal.
@@ -164,7 +175,9 @@ fn hexadecimal(hash: Sha256) -> String {
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<(), TrainError> {
     let text = serde_json::to_vec_pretty(value).map_err(|error| io("write", path)(error.into()))?;
-    File::create(path).and_then(|mut file| file.write_all(&text).and_then(|()| file.sync_all())).map_err(io("write", path))
+    File::create(path)
+        .and_then(|mut file| file.write_all(&text).and_then(|()| file.sync_all()))
+        .map_err(io("write", path))
 }
 
 pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> TrainError + use<> {

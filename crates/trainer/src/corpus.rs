@@ -38,11 +38,23 @@ impl Corpus {
         tokenizer: &BertTokenizer,
         observer: &dyn Observer,
     ) -> Result<Self, TrainError> {
-        let set = SceneSet { seed: recipe.data.seed, split: Split::Train };
+        let set = SceneSet {
+            seed: recipe.data.seed,
+            split: Split::Train,
+        };
         let scenes = draw(set, recipe.data.training_scenes, recipe.data.twins);
-        let captions = tokenise(tokenizer, scenes.iter().map(|scene| scene.caption.as_str()), recipe.max_text_tokens)?;
+        let captions = tokenise(
+            tokenizer,
+            scenes.iter().map(|scene| scene.caption.as_str()),
+            recipe.max_text_tokens,
+        )?;
         let features = stored_features(recipe, home, artist, encoder, &scenes, observer)?;
-        Ok(Self { scenes, captions, features, together: if recipe.data.twins { 2 } else { 1 } })
+        Ok(Self {
+            scenes,
+            captions,
+            features,
+            together: if recipe.data.twins { 2 } else { 1 },
+        })
     }
 
     /// The scenes of `step` (from 1): a function of seed and step. Twins come together, so that each is a negative of the
@@ -51,15 +63,31 @@ impl Corpus {
         let (units, taken) = (self.scenes.len() / self.together, batch / self.together);
         let batches = (units / taken) as u64;
         let (epoch, number) = ((step - 1) / batches, (step - 1) % batches);
-        let position = Position { epoch, index: number as usize * taken };
+        let position = Position {
+            epoch,
+            index: number as usize * taken,
+        };
         let chosen = Loader::new(seed, units, taken, position)?.next_batch();
-        Ok(chosen.iter().flat_map(|unit| unit * self.together..(unit + 1) * self.together).collect())
+        Ok(chosen
+            .iter()
+            .flat_map(|unit| unit * self.together..(unit + 1) * self.together)
+            .collect())
     }
 
     /// Features `[batch, tokens, width]` and captions of the scenes at `indices`.
-    pub(crate) fn pairs(&self, indices: &[usize], device: &Device) -> Result<(Tensor<3>, TextBatch), TrainError> {
-        let rows = indices.iter().map(|index| self.captions[*index].clone()).collect();
-        Ok((self.features.batch(indices, device)?, TextBatch::new(rows, device)?))
+    pub(crate) fn pairs(
+        &self,
+        indices: &[usize],
+        device: &Device,
+    ) -> Result<(Tensor<3>, TextBatch), TrainError> {
+        let rows = indices
+            .iter()
+            .map(|index| self.captions[*index].clone())
+            .collect();
+        Ok((
+            self.features.batch(indices, device)?,
+            TextBatch::new(rows, device)?,
+        ))
     }
 }
 
@@ -68,7 +96,9 @@ fn draw(set: SceneSet, count: u64, twins: bool) -> Vec<Scene> {
     let scene = |index: u64| match (twins, index % 2) {
         (false, _) => set.scene(index),
         (true, 0) => set.scene(index / 2),
-        (true, _) => set.twin(index / 2).unwrap_or_else(|| set.scene(count + index / 2)),
+        (true, _) => set
+            .twin(index / 2)
+            .unwrap_or_else(|| set.scene(count + index / 2)),
     };
     (0..count).into_par_iter().map(scene).collect()
 }
@@ -82,7 +112,15 @@ pub(crate) fn tokenise<'a>(
     let texts: Vec<String> = texts.map(|text| blip2_data::text::caption(text, "")).collect();
     let batch = tokenizer.encode(&texts, max_tokens, Padding::Longest)?;
     let rows = batch.ids.into_iter().zip(batch.mask);
-    Ok(rows.map(|(ids, mask)| ids.into_iter().zip(mask).filter(|(_, seen)| *seen).map(|(id, _)| id).collect()).collect())
+    Ok(rows
+        .map(|(ids, mask)| {
+            ids.into_iter()
+                .zip(mask)
+                .filter(|(_, seen)| *seen)
+                .map(|(id, _)| id)
+                .collect()
+        })
+        .collect())
 }
 
 /// The frozen encoder's features `[scenes, tokens, width]` of drawn scenes, on `device`.
@@ -93,8 +131,10 @@ pub(crate) fn encode_scenes(
     scenes: &[Scene],
     device: &Device,
 ) -> Result<(Vec<RgbImage>, Tensor<3>), TrainError> {
-    let pictures =
-        scenes.par_iter().map(|scene| artist.render(scene, side)).collect::<Result<Vec<RgbImage>, _>>()?;
+    let pictures = scenes
+        .par_iter()
+        .map(|scene| artist.render(scene, side))
+        .collect::<Result<Vec<RgbImage>, _>>()?;
     let batches = pictures
         .chunks(ENCODE_BATCH)
         .map(|chunk| Ok(encoder.encoder.encode(encoder.processor.batch(chunk, device)?)?))
@@ -113,7 +153,11 @@ fn stored_features(
     let side = recipe.encoder.image_size;
     // The scenes themselves are part of the key: another version of the generator draws other ones.
     let drawn: String = scenes.iter().map(|scene| format!("{scene:?}")).collect();
-    let key = content_key(&[encoder.fingerprint.as_bytes(), format!("{:?}", recipe.encoder).as_bytes(), drawn.as_bytes()]);
+    let key = content_key(&[
+        encoder.fingerprint.as_bytes(),
+        format!("{:?}", recipe.encoder).as_bytes(),
+        drawn.as_bytes(),
+    ]);
     let folder = home.join("features");
     let path = folder.join(format!("{}.safetensors", &key[..16]));
     if path.exists() {

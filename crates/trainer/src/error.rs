@@ -35,7 +35,9 @@ pub enum TrainError {
         source: std::io::Error,
     },
     /// Loss or gradient is no number.
-    #[error("{phase} diverged at step {step}: {what} is {value}; lower the learning rate or clip the gradient norm")]
+    #[error(
+        "{phase} diverged at step {step}: {what} is {value}; lower the learning rate or clip the gradient norm"
+    )]
     Diverged {
         /// Which phase.
         phase: String,

@@ -47,7 +47,10 @@ pub(crate) fn truths(gallery: &Gallery, wanted: Wanted, count: usize) -> Vec<Str
 /// A scene's question and its answer: which one, the scene decides.
 pub(crate) fn asked(scene: &blip2_data::scenes::Scene) -> (&str, &str) {
     let number = scene.caption.len() % scene.questions.len().max(1);
-    scene.questions.get(number).map_or(("", ""), |question| (&question.question, &question.answer))
+    scene
+        .questions
+        .get(number)
+        .map_or(("", ""), |question| (&question.question, &question.answer))
 }
 
 /// What the language model writes of the first `count` pictures. With `shifted`, each picture is replaced by the next
@@ -82,7 +85,11 @@ pub(crate) fn write_by_language_model(
             gallery.features.clone().slice([row..row + 1])
         });
         let features = Tensor::cat(features.collect(), 0);
-        written.extend(write_captions(bridge, language_model, features, &texts, &config)?.into_iter().map(trimmed));
+        written.extend(
+            write_captions(bridge, language_model, features, &texts, &config)?
+                .into_iter()
+                .map(trimmed),
+        );
     }
     Ok(written)
 }
@@ -102,8 +109,15 @@ pub(crate) fn write_by_qformer(
     };
     let mut written = Vec::new();
     for start in (0..count).step_by(BATCH) {
-        let features = gallery.features.clone().slice([start..(start + BATCH).min(count)]);
-        written.extend(write_captions_by_qformer(model, tokenizer, features, &config)?.into_iter().map(trimmed));
+        let features = gallery
+            .features
+            .clone()
+            .slice([start..(start + BATCH).min(count)]);
+        written.extend(
+            write_captions_by_qformer(model, tokenizer, features, &config)?
+                .into_iter()
+                .map(trimmed),
+        );
     }
     Ok(written)
 }
@@ -114,15 +128,14 @@ pub(crate) fn always_the_same(known: &[String], count: usize) -> Vec<String> {
 }
 
 /// How true `written` is.
-pub(crate) fn judge(
-    gallery: &Gallery,
-    wanted: Wanted,
-    model: &str,
-    written: &[String],
-) -> GenerationRow {
+pub(crate) fn judge(gallery: &Gallery, wanted: Wanted, model: &str, written: &[String]) -> GenerationRow {
     let truths = truths(gallery, wanted, written.len());
     let share = |score: &dyn Fn(&str, &str) -> f64| {
-        let sum: f64 = written.iter().zip(&truths).map(|(ours, truth)| score(ours, truth)).sum();
+        let sum: f64 = written
+            .iter()
+            .zip(&truths)
+            .map(|(ours, truth)| score(ours, truth))
+            .sum();
         sum / written.len().max(1) as f64
     };
     GenerationRow {

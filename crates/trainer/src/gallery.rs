@@ -48,9 +48,13 @@ impl Gallery {
         tokenizer: &BertTokenizer,
     ) -> Result<Self, TrainError> {
         let device = Device::flex();
-        let set = SceneSet { seed: recipe.data.seed, split };
+        let set = SceneSet {
+            seed: recipe.data.seed,
+            split,
+        };
         let scenes = set.distinct(recipe.evaluation.gallery);
-        let (pictures, features) = encode_scenes(artist, encoder, recipe.encoder.image_size, &scenes, &device)?;
+        let (pictures, features) =
+            encode_scenes(artist, encoder, recipe.encoder.image_size, &scenes, &device)?;
 
         // A distractor that is true of another picture of the gallery would be a second right answer.
         let mut known: HashSet<&str> = scenes.iter().map(|scene| scene.caption.as_str()).collect();
@@ -68,7 +72,15 @@ impl Gallery {
             }
         }
         let texts = tokenise(tokenizer, texts.into_iter(), recipe.max_text_tokens)?;
-        Ok(Self { split, scenes, pictures, features, texts, turned, device })
+        Ok(Self {
+            split,
+            scenes,
+            pictures,
+            features,
+            texts,
+            turned,
+            device,
+        })
     }
 
     /// What guessing would reach.
@@ -86,7 +98,11 @@ impl Gallery {
     }
 
     /// The Q-Former's ranking by contrast, and the same after matching has re-ranked the best `candidates` of each row.
-    pub(crate) fn rank(&self, model: &RepresentationModel, candidates: usize) -> Result<[Ranking; 2], TrainError> {
+    pub(crate) fn rank(
+        &self,
+        model: &RepresentationModel,
+        candidates: usize,
+    ) -> Result<[Ranking; 2], TrainError> {
         let texts = self.embed_texts(|text| Ok(model.text_embeddings(text)?))?;
         let mut images = Vec::new();
         for rows in self.batches(self.scenes.len()) {
@@ -101,17 +117,26 @@ impl Gallery {
         let by_text = rerank(&self.of_true_texts(&first), candidates);
         let image_pairs: Vec<_> = pairs(&by_image).collect();
         let text_pairs: Vec<_> = pairs(&by_text).map(|(text, image)| (image, text)).collect();
-        let turned_pairs: Vec<_> = self.turned_pairs().flat_map(|(image, text)| [(image, image), (image, text)]).collect();
+        let turned_pairs: Vec<_> = self
+            .turned_pairs()
+            .flat_map(|(image, text)| [(image, image), (image, text)])
+            .collect();
         let image_scores = self.matching(model, &image_pairs, &first)?;
         let text_scores = self.matching(model, &text_pairs, &first)?;
         let turned_scores = self.matching(model, &turned_pairs, &first)?;
 
         let image_to_text = with_reranked(&first, &by_image, &grouped(image_scores, &by_image))?;
-        let text_to_image =
-            with_reranked(&self.of_true_texts(&first), &by_text, &grouped(text_scores, &by_text))?;
+        let text_to_image = with_reranked(
+            &self.of_true_texts(&first),
+            &by_text,
+            &grouped(text_scores, &by_text),
+        )?;
         let own = self.own();
-        let row =
-            self.row("Q-Former, ITC then ITM", recall(&image_to_text, &own)?, recall(&text_to_image, &own)?);
+        let row = self.row(
+            "Q-Former, ITC then ITM",
+            recall(&image_to_text, &own)?,
+            recall(&text_to_image, &own)?,
+        );
         let right = turned_scores.chunks(2).filter(|pair| pair[0] > pair[1]).count();
         let relations = right as f64 / (turned_scores.len() / 2).max(1) as f64;
         Ok([by_contrast, Ranking { row, relations }])
@@ -132,20 +157,40 @@ impl Gallery {
             let texts = chunk.iter().map(|(_, text)| self.texts[*text].clone()).collect();
             let logits = model.matching_logits(&context, &TextBatch::new(texts, &self.device)?)?;
             let matches = host(logits.narrow(1, 1, 1));
-            scores.extend(matches.into_iter().zip(chunk).map(|(logit, (image, text))| logit + cosine[*image][*text]));
+            scores.extend(
+                matches
+                    .into_iter()
+                    .zip(chunk)
+                    .map(|(logit, (image, text))| logit + cosine[*image][*text]),
+            );
         }
         Ok(scores)
     }
 
     fn ranking(&self, model: &str, scores: &[Vec<f32>]) -> Result<Ranking, TrainError> {
         let own = self.own();
-        let row = self.row(model, recall(scores, &own)?, recall(&self.of_true_texts(scores), &own)?);
+        let row = self.row(
+            model,
+            recall(scores, &own)?,
+            recall(&self.of_true_texts(scores), &own)?,
+        );
         let pairs: Vec<_> = self.turned_pairs().collect();
-        let right = pairs.iter().filter(|(image, text)| scores[*image][*image] > scores[*image][*text]).count();
-        Ok(Ranking { row, relations: right as f64 / pairs.len().max(1) as f64 })
+        let right = pairs
+            .iter()
+            .filter(|(image, text)| scores[*image][*image] > scores[*image][*text])
+            .count();
+        Ok(Ranking {
+            row,
+            relations: right as f64 / pairs.len().max(1) as f64,
+        })
     }
 
-    fn row(&self, model: &str, image_to_text: blip2_evaluation::retrieval::Recall, text_to_image: blip2_evaluation::retrieval::Recall) -> RetrievalRow {
+    fn row(
+        &self,
+        model: &str,
+        image_to_text: blip2_evaluation::retrieval::Recall,
+        text_to_image: blip2_evaluation::retrieval::Recall,
+    ) -> RetrievalRow {
         RetrievalRow {
             split: self.split.name().to_owned(),
             model: model.to_owned(),
@@ -163,12 +208,17 @@ impl Gallery {
 
     /// (picture, its text with the relation turned round).
     fn turned_pairs(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
-        self.turned.iter().enumerate().filter_map(|(image, text)| text.map(|text| (image, text)))
+        self.turned
+            .iter()
+            .enumerate()
+            .filter_map(|(image, text)| text.map(|text| (image, text)))
     }
 
     /// From scores `[pictures][texts]` to `[true texts][pictures]`.
     fn of_true_texts(&self, scores: &[Vec<f32>]) -> Vec<Vec<f32>> {
-        (0..self.scenes.len()).map(|text| scores.iter().map(|row| row[text]).collect()).collect()
+        (0..self.scenes.len())
+            .map(|text| scores.iter().map(|row| row[text]).collect())
+            .collect()
     }
 
     fn embed_texts(
@@ -183,7 +233,9 @@ impl Gallery {
     }
 
     fn batches(&self, rows: usize) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
-        (0..rows).step_by(BATCH).map(move |start| start..(start + BATCH).min(rows))
+        (0..rows)
+            .step_by(BATCH)
+            .map(move |start| start..(start + BATCH).min(rows))
     }
 }
 
@@ -193,7 +245,10 @@ fn similarity(images: Tensor<3>, texts: Tensor<2>) -> Vec<Vec<f32>> {
     let others = texts.dims()[0];
     let all = images.reshape([count * queries, width]).matmul(texts.transpose());
     let best = all.reshape([count, queries, others]).max_dim(1);
-    host(best.reshape([count, others])).chunks(others).map(<[f32]>::to_vec).collect()
+    host(best.reshape([count, others]))
+        .chunks(others)
+        .map(<[f32]>::to_vec)
+        .collect()
 }
 
 pub(crate) fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
@@ -201,11 +256,17 @@ pub(crate) fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 }
 
 fn pairs(candidates: &[Vec<usize>]) -> impl Iterator<Item = (usize, usize)> + '_ {
-    candidates.iter().enumerate().flat_map(|(row, list)| list.iter().map(move |item| (row, *item)))
+    candidates
+        .iter()
+        .enumerate()
+        .flat_map(|(row, list)| list.iter().map(move |item| (row, *item)))
 }
 
 /// A flat list cut into rows as long as those of `shape`.
 fn grouped(scores: Vec<f32>, shape: &[Vec<usize>]) -> Vec<Vec<f32>> {
     let mut scores = scores.into_iter();
-    shape.iter().map(|row| scores.by_ref().take(row.len()).collect()).collect()
+    shape
+        .iter()
+        .map(|row| scores.by_ref().take(row.len()).collect())
+        .collect()
 }

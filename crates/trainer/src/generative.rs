@@ -8,7 +8,7 @@ use blip2_objectives::Bridge;
 use burn::tensor::Device;
 
 use crate::corpus::Corpus;
-use crate::representation::is_from_bert;
+use crate::representation::is_slow;
 use crate::training::{StepLoss, Task};
 use crate::{Recipe, StageRecipe, TrainError};
 
@@ -30,17 +30,25 @@ impl<'a> Prompts<'a> {
 
     /// Ids of a question in the prompt's words.
     pub(crate) fn question(&self, question: &str) -> Result<Vec<u32>, TrainError> {
-        Ok(self.tokenizer.encode(&self.question_prompt.replace("{}", question))?)
+        Ok(self
+            .tokenizer
+            .encode(&self.question_prompt.replace("{}", question))?)
     }
 
     fn caption_example(&self, scene: &Scene) -> Result<TextExample, TrainError> {
-        Ok(TextExample { prompt: self.caption_prompt.clone(), target: self.ended(&scene.caption)? })
+        Ok(TextExample {
+            prompt: self.caption_prompt.clone(),
+            target: self.ended(&scene.caption)?,
+        })
     }
 
     fn answer_example(&self, question: &Question) -> Result<TextExample, TrainError> {
         // The answer follows "Answer:" as a word of its own.
         let target = self.ended(&format!(" {}", question.answer))?;
-        Ok(TextExample { prompt: self.question(&question.question)?, target })
+        Ok(TextExample {
+            prompt: self.question(&question.question)?,
+            target,
+        })
     }
 
     fn ended(&self, text: &str) -> Result<Vec<u32>, TrainError> {
@@ -79,11 +87,18 @@ impl Task<Bridge> for GenerativeTask<'_> {
             .collect::<Result<Vec<_>, _>>()?;
         let features = self.corpus.features.batch(&indices, &self.device)?;
         let total = model.loss(self.language_model.model.as_ref(), features, &examples)?;
-        Ok(StepLoss { total, terms: Vec::new() })
+        Ok(StepLoss {
+            total,
+            terms: Vec::new(),
+        })
     }
 
     /// After stage 1 all of the bridge is pretrained but the projection; without it, what BERT gave.
     fn is_pretrained(&self, path: &str) -> bool {
-        if self.from_representation { !path.starts_with("projection.") } else { is_from_bert(path) }
+        if self.from_representation {
+            !path.starts_with("projection.")
+        } else {
+            is_slow(path)
+        }
     }
 }

@@ -11,12 +11,12 @@ mod error;
 mod evaluate;
 mod figures;
 mod gallery;
+mod generative;
 mod log;
 mod optimizer;
 mod pretrain;
 mod recipe;
 mod representation;
-mod generative;
 mod schedule;
 mod training;
 

@@ -22,7 +22,11 @@ impl RunLog {
     /// [`TrainError::Io`] where the disk refuses.
     pub fn open(run: &Path) -> Result<Self, TrainError> {
         let path = run.join("metrics.jsonl");
-        let file = OpenOptions::new().create(true).append(true).open(&path).map_err(io("write", &path))?;
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map_err(io("write", &path))?;
         Ok(Self { path, file })
     }
 
@@ -34,7 +38,13 @@ impl RunLog {
         let lines = self.lines()?;
         let kept: String = lines
             .iter()
-            .filter(|line| !(line["phase"] == phase && line["step"].as_u64().is_some_and(|done| done > step)))
+            .filter(|line| {
+                let later = line
+                    .get("step")
+                    .and_then(Value::as_u64)
+                    .is_some_and(|done| done > step);
+                !(later && line.get("phase").is_some_and(|name| name == phase))
+            })
             .map(|line| format!("{}\n", Value::Object((*line).clone())))
             .collect();
         let partial = self.path.with_extension("partial");
@@ -59,6 +69,9 @@ impl RunLog {
     /// [`TrainError::Io`] where the file cannot be read.
     pub fn lines(&self) -> Result<Vec<Map<String, Value>>, TrainError> {
         let text = std::fs::read_to_string(&self.path).map_err(io("read", &self.path))?;
-        Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+        Ok(text
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect())
     }
 }

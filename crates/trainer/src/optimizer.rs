@@ -70,7 +70,10 @@ impl Optimizer {
         config: &OptimizerConfig,
         rate: &dyn Fn(&str) -> f64,
     ) -> (M, StepReport) {
-        let mut norm = Norm { gradients, squares: 0.0 };
+        let mut norm = Norm {
+            gradients,
+            squares: 0.0,
+        };
         module.visit(&mut norm);
         let gradient_norm = norm.squares.sqrt();
         if !gradient_norm.is_finite() {
@@ -81,8 +84,14 @@ impl Optimizer {
             _ => 1.0,
         };
         self.steps += 1;
-        let mut update =
-            Update { path: Vec::new(), gradients, optimizer: self, config, rate, gradient_scale };
+        let mut update = Update {
+            path: Vec::new(),
+            gradients,
+            optimizer: self,
+            config,
+            rate,
+            gradient_scale,
+        };
         (module.map(&mut update), StepReport { gradient_norm })
     }
 
@@ -92,7 +101,10 @@ impl Optimizer {
         self.moments
             .iter()
             .flat_map(|(path, moments)| {
-                [named("first", path, &moments.first), named("second", path, &moments.second)]
+                [
+                    named("first", path, &moments.first),
+                    named("second", path, &moments.second),
+                ]
             })
             .collect()
     }
@@ -104,7 +116,11 @@ impl Optimizer {
     pub fn from_state(store: &dyn TensorStore, steps: u64, device: &Device) -> Result<Self, WeightError> {
         let read = |name: &str| Ok(Tensor::<1>::from_data(store.read(name)?, device));
         let mut moments = BTreeMap::new();
-        for path in store.tensors().keys().filter_map(|name| name.strip_prefix("first.")) {
+        for path in store
+            .tensors()
+            .keys()
+            .filter_map(|name| name.strip_prefix("first."))
+        {
             let first = read(&format!("first.{path}"))?;
             let second = read(&format!("second.{path}"))?;
             moments.insert(path.to_owned(), Moments { first, second });
@@ -145,21 +161,30 @@ impl ModuleMapper for Update<'_> {
     }
 
     fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some(gradient) = parameter.val().grad(self.gradients) else { return parameter };
+        let Some(gradient) = parameter.val().grad(self.gradients) else {
+            return parameter;
+        };
         let path = self.path.join(".");
         let shape = gradient.shape();
         let length = shape.num_elements();
         let gradient = gradient.reshape([length]);
         let moments = self.optimizer.moments.remove(&path).unwrap_or_else(|| {
             let zeros = || Tensor::zeros([length], &gradient.device());
-            Moments { first: zeros(), second: zeros() }
+            Moments {
+                first: zeros(),
+                second: zeros(),
+            }
         });
         let step = AdamWStep {
             learning_rate: (self.rate)(&path),
             beta1: self.config.betas[0],
             beta2: self.config.betas[1],
             epsilon: EPSILON,
-            weight_decay: if is_decayed(&path, D) { self.config.weight_decay } else { 0.0 },
+            weight_decay: if is_decayed(&path, D) {
+                self.config.weight_decay
+            } else {
+                0.0
+            },
             step: self.optimizer.steps,
             gradient_scale: self.gradient_scale,
         };
@@ -168,7 +193,9 @@ impl ModuleMapper for Update<'_> {
         let plain = value.inner().reshape([length]);
         let (plain, first, second) = adamw(plain, gradient, moments.first, moments.second, &step);
         self.optimizer.moments.insert(path, Moments { first, second });
-        let value = Tensor::<D>::from_inner(plain.reshape(shape)).to_device(&device).require_grad();
+        let value = Tensor::<D>::from_inner(plain.reshape(shape))
+            .to_device(&device)
+            .require_grad();
         Param::from_mapped_value(id, value, mapper)
     }
 }

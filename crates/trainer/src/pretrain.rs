@@ -12,6 +12,7 @@ use blip2_objectives::{Bridge, RepresentationOptions};
 use blip2_qformer::{RepresentationModel, load_bert};
 use burn::module::Module;
 use burn::tensor::Device;
+use serde_json::{Map, json};
 
 use crate::baseline::{BaselineTask, MeanBaseline};
 use crate::checkpoint::{digest, io};
@@ -65,8 +66,14 @@ pub fn pretrain(options: PretrainOptions, observer: &dyn Observer) -> Result<(),
     open_run(&options, &resolved)?;
     let device = Device::flex();
     let frozen = load_frozen(&recipe, &options.home, &device)?;
-    let corpus =
-        Corpus::prepare(&recipe, &options.home, &frozen.artist, &frozen.encoder, &frozen.tokenizer, observer)?;
+    let corpus = Corpus::prepare(
+        &recipe,
+        &options.home,
+        &frozen.artist,
+        &frozen.encoder,
+        &frozen.tokenizer,
+        observer,
+    )?;
     let mut context = Context {
         run: options.run.clone(),
         recipe: digest(&resolved),
@@ -76,6 +83,7 @@ pub fn pretrain(options: PretrainOptions, observer: &dyn Observer) -> Result<(),
         device: device.autodiff(),
     };
 
+    log_frozen(&mut context, &frozen, "before")?;
     let representation = stage1(&mut context, &recipe, &options.home, &frozen, &corpus)?;
     let baseline = baseline(&mut context, &recipe, &options.home, &frozen, &corpus)?;
     let started = bridge_from(&context, &recipe, &frozen, representation.model.clone());
@@ -84,14 +92,27 @@ pub fn pretrain(options: PretrainOptions, observer: &dyn Observer) -> Result<(),
         true => {
             let untrained = initial(&context, &recipe, &options.home, &frozen)?;
             let started = bridge_from(&context, &recipe, &frozen, untrained);
-            Some(stage2(&mut context, &recipe, &frozen, &corpus, "stage2-alone", started)?)
+            Some(stage2(
+                &mut context,
+                &recipe,
+                &frozen,
+                &corpus,
+                "stage2-alone",
+                started,
+            )?)
         }
         false => None,
     };
+    log_frozen(&mut context, &frozen, "after")?;
     check_frozen(&frozen)?;
 
     let model = options.run.join("model");
-    save_pretrained(&model, &recipe.model_config(), Some(&representation.model), Some(&bridge.model))?;
+    save_pretrained(
+        &model,
+        &recipe.model_config(),
+        Some(&representation.model),
+        Some(&bridge.model),
+    )?;
     let outcome = Outcome {
         representation: valid(representation),
         baseline: baseline.map(valid),
@@ -102,7 +123,10 @@ pub fn pretrain(options: PretrainOptions, observer: &dyn Observer) -> Result<(),
 }
 
 fn valid<M: Module>(trained: Trained<M>) -> Trained<M> {
-    Trained { model: trained.model.valid(), seconds: trained.seconds }
+    Trained {
+        model: trained.model.valid(),
+        seconds: trained.seconds,
+    }
 }
 
 fn open_run(options: &PretrainOptions, resolved: &str) -> Result<(), TrainError> {
@@ -115,7 +139,9 @@ fn open_run(options: &PretrainOptions, resolved: &str) -> Result<(), TrainError>
     }
     std::fs::create_dir_all(&options.run).map_err(io("create", &options.run))?;
     let partial = file.with_extension("partial");
-    std::fs::write(&partial, resolved).and_then(|()| std::fs::rename(&partial, &file)).map_err(io("write", &file))
+    std::fs::write(&partial, resolved)
+        .and_then(|()| std::fs::rename(&partial, &file))
+        .map_err(io("write", &file))
 }
 
 fn load_frozen(recipe: &Recipe, home: &Path, device: &Device) -> Result<Frozen, TrainError> {
@@ -125,6 +151,18 @@ fn load_frozen(recipe: &Recipe, home: &Path, device: &Device) -> Result<Frozen, 
         tokenizer: BertTokenizer::from_file(&home.join(&recipe.vocabulary))?,
         artist: SceneArtist::load(&EmojiAssets::in_home(home))?,
     })
+}
+
+/// Writes the SHA-256 of the frozen models, as they are in memory, into the run log.
+fn log_frozen(context: &mut Context<'_>, frozen: &Frozen, when: &str) -> Result<(), TrainError> {
+    let mut line = Map::new();
+    line.insert("frozen".into(), json!(when));
+    line.insert("encoder".into(), json!(frozen.encoder.encoder.fingerprint()));
+    line.insert(
+        "language_model".into(),
+        json!(frozen.language_model.model.fingerprint()),
+    );
+    context.log.write(line)
 }
 
 /// Frozen models are bit for bit what they were when they were loaded.
@@ -157,7 +195,10 @@ fn initial(
     }
     let mut initializer = Initializer::new(recipe.seed, &context.device);
     let model = RepresentationModel::new(&mut initializer, &recipe.representation)?;
-    Ok(load_bert(model, &SafetensorsStore::open(&home.join(&recipe.bert))?)?)
+    Ok(load_bert(
+        model,
+        &SafetensorsStore::open(&home.join(&recipe.bert))?,
+    )?)
 }
 
 fn stage1(
@@ -188,7 +229,9 @@ fn baseline(
     frozen: &Frozen,
     corpus: &Corpus,
 ) -> Result<Option<Trained<MeanBaseline>>, TrainError> {
-    let Some(stage) = &recipe.baseline else { return Ok(None) };
+    let Some(stage) = &recipe.baseline else {
+        return Ok(None);
+    };
     let text = initial(context, recipe, home, frozen)?;
     let mut initializer = Initializer::new(recipe.seed ^ 1, &context.device);
     let model = MeanBaseline::new(&mut initializer, text, recipe.representation.embedding_size);
@@ -210,7 +253,11 @@ fn bridge_from(
     representation: RepresentationModel,
 ) -> Bridge {
     let mut initializer = Initializer::new(recipe.seed ^ 2, &context.device);
-    Bridge::from_representation(&mut initializer, representation, frozen.language_model.model.hidden_size())
+    Bridge::from_representation(
+        &mut initializer,
+        representation,
+        frozen.language_model.model.hidden_size(),
+    )
 }
 
 fn stage2(

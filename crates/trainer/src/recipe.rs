@@ -99,13 +99,20 @@ impl Recipe {
     /// # Errors
     /// [`TrainError::Recipe`] with the file and the key at fault.
     pub fn read(file: &Path, overrides: &[String]) -> Result<Self, TrainError> {
-        let refuse = |reason: String| TrainError::Recipe { path: file.to_owned(), reason };
+        let refuse = |reason: String| TrainError::Recipe {
+            path: file.to_owned(),
+            reason,
+        };
         let text = std::fs::read_to_string(file).map_err(|error| refuse(error.to_string()))?;
-        let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| refuse(error.to_string()))?;
+        let mut table: toml::Table = text
+            .parse()
+            .map_err(|error: toml::de::Error| refuse(error.to_string()))?;
         for assignment in overrides {
             set(&mut table, assignment).map_err(refuse)?;
         }
-        let recipe: Self = table.try_into().map_err(|error: toml::de::Error| refuse(error.to_string()))?;
+        let recipe: Self = table
+            .try_into()
+            .map_err(|error: toml::de::Error| refuse(error.to_string()))?;
         recipe.check().map_err(refuse)?;
         Ok(recipe)
     }
@@ -115,8 +122,10 @@ impl Recipe {
     /// # Errors
     /// [`TrainError::Recipe`] where a value has no TOML form.
     pub fn to_toml(&self) -> Result<String, TrainError> {
-        toml::to_string_pretty(self)
-            .map_err(|error| TrainError::Recipe { path: "recipe.toml".into(), reason: error.to_string() })
+        toml::to_string_pretty(self).map_err(|error| TrainError::Recipe {
+            path: "recipe.toml".into(),
+            reason: error.to_string(),
+        })
     }
 
     /// The part that a trained model needs to be read again.
@@ -131,7 +140,11 @@ impl Recipe {
     }
 
     fn check(&self) -> Result<(), String> {
-        let stages = [("stage1", Some(&self.stage1)), ("stage2", Some(&self.stage2)), ("baseline", self.baseline.as_ref())];
+        let stages = [
+            ("stage1", Some(&self.stage1)),
+            ("stage2", Some(&self.stage2)),
+            ("baseline", self.baseline.as_ref()),
+        ];
         for (name, stage) in stages {
             let Some(stage) = stage else { continue };
             if stage.batch < 2 || stage.batch as u64 > self.data.training_scenes {
@@ -141,14 +154,21 @@ impl Recipe {
                 ));
             }
             if self.data.twins && stage.batch % 2 == 1 {
-                return Err(format!("{name}.batch is {}, but twins come in pairs: choose an even number", stage.batch));
+                return Err(format!(
+                    "{name}.batch is {}, but twins come in pairs: choose an even number",
+                    stage.batch
+                ));
             }
             if stage.checkpoint_every == 0 || stage.log_every == 0 {
-                return Err(format!("{name}.checkpoint_every and {name}.log_every must be at least 1"));
+                return Err(format!(
+                    "{name}.checkpoint_every and {name}.log_every must be at least 1"
+                ));
             }
         }
         if self.evaluation.gallery < 20 {
-            return Err("evaluation.gallery must hold at least 20 pictures, or recall at 10 means nothing".to_owned());
+            return Err(
+                "evaluation.gallery must hold at least 20 pictures, or recall at 10 means nothing".to_owned(),
+            );
         }
         Ok(())
     }
@@ -156,8 +176,9 @@ impl Recipe {
 
 /// `a.b.c=value`, the value as TOML writes it; a bare word is a string.
 fn set(table: &mut toml::Table, assignment: &str) -> Result<(), String> {
-    let (path, value) =
-        assignment.split_once('=').ok_or_else(|| format!("`{assignment}` is not of the form key=value"))?;
+    let (path, value) = assignment
+        .split_once('=')
+        .ok_or_else(|| format!("`{assignment}` is not of the form key=value"))?;
     let value = format!("value = {value}")
         .parse::<toml::Table>()
         .ok()

@@ -26,8 +26,13 @@ impl Task<RepresentationModel> for RepresentationTask<'_> {
         let (features, texts) = self.corpus.pairs(&indices, &self.device)?;
         let mut generator = ChaCha8Rng::seed_from_u64(self.seed);
         generator.set_stream(step);
-        let loss =
-            representation_loss(model, features, &texts, &self.options, NegativeSource::Drawn(&mut generator))?;
+        let loss = representation_loss(
+            model,
+            features,
+            &texts,
+            &self.options,
+            NegativeSource::Drawn(&mut generator),
+        )?;
         let scalar = |tensor: &Tensor<1>| f64::from(tensor.clone().into_scalar::<f32>());
         let mut terms = vec![
             ("itc", scalar(&loss.contrastive)),
@@ -38,11 +43,14 @@ impl Task<RepresentationModel> for RepresentationTask<'_> {
             terms.push(("temperature", scalar(&model.temperature.val())));
             terms.push(("query_spread", scalar(&loss.query_spread)));
         }
-        Ok(StepLoss { total: loss.total(), terms })
+        Ok(StepLoss {
+            total: loss.total(),
+            terms,
+        })
     }
 
     fn is_pretrained(&self, path: &str) -> bool {
-        is_from_bert(path)
+        is_slow(path)
     }
 
     fn settle(&self, mut model: RepresentationModel) -> RepresentationModel {
@@ -53,15 +61,18 @@ impl Task<RepresentationModel> for RepresentationTask<'_> {
     }
 }
 
-/// What BERT gave: embeddings, self-attention, and both feed-forward networks.
-pub(crate) fn is_from_bert(path: &str) -> bool {
-    path.starts_with("qformer.") && !path.contains("cross_attention") && !path.ends_with("query_tokens")
+/// What moves slowly: embeddings, self-attention and both feed-forward networks, which BERT gave, and the queries, which are
+/// small beside a step at the full rate and would all run the same way.
+pub(crate) fn is_slow(path: &str) -> bool {
+    path.starts_with("qformer.") && !path.contains("cross_attention")
 }
 
 /// The temperature, kept at or below `limit`.
 pub(crate) fn bounded(temperature: Param<Tensor<1>>, limit: f32) -> Param<Tensor<1>> {
     temperature.map(|value| {
         let device = value.device();
-        Tensor::from_inner(value.inner().clamp_max(limit)).to_device(&device).require_grad()
+        Tensor::from_inner(value.inner().clamp_max(limit))
+            .to_device(&device)
+            .require_grad()
     })
 }

@@ -32,17 +32,28 @@ mod tests {
 
     #[test]
     fn warms_up_peaks_and_ends_at_the_minimum() {
-        let schedule = Schedule { peak: 1e-4, minimum: 1e-5, warmup_steps: 10 };
+        let schedule = Schedule {
+            peak: 1e-4,
+            minimum: 1e-5,
+            warmup_steps: 10,
+        };
         assert!((schedule.rate(1, 100) - 1e-5).abs() < 1e-12);
         assert!((schedule.rate(10, 100) - 1e-4).abs() < 1e-12);
         assert!((schedule.rate(55, 100) - 5.5e-5).abs() < 1e-12);
         assert!((schedule.rate(100, 100) - 1e-5).abs() < 1e-12);
-        assert!((schedule.rate(500, 100) - 1e-5).abs() < 1e-12, "a step past the end stays at the minimum");
+        assert!(
+            (schedule.rate(500, 100) - 1e-5).abs() < 1e-12,
+            "a step past the end stays at the minimum"
+        );
     }
 
     #[test]
     fn no_warm_up_starts_at_the_peak() {
-        let schedule = Schedule { peak: 1.0, minimum: 0.0, warmup_steps: 0 };
+        let schedule = Schedule {
+            peak: 1.0,
+            minimum: 0.0,
+            warmup_steps: 0,
+        };
         assert!(schedule.rate(1, 1000) > 0.999);
     }
 }

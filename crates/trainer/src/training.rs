@@ -70,13 +70,21 @@ pub(crate) fn train<M: Module>(
     context.observer.phase(phase, stage.steps);
     let started = Instant::now();
     for step in done + 1..=stage.steps {
-        context.device.seed(context.seed.wrapping_mul(0x9E37_79B9).wrapping_add(step));
+        context
+            .device
+            .seed(context.seed.wrapping_mul(0x9E37_79B9).wrapping_add(step));
         let loss = task.loss(&model, step)?;
         let total = f64::from(loss.total.clone().into_scalar::<f32>());
         finite(phase, step, "loss", total)?;
         let rate = stage.schedule.rate(step, stage.steps);
         let gradients = loss.total.backward();
-        let rate_of = |path: &str| if task.is_pretrained(path) { rate * stage.pretrained_rate } else { rate };
+        let rate_of = |path: &str| {
+            if task.is_pretrained(path) {
+                rate * stage.pretrained_rate
+            } else {
+                rate
+            }
+        };
         let (moved, report) = optimizer.step(model, &gradients, &stage.optimizer, &rate_of);
         model = task.settle(moved);
         finite(phase, step, "gradient norm", report.gradient_norm)?;
@@ -97,22 +105,37 @@ pub(crate) fn train<M: Module>(
             context.log.write(line)?;
         }
         if step % stage.checkpoint_every == 0 || step == stage.steps {
-            let state = State { step, recipe: context.recipe.clone(), seconds };
+            let state = State {
+                step,
+                recipe: context.recipe.clone(),
+                seconds,
+            };
             checkpoints.save(&model, &optimizer, &state)?;
         }
     }
-    Ok(Trained { model, seconds: before + started.elapsed().as_secs_f64() })
+    Ok(Trained {
+        model,
+        seconds: before + started.elapsed().as_secs_f64(),
+    })
 }
 
 fn finite(phase: &str, step: u64, what: &str, value: f64) -> Result<(), TrainError> {
     if value.is_finite() {
         return Ok(());
     }
-    Err(TrainError::Diverged { phase: phase.to_owned(), step, what: what.to_owned(), value })
+    Err(TrainError::Diverged {
+        phase: phase.to_owned(),
+        step,
+        what: what.to_owned(),
+        value,
+    })
 }
 
 fn summary(total: f64, terms: &[(&str, f64)]) -> String {
-    let terms: Vec<String> = terms.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
+    let terms: Vec<String> = terms
+        .iter()
+        .map(|(name, value)| format!("{name} {value:.3}"))
+        .collect();
     format!("loss {total:.3}  {}", terms.join("  "))
 }
 

@@ -3,6 +3,7 @@
 mod bad_input;
 mod caption;
 mod inspect;
+mod pretrain;
 mod representation;
 mod support;
 mod usage;

@@ -15,7 +15,9 @@ pub struct Embedding {
 impl Embedding {
     /// Normal values with the given deviation.
     pub fn new(initializer: &mut Initializer, entries: usize, width: usize, deviation: f32) -> Self {
-        Self { weight: initializer.normal([entries, width], deviation) }
+        Self {
+            weight: initializer.normal([entries, width], deviation),
+        }
     }
 
     /// Number of rows.
@@ -30,7 +32,9 @@ impl Embedding {
         let [batch, tokens] = ids.dims();
         let weight = self.weight.val();
         let width = weight.dims()[1];
-        weight.select(0, ids.reshape([batch * tokens])).reshape([batch, tokens, width])
+        weight
+            .select(0, ids.reshape([batch * tokens]))
+            .reshape([batch, tokens, width])
     }
 
     /// # Errors

@@ -35,7 +35,10 @@ impl Linear {
 
     /// As [`Linear::normal`], without a bias.
     pub fn unbiased(initializer: &mut Initializer, inputs: usize, outputs: usize, deviation: f32) -> Self {
-        Self { weight: initializer.normal([outputs, inputs], deviation), bias: None }
+        Self {
+            weight: initializer.normal([outputs, inputs], deviation),
+            bias: None,
+        }
     }
 
     /// Maps `x` `[.., inputs]` to `[.., outputs]`.

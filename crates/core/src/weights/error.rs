@@ -40,7 +40,10 @@ pub enum WeightError {
         name: String,
     },
     /// The tensors of the store and the parameters of the model do not fit.
-    #[error("the weights in {file} do not fit this model:{}", report(missing, unexpected, misshapen))]
+    #[error(
+        "the weights in {file} do not fit this model:{}",
+        report(missing, unexpected, misshapen)
+    )]
     Mismatch {
         /// Which store.
         file: String,
@@ -55,17 +58,29 @@ pub enum WeightError {
 
 impl WeightError {
     pub(crate) fn format(path: &std::path::Path, format: &'static str, reason: impl ToString) -> Self {
-        Self::Format { path: path.to_owned(), format, reason: reason.to_string() }
+        Self::Format {
+            path: path.to_owned(),
+            format,
+            reason: reason.to_string(),
+        }
     }
 }
 
 fn report(missing: &[String], unexpected: &[String], misshapen: &[String]) -> String {
     let mut text = String::new();
-    for (kind, names) in [("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen)] {
+    for (kind, names) in [
+        ("missing", missing),
+        ("unexpected", unexpected),
+        ("of another shape", misshapen),
+    ] {
         if names.is_empty() {
             continue;
         }
-        text += &format!("\n  {} {kind}: {}", names.len(), names[..names.len().min(LISTED)].join(", "));
+        text += &format!(
+            "\n  {} {kind}: {}",
+            names.len(),
+            names[..names.len().min(LISTED)].join(", ")
+        );
         if names.len() > LISTED {
             text += &format!(", and {} more", names.len() - LISTED);
         }

@@ -19,7 +19,10 @@ pub struct LoadOptions {
 impl Default for LoadOptions {
     /// Every parameter must be there, and is held as f32.
     fn default() -> Self {
-        Self { optional: |_| false, dtype: Some(DType::F32) }
+        Self {
+            optional: |_| false,
+            dtype: Some(DType::F32),
+        }
     }
 }
 
@@ -38,12 +41,17 @@ pub fn load<M: Module>(
     let mut known = BTreeSet::new();
     let (mut missing, mut misshapen) = (Vec::new(), Vec::new());
     for parameter in parameters(&module) {
-        let Some(name) = (names.rename)(&parameter.path) else { continue };
+        let Some(name) = (names.rename)(&parameter.path) else {
+            continue;
+        };
         match store.tensors().get(&name) {
             None if (options.optional)(&parameter.path) => {}
             None => missing.push(name.clone()),
             Some(info) if info.shape != parameter.shape => {
-                misshapen.push(format!("{name}: {:?} in the file, {:?} in the model", info.shape, parameter.shape));
+                misshapen.push(format!(
+                    "{name}: {:?} in the file, {:?} in the model",
+                    info.shape, parameter.shape
+                ));
             }
             Some(_) => {
                 plan.insert(parameter.path, name.clone());
@@ -58,9 +66,20 @@ pub fn load<M: Module>(
         .cloned()
         .collect();
     if !(missing.is_empty() && unexpected.is_empty() && misshapen.is_empty()) {
-        return Err(WeightError::Mismatch { file: store.label(), missing, unexpected, misshapen });
+        return Err(WeightError::Mismatch {
+            file: store.label(),
+            missing,
+            unexpected,
+            misshapen,
+        });
     }
-    let mut fill = Fill { path: Vec::new(), plan, store, dtype: options.dtype, failure: None };
+    let mut fill = Fill {
+        path: Vec::new(),
+        plan,
+        store,
+        dtype: options.dtype,
+        failure: None,
+    };
     let module = module.map(&mut fill);
     fill.failure.map_or(Ok(module), Err)
 }
@@ -93,7 +112,11 @@ impl ModuleMapper for Fill<'_> {
     }
 
     fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some(name) = self.plan.get(&self.path.join(".")).filter(|_| self.failure.is_none()) else {
+        let Some(name) = self
+            .plan
+            .get(&self.path.join("."))
+            .filter(|_| self.failure.is_none())
+        else {
             return parameter;
         };
         match self.read(name) {

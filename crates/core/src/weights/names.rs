@@ -13,5 +13,8 @@ pub struct NameMap {
 
 impl NameMap {
     /// Names in the file are our own paths; nothing is ignored.
-    pub const OWN: Self = Self { rename: |path| Some(path.to_owned()), ignored: |_| false };
+    pub const OWN: Self = Self {
+        rename: |path| Some(path.to_owned()),
+        ignored: |_| false,
+    };
 }

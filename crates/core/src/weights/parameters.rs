@@ -18,7 +18,13 @@ pub struct ParameterInfo {
 /// All float parameters of `module`, in order of declaration. Nothing is computed or read.
 pub fn parameters<M: Module>(module: &M) -> Vec<ParameterInfo> {
     let mut list = Vec::new();
-    walk(module, |path, id, shape, _| list.push(ParameterInfo { path, id, shape: shape.to_vec() }));
+    walk(module, |path, id, shape, _| {
+        list.push(ParameterInfo {
+            path,
+            id,
+            shape: shape.to_vec(),
+        })
+    });
     list
 }
 
@@ -42,7 +48,10 @@ pub fn fingerprint<M: Module>(module: &M) -> String {
 }
 
 fn walk<M: Module>(module: &M, act: impl FnMut(String, ParamId, &Shape, &dyn Fn() -> TensorData)) {
-    module.visit(&mut Walk { path: Vec::new(), act });
+    module.visit(&mut Walk {
+        path: Vec::new(),
+        act,
+    });
 }
 
 struct Walk<F> {

@@ -43,8 +43,12 @@ impl SafetensorsStore {
         } else {
             shard_files(path)?
         };
-        let mut store =
-            Self { label: path.display().to_string(), shards: Vec::new(), tensors: BTreeMap::new(), home: BTreeMap::new() };
+        let mut store = Self {
+            label: path.display().to_string(),
+            shards: Vec::new(),
+            tensors: BTreeMap::new(),
+            home: BTreeMap::new(),
+        };
         for file in files {
             store.add(Shard::open(file)?)?;
         }
@@ -54,13 +58,28 @@ impl SafetensorsStore {
     fn add(&mut self, shard: Shard) -> Result<(), WeightError> {
         for (name, info) in shard.metadata.tensors() {
             let dtype = float_dtype(info.dtype).ok_or_else(|| {
-                WeightError::format(&shard.path, FORMAT, format!("tensor `{name}` holds {:?}, not a supported number format", info.dtype))
+                WeightError::format(
+                    &shard.path,
+                    FORMAT,
+                    format!(
+                        "tensor `{name}` holds {:?}, not a supported number format",
+                        info.dtype
+                    ),
+                )
             })?;
             if self.home.insert(name.clone(), self.shards.len()).is_some() {
-                return Err(WeightError::format(&shard.path, FORMAT, format!("tensor `{name}` stands in two shards")));
+                return Err(WeightError::format(
+                    &shard.path,
+                    FORMAT,
+                    format!("tensor `{name}` stands in two shards"),
+                ));
             }
             // burn has no tensor without dimensions: a scalar, such as LAVIS's temperature, reads as one value.
-            let shape = if info.shape.is_empty() { vec![1] } else { info.shape.clone() };
+            let shape = if info.shape.is_empty() {
+                vec![1]
+            } else {
+                info.shape.clone()
+            };
             self.tensors.insert(name, TensorInfo { dtype, shape });
         }
         self.shards.push(shard);
@@ -78,40 +97,60 @@ impl TensorStore for SafetensorsStore {
     }
 
     fn read(&self, name: &str) -> Result<TensorData, WeightError> {
-        let absent = || WeightError::Absent { file: self.label.clone(), name: name.to_owned() };
+        let absent = || WeightError::Absent {
+            file: self.label.clone(),
+            name: name.to_owned(),
+        };
         let shard = &self.shards[*self.home.get(name).ok_or_else(absent)?];
         let info = shard.metadata.info(name).ok_or_else(absent)?;
         let (start, end) = info.data_offsets;
         let bytes = shard.map[shard.values + start..shard.values + end].to_vec();
         let expected = &self.tensors[name];
-        TensorData::try_from_bytes(Bytes::from_bytes_vec(bytes), expected.shape.clone(), expected.dtype)
-            .map_err(|error| WeightError::format(&shard.path, FORMAT, error))
+        TensorData::try_from_bytes(
+            Bytes::from_bytes_vec(bytes),
+            expected.shape.clone(),
+            expected.dtype,
+        )
+        .map_err(|error| WeightError::format(&shard.path, FORMAT, error))
     }
 }
 
 impl Shard {
     fn open(path: PathBuf) -> Result<Self, WeightError> {
-        let io = |source| WeightError::Io { action: "read", path: path.clone(), source };
+        let io = |source| WeightError::Io {
+            action: "read",
+            path: path.clone(),
+            source,
+        };
         let file = File::open(&path).map_err(io)?;
         // SAFETY: the map is read only, and weights are never rewritten in place (writers rename a finished file); a file cut
         // short by another program while it is mapped is outside of what can be guarded against.
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-        let (header, metadata) =
-            safetensors::SafeTensors::read_metadata(&map).map_err(|error| WeightError::format(&path, FORMAT, error))?;
-        Ok(Self { values: header + 8, path, map, metadata })
+        let (header, metadata) = safetensors::SafeTensors::read_metadata(&map)
+            .map_err(|error| WeightError::format(&path, FORMAT, error))?;
+        Ok(Self {
+            values: header + 8,
+            path,
+            map,
+            metadata,
+        })
     }
 }
 
 /// The shards that the index of `folder` names, each a plain file name inside of it.
 fn shard_files(folder: &Path) -> Result<Vec<PathBuf>, WeightError> {
     let index = folder.join(INDEX);
-    let text =
-        std::fs::read_to_string(&index).map_err(|source| WeightError::Io { action: "read", path: index.clone(), source })?;
+    let text = std::fs::read_to_string(&index).map_err(|source| WeightError::Io {
+        action: "read",
+        path: index.clone(),
+        source,
+    })?;
     #[derive(serde::Deserialize)]
     struct Index {
         weight_map: BTreeMap<String, String>,
     }
-    let parsed: Index = serde_json::from_str(&text).map_err(|error| WeightError::format(&index, "shard index", error))?;
+    let parsed: Index =
+        serde_json::from_str(&text).map_err(|error| WeightError::format(&index, "shard index", error))?;
     let mut names: Vec<String> = parsed.weight_map.into_values().collect();
     names.sort();
     names.dedup();
@@ -121,7 +160,11 @@ fn shard_files(folder: &Path) -> Result<Vec<PathBuf>, WeightError> {
             let mut parts = Path::new(&name).components();
             match (parts.next(), parts.next()) {
                 (Some(Component::Normal(_)), None) => Ok(folder.join(name)),
-                _ => Err(WeightError::format(&index, "shard index", format!("shard `{name}` points out of the folder"))),
+                _ => Err(WeightError::format(
+                    &index,
+                    "shard index",
+                    format!("shard `{name}` points out of the folder"),
+                )),
             }
         })
         .collect()

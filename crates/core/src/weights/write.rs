@@ -40,7 +40,11 @@ pub fn write_safetensors(
     written.map_err(|source| {
         // The error to report is the write's; a leftover that cannot be removed adds nothing to it.
         let _ = std::fs::remove_file(&partial);
-        WeightError::Io { action: "write", path: path.to_owned(), source }
+        WeightError::Io {
+            action: "write",
+            path: path.to_owned(),
+            source,
+        }
     })
 }
 

@@ -84,7 +84,9 @@ impl SceneSet {
     pub fn twin(&self, index: u64) -> Option<Scene> {
         let turned = self.scene(index).arrangement.turned();
         let mut stream = Stream::new(self.seed, &format!("{} twin", self.split.name()), index);
-        self.split.admits(&turned).then(|| self.compose(turned, &mut stream))
+        self.split
+            .admits(&turned)
+            .then(|| self.compose(turned, &mut stream))
     }
 
     fn compose(&self, arrangement: Arrangement, stream: &mut Stream) -> Scene {

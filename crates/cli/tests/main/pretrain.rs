@@ -1,0 +1,182 @@
+//! A small run of the embedded default, from recipe to report; and the same run killed on its way.
+//!
+//! Needs the assets of the demo: `cargo xtask test` provides them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+const RECIPE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../recipes/mini/demo.toml");
+/// The demo, cut down to what takes seconds.
+const SMALL: [&str; 14] = [
+    "data.training_scenes=64",
+    "stage1.steps=12",
+    "stage1.batch=8",
+    "stage1.checkpoint_every=2",
+    "stage1.log_every=1",
+    "stage2.steps=6",
+    "stage2.batch=4",
+    "stage2.checkpoint_every=2",
+    "stage2.log_every=1",
+    "evaluation.gallery=20",
+    "evaluation.rerank=4",
+    "evaluation.captions=4",
+    "evaluation.samples=2",
+    "ablation=false",
+];
+
+fn assets() -> Option<PathBuf> {
+    let home = PathBuf::from(std::env::var_os("BLIP2_HOME")?);
+    home.join("assets/smollm2").is_dir().then_some(home)
+}
+
+fn pretrain(home: &Path, run: &Path, resume: bool) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_blip2"));
+    command
+        .env("BLIP2_HOME", home)
+        .args(["pretrain", "--recipe", RECIPE, "--run"])
+        .arg(run);
+    SMALL.iter().for_each(|assignment| {
+        command.args(["--set", assignment]);
+    });
+    if resume {
+        command.arg("--resume");
+    }
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+fn finish(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// All figures of a run; how long it took is left out.
+fn figures(run: &Path) -> Value {
+    let mut report: Value = serde_json::from_slice(&fs::read(run.join("report.json")).unwrap()).unwrap();
+    report.as_object_mut().unwrap().remove("machine");
+    report
+}
+
+fn log(run: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
+fn a_killed_run_resumes_to_the_figures_of_an_unbroken_one() {
+    let Some(home) = assets() else {
+        eprintln!("SKIPPED: the assets of the demo are absent; run `cargo xtask assets` and set BLIP2_HOME");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
+    finish(&mut pretrain(&home, &whole, false));
+
+    let mut child = pretrain(&home, &broken, false)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let first = broken.join("checkpoints/stage1/step-00000004/manifest.json");
+    let patience = Instant::now();
+    while !first.exists() {
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "the run ended before it could be killed"
+        );
+        assert!(
+            patience.elapsed() < Duration::from_secs(300),
+            "no checkpoint after five minutes"
+        );
+        sleep(Duration::from_millis(5));
+    }
+    // Anywhere in the steps that follow, also in the middle of writing the next checkpoint.
+    sleep(Duration::from_millis(u64::from(std::process::id() % 400)));
+    child.kill().unwrap();
+    assert!(!child.wait().unwrap().success());
+    assert!(!broken.join("report.json").exists());
+    finish(&mut pretrain(&home, &broken, true));
+    assert_eq!(figures(&whole), figures(&broken));
+
+    untrained_losses_know_nothing(&whole);
+    frozen_models_stay_frozen(&whole);
+    the_run_captions_pictures(&home, &whole);
+    another_recipe_is_refused(&home, &whole);
+}
+
+/// The first step's losses are those of guessing: ln(batch), ln 2, ln(vocabulary).
+fn untrained_losses_know_nothing(run: &Path) {
+    let log = log(run);
+    let first = log
+        .iter()
+        .find(|line| line["phase"] == "stage1" && line["step"] == 1)
+        .unwrap();
+    for (name, expected) in [("itc", 8_f64.ln()), ("itm", 2_f64.ln()), ("itg", 30_523_f64.ln())] {
+        let value = first[name].as_f64().unwrap();
+        assert!(
+            (value - expected).abs() < 0.15 * expected,
+            "{name} begins at {value}, not near {expected}"
+        );
+    }
+}
+
+fn frozen_models_stay_frozen(run: &Path) {
+    let log = log(run);
+    let hashes = |when: &str| {
+        let line = log.iter().rev().find(|line| line["frozen"] == when).unwrap();
+        (line["encoder"].clone(), line["language_model"].clone())
+    };
+    assert_eq!(hashes("before"), hashes("after"));
+}
+
+fn the_run_captions_pictures(home: &Path, run: &Path) {
+    let picture = fs::read_dir(run.join("pictures"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_blip2"));
+    command.env("BLIP2_HOME", home).args([
+        "caption",
+        "--json",
+        "--num-beams",
+        "1",
+        "--max-new-tokens",
+        "4",
+        "--model",
+    ]);
+    let output = command.arg(run).arg(&picture).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let line: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(!line["ids"].as_array().unwrap().is_empty());
+}
+
+fn another_recipe_is_refused(home: &Path, run: &Path) {
+    let output = pretrain(home, run, true)
+        .args(["--set", "seed=43"])
+        .output()
+        .unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("another recipe or seed"), "{message}");
+
+    let output = pretrain(home, run, false).output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("holds a run already"), "{message}");
+}

@@ -1,0 +1,87 @@
+//! The bridge of stage 2: what it takes over from stage 1, and how much of it is trained.
+
+use std::collections::BTreeMap;
+
+use blip2_core::weights::{collect, parameters};
+use blip2_core::{Initializer, ModelError};
+use blip2_objectives::Bridge;
+use blip2_qformer::QFormerConfig;
+use burn::tensor::{Device, Tensor};
+
+use crate::tiny;
+
+/// Parameters of the bridge between an encoder and a language model of these widths, from shapes alone.
+fn trainable(encoder: usize, language_model: usize) -> usize {
+    let config = QFormerConfig {
+        encoder_hidden_size: encoder,
+        ..QFormerConfig::default()
+    };
+    let mut initializer = Initializer::new(0, &Device::flex().autodiff());
+    let bridge = Bridge::new(&mut initializer, &config, 1e-5, language_model).expect("sizes");
+    parameters(&bridge)
+        .iter()
+        .map(|parameter| parameter.shape.iter().product::<usize>())
+        .sum()
+}
+
+#[test]
+fn stage_2_trains_as_many_parameters_as_the_reference() {
+    assert_eq!(trainable(1408, 2560), 107_133_696, "ViT-g, OPT-2.7B");
+    assert_eq!(
+        trainable(1408, 4096),
+        108_314_880,
+        "ViT-g, OPT-6.7B and FlanT5-XXL"
+    );
+    assert_eq!(trainable(1408, 2048), 106_739_968, "ViT-g, FlanT5-XL");
+    assert_eq!(trainable(1024, 2560), 103_593_984, "ViT-L, OPT-2.7B");
+    assert_eq!(trainable(1024, 2048), 103_200_256, "ViT-L, FlanT5-XL");
+}
+
+#[test]
+fn the_bridge_takes_stage_1_over_and_projects_its_queries() {
+    let device = Device::flex();
+    let model = tiny::model(&tiny::config(), &device);
+    let features = tiny::features(2, &device);
+    let before: BTreeMap<_, _> = collect(&model).into_iter().collect();
+    let context = model.image_context(features.clone()).expect("features");
+    let queries = model.qformer.query_pass(&context, 2).hidden;
+
+    let bridge = Bridge::from_representation(&mut Initializer::new(5, &device), model, 16);
+    let mut kept = 0;
+    for (path, data) in collect(&bridge)
+        .into_iter()
+        .filter(|(path, _)| !path.starts_with("projection."))
+    {
+        assert_eq!(data.as_bytes(), before[&path].as_bytes(), "{path}");
+        assert!(!path.contains("text"), "{path} belongs to stage 1 alone");
+        kept += 1;
+    }
+    let needed = before
+        .keys()
+        .filter(|path| !path.contains("text") && path.starts_with("qformer."))
+        .count();
+    assert_eq!(
+        kept,
+        needed + 2,
+        "the Q-Former without its text, and the layer norm of the features"
+    );
+
+    let prompt = bridge.soft_prompt(features).expect("features");
+    let expected = bridge.projection.forward(queries);
+    assert_eq!(prompt.dims(), [2, tiny::config().qformer.num_query_tokens, 16]);
+    assert_eq!((prompt - expected).abs().max().into_scalar::<f32>(), 0.0);
+}
+
+#[test]
+fn features_of_another_encoder_are_refused() {
+    let device = Device::flex();
+    let config = tiny::config().qformer;
+    let bridge = Bridge::new(&mut Initializer::new(5, &device), &config, 1e-5, 16).expect("sizes");
+    let error = bridge
+        .soft_prompt(Tensor::zeros([1, 7, 21], &device))
+        .unwrap_err();
+    assert!(
+        matches!(&error, ModelError::Shape { actual, .. } if *actual == [1, 7, 21]),
+        "{error}"
+    );
+}

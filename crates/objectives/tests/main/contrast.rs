@@ -1,0 +1,105 @@
+//! The contrastive loss and its gradients against the formula written out, with the compared side held fixed.
+
+use blip2_core::Initializer;
+use blip2_objectives::contrast;
+use blip2_qformer::unit_length;
+use burn::tensor::activation::log_softmax;
+use burn::tensor::{Device, Tensor};
+
+const SMOOTHING: f64 = 0.1;
+const BATCH: usize = 5;
+
+/// Leaves of the graph: images `[batch, queries, embedding]`, texts `[batch, embedding]`, temperature `[1]`.
+fn leaves() -> (Tensor<3>, Tensor<2>, Tensor<1>) {
+    let device = Device::flex().autodiff();
+    let mut initializer = Initializer::new(7, &Device::flex());
+    let images = unit_length(initializer.normal([BATCH, 3, 8], 1.0).val());
+    let texts = unit_length(initializer.normal([BATCH, 8], 1.0).val());
+    (
+        Tensor::from_data(images.into_data(), &device).require_grad(),
+        Tensor::from_data(texts.into_data(), &device).require_grad(),
+        Tensor::full([1], 0.3, &device).require_grad(),
+    )
+}
+
+/// `[images, texts]`: each pair's best query, one product at a time.
+fn similarity(images: Tensor<3>, texts: Tensor<2>, temperature: Tensor<1>) -> Tensor<2> {
+    let products = images.unsqueeze_dim::<4>(1) * texts.unsqueeze_dim::<3>(1).unsqueeze_dim::<4>(0);
+    products.sum_dim(3).max_dim(2).reshape([BATCH, BATCH]) / temperature.reshape([1, 1])
+}
+
+/// Mean over rows of `(1 - smoothing)` times the own entry's and `smoothing` times the mean negative log probability.
+fn smoothed(scores: Tensor<2>) -> Tensor<1> {
+    let log_probabilities = log_softmax(scores, 1);
+    let own = Tensor::<2>::eye(BATCH, &log_probabilities.device());
+    let weights = own * (1.0 - SMOOTHING) + SMOOTHING / BATCH as f64;
+    (log_probabilities * weights).sum().neg() / BATCH as f64
+}
+
+fn difference<const D: usize>(left: &Tensor<D>, right: &Tensor<D>) -> f32 {
+    (left.clone() - right.clone()).abs().max().into_scalar()
+}
+
+#[test]
+fn the_compared_side_carries_no_gradient() {
+    let (images, texts, temperature) = leaves();
+    let loss = contrast(images.clone(), texts.clone(), temperature.clone(), SMOOTHING).loss;
+    let gradients = loss.backward();
+    let [own_images, own_texts] = [
+        images.grad(&gradients).expect("images").flatten::<1>(0, 2),
+        texts.grad(&gradients).expect("texts").flatten(0, 1),
+    ];
+    let own_temperature = temperature.grad(&gradients).expect("temperature");
+
+    // Image to text, with the texts held fixed: the images' gradient, and half of the temperature's.
+    let (images, texts, temperature) = leaves();
+    let image_loss = smoothed(similarity(
+        images.clone(),
+        texts.clone().detach(),
+        temperature.clone(),
+    )) / 2.0;
+    let from_images = image_loss.backward();
+    // Text to image, with the images held fixed.
+    let text_loss =
+        smoothed(similarity(images.clone().detach(), texts.clone(), temperature.clone()).transpose()) / 2.0;
+    let from_texts = text_loss.backward();
+
+    let total = (image_loss + text_loss).into_scalar::<f32>();
+    assert!((loss.into_scalar::<f32>() - total).abs() < 1e-6);
+    let expected_images = images.grad(&from_images).expect("images").flatten::<1>(0, 2);
+    let expected_texts = texts.grad(&from_texts).expect("texts").flatten::<1>(0, 1);
+    assert!(difference(&own_images, &expected_images) < 1e-6);
+    assert!(difference(&own_texts, &expected_texts) < 1e-6);
+    let expected_temperature = temperature.grad(&from_images).expect("one half")
+        + temperature.grad(&from_texts).expect("the other half");
+    assert!(difference(&own_temperature, &expected_temperature) < 1e-5);
+    assert!(texts.grad(&from_images).is_none() && images.grad(&from_texts).is_none());
+
+    // Without the detaching the gradients would be others: the comparison above can tell.
+    let (images, texts, temperature) = leaves();
+    let scores = similarity(images.clone(), texts.clone(), temperature);
+    let whole = ((smoothed(scores.clone()) + smoothed(scores.transpose())) / 2.0).backward();
+    assert!(difference(&own_images, &images.grad(&whole).expect("images").flatten(0, 2)) > 1e-3);
+    assert!(difference(&own_texts, &texts.grad(&whole).expect("texts").flatten(0, 1)) > 1e-3);
+}
+
+#[test]
+fn similarities_are_given_both_ways_without_gradient() {
+    let (images, texts, temperature) = leaves();
+    let expected = similarity(images.clone(), texts.clone(), temperature.clone());
+    let contrast = contrast(images, texts, temperature, SMOOTHING);
+    assert!(difference(&contrast.image_to_text, &expected) < 1e-5);
+    assert!(difference(&contrast.text_to_image, &expected.transpose()) < 1e-5);
+    assert!(!contrast.image_to_text.is_require_grad() && !contrast.text_to_image.is_require_grad());
+}
+
+#[test]
+fn equal_similarities_cost_the_logarithm_of_the_batch() {
+    let device = Device::flex();
+    let images = Tensor::ones([BATCH, 3, 4], &device) / 2.0;
+    let texts = Tensor::ones([BATCH, 4], &device) / 2.0;
+    let loss = contrast(images, texts, Tensor::full([1], 0.07, &device), SMOOTHING)
+        .loss
+        .into_scalar::<f32>();
+    assert!((loss - (BATCH as f32).ln()).abs() < 1e-5, "{loss}");
+}

@@ -1,0 +1,11 @@
+//! The objectives against LAVIS and against their own formulas, in one binary.
+
+mod bridge;
+mod case;
+mod contrast;
+mod generation;
+mod lavis;
+mod negatives;
+mod start;
+#[path = "../../../qformer/tests/main/tiny.rs"]
+mod tiny;

@@ -1,0 +1,150 @@
+//! Hard negatives: never the own partner, in proportion to the softmax of the similarity, and refused where there are none.
+
+use blip2_core::ModelError;
+use blip2_objectives::{Contrast, Negatives, draw_negatives, matching_loss};
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+use crate::tiny;
+
+const BATCH: usize = 4;
+const DRAWS: usize = 20_000;
+/// Neither symmetric nor alike in any two rows; the own entries are the largest, and one entry hardly ever wins.
+const SIMILARITY: [f32; BATCH * BATCH] = [
+    9.0, 0.0, 1.0, 2.0, -1.0, 9.0, 0.5, 0.5, 3.0, 1.0, 9.0, -7.0, 0.3, 0.2, 0.1, 9.0,
+];
+
+fn contrast(image_to_text: &[f32], batch: usize) -> Contrast {
+    let device = Device::flex();
+    let image_to_text = Tensor::from_data(TensorData::new(image_to_text.to_vec(), [batch, batch]), &device);
+    Contrast {
+        loss: Tensor::zeros([1], &device),
+        text_to_image: image_to_text.clone().transpose(),
+        image_to_text,
+    }
+}
+
+/// The softmax over the partners of `own` without `own` itself.
+fn expected(own: usize, score: impl Fn(usize) -> f32) -> [f64; BATCH] {
+    let weights: [f64; BATCH] = std::array::from_fn(|other| {
+        if other == own {
+            0.0
+        } else {
+            f64::from(score(other)).exp()
+        }
+    });
+    let total: f64 = weights.iter().sum();
+    weights.map(|weight| weight / total)
+}
+
+#[test]
+fn draws_follow_the_softmax_and_never_take_the_own_partner() {
+    let contrast = contrast(&SIMILARITY, BATCH);
+    let mut generator = ChaCha8Rng::seed_from_u64(11);
+    let mut counts = [[[0.0; BATCH]; BATCH]; 2];
+    for _ in 0..DRAWS {
+        let Negatives { images, texts } = draw_negatives(&contrast, &mut generator).expect("negatives");
+        for own in 0..BATCH {
+            counts[0][own][images[own]] += 1.0;
+            counts[1][own][texts[own]] += 1.0;
+        }
+    }
+    for own in 0..BATCH {
+        let image_for_text = expected(own, |image| SIMILARITY[image * BATCH + own]);
+        let text_for_image = expected(own, |text| SIMILARITY[own * BATCH + text]);
+        for (counts, expected) in [(counts[0][own], image_for_text), (counts[1][own], text_for_image)] {
+            assert_eq!(counts[own], 0.0, "row {own} drew itself");
+            let terms = (0..BATCH).filter(|other| *other != own).map(|other| {
+                let expected = expected[other] * DRAWS as f64;
+                (counts[other] - expected).powi(2) / expected
+            });
+            // Two degrees of freedom: a true sampler exceeds this once in 22,000 rows.
+            let chi_square: f64 = terms.sum();
+            assert!(
+                chi_square < 20.0,
+                "row {own}: {counts:?} instead of {expected:?} of {DRAWS}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_generator_decides_its_draws() {
+    let contrast = contrast(&SIMILARITY, BATCH);
+    let draws = |seed| {
+        let mut generator = ChaCha8Rng::seed_from_u64(seed);
+        (0..8)
+            .map(|_| draw_negatives(&contrast, &mut generator).expect("negatives"))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(draws(1), draws(1));
+    assert_ne!(draws(1), draws(2));
+}
+
+#[test]
+fn enormous_similarities_do_not_overflow() {
+    let contrast = contrast(&[0.0, 3e38, -3e38, 1e30, 0.0, 1e30, 1.0, 2.0, 0.0], 3);
+    let mut generator = ChaCha8Rng::seed_from_u64(1);
+    for _ in 0..100 {
+        assert_eq!(
+            draw_negatives(&contrast, &mut generator)
+                .expect("negatives")
+                .texts[0],
+            1
+        );
+    }
+}
+
+#[test]
+fn one_pair_has_no_negative() {
+    let error = draw_negatives(&contrast(&[1.0], 1), &mut ChaCha8Rng::seed_from_u64(1)).unwrap_err();
+    assert!(
+        matches!(&error, ModelError::Invalid(text) if text.contains("at least 2")),
+        "{error}"
+    );
+}
+
+#[test]
+fn similarities_that_are_no_numbers_are_refused() {
+    for bad in [f32::NAN, f32::INFINITY] {
+        for place in (0..BATCH * BATCH).filter(|place| place % (BATCH + 1) != 0) {
+            let mut similarity = SIMILARITY;
+            similarity[place] = bad;
+            let error =
+                draw_negatives(&contrast(&similarity, BATCH), &mut ChaCha8Rng::seed_from_u64(1)).unwrap_err();
+            assert!(
+                matches!(&error, ModelError::Invalid(text) if text.contains("not finite")),
+                "{bad}: {error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn negatives_of_another_batch_are_refused() {
+    let device = Device::flex();
+    let model = tiny::model(&tiny::config(), &device);
+    let context = model.image_context(tiny::features(3, &device)).expect("features");
+    let texts = tiny::texts(3, &device);
+    let loss = |images: &[usize], texts_for_images: &[usize]| {
+        let negatives = Negatives {
+            images: images.to_vec(),
+            texts: texts_for_images.to_vec(),
+        };
+        matching_loss(&model, &context, &texts, &negatives)
+    };
+    loss(&[1, 2, 0], &[2, 0, 1]).expect("negatives of this batch");
+    for (images, texts) in [
+        (&[1, 2, 3][..], &[2, 0, 1][..]),
+        (&[1, 2, 0], &[2, 0, usize::MAX]),
+        (&[1, 2], &[2, 0, 1]),
+        (&[1, 2, 0], &[2, 0, 1, 0]),
+    ] {
+        let error = loss(images, texts).unwrap_err();
+        assert!(
+            matches!(&error, ModelError::Invalid(text) if text.contains("batch of 3")),
+            "{error}"
+        );
+    }
+}
