@@ -88,11 +88,11 @@ fn losses_and_gradients_equal_lavis() {
             let difference = largest(ours.iter().zip(&theirs).map(|(ours, theirs)| ours - theirs));
             let largest = largest(theirs.iter().copied());
             // A key's bias shifts all scores of a row alike: its gradient is rounding alone. What the contrast alone
-            // trains gets a small difference of large terms: the reference's own f32 is 1e-4 to 2e-4 away from the same sum
-            // in f64.
+            // trains gets a small difference of large terms: summed in f64, the reference's gradients move by up to
+            // 2e-4 of the largest, and that of the temperature, whose terms are 8,000 times their sum, by 7e-4.
             let allowed = match name.as_str() {
                 _ if name.ends_with("key.bias") => 1e-6,
-                "temp" => 5e-4 * largest,
+                "temp" => 1e-3 * largest,
                 _ if name.starts_with("text_proj.") || name.starts_with("vision_proj.") => 5e-4 * largest,
                 _ => 1e-4 * largest,
             };
