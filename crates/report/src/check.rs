@@ -36,7 +36,12 @@ impl Report {
             )?;
         }
         for row in &self.retrieval {
-            for share in row.image_to_text.into_iter().chain(row.text_to_image) {
+            for share in row
+                .image_to_text
+                .into_iter()
+                .chain(row.text_to_image)
+                .chain(row.relations)
+            {
                 let what = || format!("the recall of {} on {}", row.model, row.split);
                 figure((0.0..=1.0).contains(&share), what, share, SHARE)?;
             }

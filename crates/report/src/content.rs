@@ -55,6 +55,8 @@ pub struct RetrievalRow {
     pub image_to_text: [f64; 3],
     /// Recall of pictures by text.
     pub text_to_image: [f64; 3],
+    /// Share of pictures whose true caption stands above the one with a relation turned round; none without relations.
+    pub relations: Option<f64>,
     /// Pictures in the gallery.
     pub images: usize,
     /// Texts in the gallery.

@@ -5,18 +5,17 @@ use crate::{GenerationRow, RetrievalRow};
 
 /// Recall, best of a split in bold; nothing for no rows.
 pub(crate) fn retrieval(rows: &[RetrievalRow]) -> String {
-    let head = "<tr><th rowspan=\"2\">Model</th><th colspan=\"3\">Image to text</th><th colspan=\"3\">Text to image</th></tr>\n\
+    let head = "<tr><th rowspan=\"2\">Model</th><th colspan=\"3\">Image to text</th><th colspan=\"3\">Text to image</th><th rowspan=\"2\">True over turned</th></tr>\n\
         <tr><th>R@1</th><th>R@5</th><th>R@10</th><th>R@1</th><th>R@5</th><th>R@10</th></tr>\n";
     let bodies = groups(rows, |row| (&row.split, row.images, row.texts))
         .into_iter()
         .map(|((split, images, texts), rows)| {
-            let rows: Vec<(&str, Vec<f64>)> = rows
+            let rows: Vec<(&str, Vec<Option<f64>>)> = rows
                 .into_iter()
                 .map(|row| {
-                    (
-                        row.model.as_str(),
-                        [row.image_to_text, row.text_to_image].concat(),
-                    )
+                    let recall = [row.image_to_text, row.text_to_image].concat();
+                    let shares = recall.into_iter().map(Some).chain([row.relations]);
+                    (row.model.as_str(), shares.collect())
                 })
                 .collect();
             body(split, &format!("{images} pictures, {texts} texts"), &rows)
@@ -30,9 +29,9 @@ pub(crate) fn generation(rows: &[GenerationRow]) -> String {
     let bodies = groups(rows, |row| (&row.split, &row.task, row.count))
         .into_iter()
         .map(|((split, task, count), rows)| {
-            let rows: Vec<(&str, Vec<f64>)> = rows
+            let rows: Vec<(&str, Vec<Option<f64>>)> = rows
                 .into_iter()
-                .map(|row| (row.model.as_str(), vec![row.exact, row.f1]))
+                .map(|row| (row.model.as_str(), vec![Some(row.exact), Some(row.f1)]))
                 .collect();
             body(split, &format!("{task}, {count} written"), &rows)
         });
@@ -47,11 +46,18 @@ fn table(head: &str, bodies: &str) -> String {
 }
 
 /// The rows of one group below its heading. What is best of several stands out; what is best of one does not.
-fn body(split: &str, about: &str, rows: &[(&str, Vec<f64>)]) -> String {
-    let best = |column: usize| rows.iter().map(|(_, shares)| shares[column]).fold(0.0, f64::max);
+fn body(split: &str, about: &str, rows: &[(&str, Vec<Option<f64>>)]) -> String {
+    let best = |column: usize| {
+        rows.iter()
+            .filter_map(|(_, shares)| shares[column])
+            .fold(0.0, f64::max)
+    };
     let columns = rows.first().map_or(0, |(_, shares)| shares.len());
     let lines = rows.iter().map(|(model, shares)| {
         let cells = shares.iter().enumerate().map(|(column, &share)| {
+            let Some(share) = share else {
+                return "<td>–</td>".to_owned();
+            };
             let percent = format!("{:.1}", 100.0 * share);
             let shown = match rows.len() > 1 && share > 0.0 && share == best(column) {
                 true => format!("<b>{percent}</b>"),
@@ -86,6 +92,7 @@ mod tests {
             model,
             image_to_text: recall,
             text_to_image: [0.0; 3],
+            relations: None,
             images: 10,
             texts: 30,
         }

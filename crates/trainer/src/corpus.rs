@@ -2,17 +2,17 @@
 
 use std::path::Path;
 
-use blip2::LoadedEncoder;
 use blip2_data::features::{FeatureStore, FeatureWriter, content_key};
 use blip2_data::loader::{Loader, Position};
 use blip2_data::pixels::RgbImage;
-use blip2_data::scenes::{Scene, SceneArtist, SceneSet, Split};
+use blip2_data::scenes::{Scene, SceneSet, Split};
 use blip2_data::text::{BertTokenizer, Padding};
 use blip2_qformer::TextBatch;
 use burn::tensor::{Device, Tensor};
 use rayon::prelude::*;
 
 use crate::checkpoint::io;
+use crate::pretrain::Frozen;
 use crate::{Observer, Recipe, TrainError};
 
 /// Pictures that go through the encoder at once.
@@ -33,9 +33,7 @@ impl Corpus {
     pub(crate) fn prepare(
         recipe: &Recipe,
         home: &Path,
-        artist: &SceneArtist,
-        encoder: &LoadedEncoder,
-        tokenizer: &BertTokenizer,
+        frozen: &Frozen,
         observer: &dyn Observer,
     ) -> Result<Self, TrainError> {
         let set = SceneSet {
@@ -44,11 +42,11 @@ impl Corpus {
         };
         let scenes = draw(set, recipe.data.training_scenes, recipe.data.twins);
         let captions = tokenise(
-            tokenizer,
+            &frozen.tokenizer,
             scenes.iter().map(|scene| scene.caption.as_str()),
             recipe.max_text_tokens,
         )?;
-        let features = stored_features(recipe, home, artist, encoder, &scenes, observer)?;
+        let features = stored_features(recipe, home, frozen, &scenes, observer)?;
         Ok(Self {
             scenes,
             captions,
@@ -123,30 +121,40 @@ pub(crate) fn tokenise<'a>(
         .collect())
 }
 
-/// The frozen encoder's features `[scenes, tokens, width]` of drawn scenes, on `device`.
+/// Drawn scenes and their features `[scenes, tokens, width]`, on `device`.
 pub(crate) fn encode_scenes(
-    artist: &SceneArtist,
-    encoder: &LoadedEncoder,
+    frozen: &Frozen,
     side: u32,
     scenes: &[Scene],
     device: &Device,
 ) -> Result<(Vec<RgbImage>, Tensor<3>), TrainError> {
+    let artist = &frozen.artist;
     let pictures = scenes
         .par_iter()
         .map(|scene| artist.render(scene, side))
         .collect::<Result<Vec<RgbImage>, _>>()?;
+    let features = encode(frozen, &pictures, device)?;
+    Ok((pictures, features))
+}
+
+/// The frozen encoder's features `[pictures, tokens, width]`, on `device`.
+pub(crate) fn encode(
+    frozen: &Frozen,
+    pictures: &[RgbImage],
+    device: &Device,
+) -> Result<Tensor<3>, TrainError> {
+    let encoder = &frozen.encoder;
     let batches = pictures
         .chunks(ENCODE_BATCH)
         .map(|chunk| Ok(encoder.encoder.encode(encoder.processor.batch(chunk, device)?)?))
         .collect::<Result<Vec<_>, TrainError>>()?;
-    Ok((pictures, Tensor::cat(batches, 0)))
+    Ok(Tensor::cat(batches, 0))
 }
 
 fn stored_features(
     recipe: &Recipe,
     home: &Path,
-    artist: &SceneArtist,
-    encoder: &LoadedEncoder,
+    frozen: &Frozen,
     scenes: &[Scene],
     observer: &dyn Observer,
 ) -> Result<FeatureStore, TrainError> {
@@ -154,7 +162,7 @@ fn stored_features(
     // The scenes themselves are part of the key: another version of the generator draws other ones.
     let drawn: String = scenes.iter().map(|scene| format!("{scene:?}")).collect();
     let key = content_key(&[
-        encoder.fingerprint.as_bytes(),
+        frozen.encoder.fingerprint.as_bytes(),
         format!("{:?}", recipe.encoder).as_bytes(),
         drawn.as_bytes(),
     ]);
@@ -169,11 +177,12 @@ fn stored_features(
     std::fs::create_dir_all(&folder).map_err(io("create", &folder))?;
     let device = Device::flex();
     let side_pixels = side as usize;
-    let tokens = encoder.encoder.tokens(side_pixels, side_pixels)?;
-    let mut writer = FeatureWriter::create(&path, &key, scenes.len(), tokens, encoder.encoder.width())?;
+    let tokens = frozen.encoder.encoder.tokens(side_pixels, side_pixels)?;
+    let mut writer =
+        FeatureWriter::create(&path, &key, scenes.len(), tokens, frozen.encoder.encoder.width())?;
     observer.phase("features", scenes.len() as u64);
     for (number, chunk) in scenes.chunks(ENCODE_BATCH).enumerate() {
-        writer.push(encode_scenes(artist, encoder, side, chunk, &device)?.1)?;
+        writer.push(encode_scenes(frozen, side, chunk, &device)?.1)?;
         observer.step((number * ENCODE_BATCH + chunk.len()) as u64, "frozen encoder");
     }
     writer.finish()?;

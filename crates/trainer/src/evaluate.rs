@@ -1,6 +1,7 @@
 //! Captions and answers on held-out scenes, and how true they are.
 
 use blip2::{Written, write_captions, write_captions_by_qformer};
+use blip2_data::scenes::Scene;
 use blip2_data::text::BertTokenizer;
 use blip2_evaluation::text::{exact_match, most_frequent, token_f1};
 use blip2_generation::GenerationConfig;
@@ -33,19 +34,18 @@ impl Wanted {
             Self::Answer => "answer",
         }
     }
-}
 
-/// The true words of the first `count` scenes: the caption, or the answer to the scene's first question.
-pub(crate) fn truths(gallery: &Gallery, wanted: Wanted, count: usize) -> Vec<String> {
-    let scenes = gallery.scenes.iter().take(count);
-    match wanted {
-        Wanted::Caption => scenes.map(|scene| scene.caption.clone()).collect(),
-        Wanted::Answer => scenes.map(|scene| asked(scene).1.to_owned()).collect(),
+    /// The true words of a scene: its caption, or the answer to what is asked about it.
+    pub(crate) fn truth(self, scene: &Scene) -> &str {
+        match self {
+            Self::Caption => &scene.caption,
+            Self::Answer => asked(scene).1,
+        }
     }
 }
 
 /// A scene's question and its answer: which one, the scene decides.
-pub(crate) fn asked(scene: &blip2_data::scenes::Scene) -> (&str, &str) {
+pub(crate) fn asked(scene: &Scene) -> (&str, &str) {
     let number = scene.caption.len() % scene.questions.len().max(1);
     scene
         .questions
@@ -129,17 +129,13 @@ pub(crate) fn always_the_same(known: &[String], count: usize) -> Vec<String> {
 
 /// How true `written` is.
 pub(crate) fn judge(gallery: &Gallery, wanted: Wanted, model: &str, written: &[String]) -> GenerationRow {
-    let truths = truths(gallery, wanted, written.len());
     let share = |score: &dyn Fn(&str, &str) -> f64| {
-        let sum: f64 = written
-            .iter()
-            .zip(&truths)
-            .map(|(ours, truth)| score(ours, truth))
-            .sum();
+        let pairs = written.iter().zip(&gallery.scenes);
+        let sum: f64 = pairs.map(|(ours, scene)| score(ours, wanted.truth(scene))).sum();
         sum / written.len().max(1) as f64
     };
     GenerationRow {
-        split: gallery.split.name().to_owned(),
+        split: gallery.name.clone(),
         task: wanted.name().to_owned(),
         model: model.to_owned(),
         exact: share(&|ours, truth| f64::from(u8::from(exact_match(ours, truth)))),

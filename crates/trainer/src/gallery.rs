@@ -2,17 +2,18 @@
 
 use std::collections::HashSet;
 
-use blip2::LoadedEncoder;
+use blip2_data::Stream;
 use blip2_data::pixels::RgbImage;
-use blip2_data::scenes::{Change, Scene, SceneArtist, SceneSet, Split};
-use blip2_data::text::BertTokenizer;
-use blip2_evaluation::retrieval::{chance, recall, rerank, with_reranked};
+use blip2_data::scenes::{Change, EmojiNames, Scene, SceneSet, Split};
+use blip2_evaluation::retrieval::{Recall, chance, recall, rerank, with_reranked};
 use blip2_qformer::{RepresentationModel, TextBatch};
 use blip2_report::RetrievalRow;
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use rayon::prelude::*;
 
 use crate::baseline::MeanBaseline;
-use crate::corpus::{encode_scenes, tokenise};
+use crate::corpus::{encode, encode_scenes, tokenise};
+use crate::pretrain::Frozen;
 use crate::{Recipe, TrainError};
 
 /// Rows that a model takes at once.
@@ -20,7 +21,8 @@ const BATCH: usize = 64;
 
 /// Held-out pictures and the texts that they are searched among.
 pub(crate) struct Gallery {
-    pub(crate) split: Split,
+    pub(crate) name: String,
+    /// What the pictures show, where they are scenes.
     pub(crate) scenes: Vec<Scene>,
     pub(crate) pictures: Vec<RgbImage>,
     /// `[pictures, tokens, width]`.
@@ -32,29 +34,16 @@ pub(crate) struct Gallery {
     device: Device,
 }
 
-/// What one model makes of a gallery.
-pub(crate) struct Ranking {
-    pub(crate) row: RetrievalRow,
-    /// Share of pictures whose true caption scores above the one with the relation turned round.
-    pub(crate) relations: f64,
-}
-
 impl Gallery {
-    pub(crate) fn prepare(
-        recipe: &Recipe,
-        split: Split,
-        artist: &SceneArtist,
-        encoder: &LoadedEncoder,
-        tokenizer: &BertTokenizer,
-    ) -> Result<Self, TrainError> {
+    /// Scenes of a held-out part.
+    pub(crate) fn of_scenes(recipe: &Recipe, split: Split, frozen: &Frozen) -> Result<Self, TrainError> {
         let device = Device::flex();
         let set = SceneSet {
             seed: recipe.data.seed,
             split,
         };
         let scenes = set.distinct(recipe.evaluation.gallery);
-        let (pictures, features) =
-            encode_scenes(artist, encoder, recipe.encoder.image_size, &scenes, &device)?;
+        let (pictures, features) = encode_scenes(frozen, recipe.encoder.image_size, &scenes, &device)?;
 
         // A distractor that is true of another picture of the gallery would be a second right answer.
         let mut known: HashSet<&str> = scenes.iter().map(|scene| scene.caption.as_str()).collect();
@@ -71,9 +60,9 @@ impl Gallery {
                 texts.push(&distractor.caption);
             }
         }
-        let texts = tokenise(tokenizer, texts.into_iter(), recipe.max_text_tokens)?;
+        let texts = tokenise(&frozen.tokenizer, texts.into_iter(), recipe.max_text_tokens)?;
         Ok(Self {
-            split,
+            name: split.name().to_owned(),
             scenes,
             pictures,
             features,
@@ -83,15 +72,49 @@ impl Gallery {
         })
     }
 
+    /// Single emoji of all names in the held-out style: the long tail, most of which no training scene shows.
+    pub(crate) fn of_names(recipe: &Recipe, frozen: &Frozen, names: &EmojiNames) -> Result<Self, TrainError> {
+        let device = Device::flex();
+        let mut shown = names.held_out();
+        Stream::new(recipe.data.seed, "long tail", 0).shuffle(&mut shown);
+        let mut known = HashSet::new();
+        shown.retain(|emoji| known.insert(emoji.text.as_str()));
+        shown.truncate(recipe.evaluation.gallery);
+        let side = recipe.encoder.image_size;
+        let pictures = shown
+            .par_iter()
+            .map(|emoji| names.render(emoji, recipe.data.seed, side))
+            .collect::<Result<Vec<_>, _>>()?;
+        let features = encode(frozen, &pictures, &device)?;
+        let texts = shown.iter().map(|emoji| emoji.text.as_str());
+        Ok(Self {
+            name: "single emoji, all names".to_owned(),
+            scenes: Vec::new(),
+            texts: tokenise(&frozen.tokenizer, texts, recipe.max_text_tokens)?,
+            turned: vec![None; pictures.len()],
+            pictures,
+            features,
+            device,
+        })
+    }
+
     /// What guessing would reach.
     pub(crate) fn chance(&self) -> Result<RetrievalRow, TrainError> {
         let own = self.own();
-        let (images, texts) = (self.scenes.len(), self.texts.len());
-        Ok(self.row("chance", chance(texts, &own)?, chance(images, &own)?))
+        let (images, texts) = (self.pictures.len(), self.texts.len());
+        Ok(RetrievalRow {
+            split: self.name.clone(),
+            model: "chance".to_owned(),
+            image_to_text: shares(chance(texts, &own)?),
+            text_to_image: shares(chance(images, &own)?),
+            relations: self.turned_pairs().next().map(|_| 0.5),
+            images,
+            texts,
+        })
     }
 
     /// The baseline's ranking.
-    pub(crate) fn rank_baseline(&self, model: &MeanBaseline) -> Result<Ranking, TrainError> {
+    pub(crate) fn rank_baseline(&self, model: &MeanBaseline) -> Result<RetrievalRow, TrainError> {
         let texts = self.embed_texts(|text| model.text_embeddings(text))?;
         let images = model.image_embeddings(self.features.clone());
         self.ranking("mean feature, linear", &similarity(images, texts))
@@ -102,10 +125,10 @@ impl Gallery {
         &self,
         model: &RepresentationModel,
         candidates: usize,
-    ) -> Result<[Ranking; 2], TrainError> {
+    ) -> Result<[RetrievalRow; 2], TrainError> {
         let texts = self.embed_texts(|text| Ok(model.text_embeddings(text)?))?;
         let mut images = Vec::new();
-        for rows in self.batches(self.scenes.len()) {
+        for rows in self.batches(self.pictures.len()) {
             let features = self.features.clone().slice([rows.clone()]);
             let context = model.image_context(features)?;
             images.push(model.image_embeddings(model.qformer.query_pass(&context, rows.len()).hidden));
@@ -131,15 +154,14 @@ impl Gallery {
             &by_text,
             &grouped(text_scores, &by_text),
         )?;
-        let own = self.own();
-        let row = self.row(
+        let preferences: Vec<_> = turned_scores.chunks(2).map(|pair| (pair[0], pair[1])).collect();
+        let matched = self.row(
             "Q-Former, ITC then ITM",
-            recall(&image_to_text, &own)?,
-            recall(&text_to_image, &own)?,
-        );
-        let right = turned_scores.chunks(2).filter(|pair| pair[0] > pair[1]).count();
-        let relations = right as f64 / (turned_scores.len() / 2).max(1) as f64;
-        Ok([by_contrast, Ranking { row, relations }])
+            &image_to_text,
+            &text_to_image,
+            &preferences,
+        )?;
+        Ok([by_contrast, matched])
     }
 
     /// LAVIS's retrieval score of each (picture, text): the positive matching logit and the cosine.
@@ -167,43 +189,40 @@ impl Gallery {
         Ok(scores)
     }
 
-    fn ranking(&self, model: &str, scores: &[Vec<f32>]) -> Result<Ranking, TrainError> {
-        let own = self.own();
-        let row = self.row(
-            model,
-            recall(scores, &own)?,
-            recall(&self.of_true_texts(scores), &own)?,
-        );
-        let pairs: Vec<_> = self.turned_pairs().collect();
-        let right = pairs
-            .iter()
-            .filter(|(image, text)| scores[*image][*image] > scores[*image][*text])
-            .count();
-        Ok(Ranking {
-            row,
-            relations: right as f64 / pairs.len().max(1) as f64,
-        })
+    /// The row of a model that scores `[pictures][texts]`.
+    fn ranking(&self, model: &str, scores: &[Vec<f32>]) -> Result<RetrievalRow, TrainError> {
+        let preferences: Vec<_> = self
+            .turned_pairs()
+            .map(|(image, text)| (scores[image][image], scores[image][text]))
+            .collect();
+        self.row(model, scores, &self.of_true_texts(scores), &preferences)
     }
 
+    /// `preferences` are the scores of a true caption and of the one with a relation turned.
     fn row(
         &self,
         model: &str,
-        image_to_text: blip2_evaluation::retrieval::Recall,
-        text_to_image: blip2_evaluation::retrieval::Recall,
-    ) -> RetrievalRow {
-        RetrievalRow {
-            split: self.split.name().to_owned(),
+        image_to_text: &[Vec<f32>],
+        text_to_image: &[Vec<f32>],
+        preferences: &[(f32, f32)],
+    ) -> Result<RetrievalRow, TrainError> {
+        let own = self.own();
+        let right = preferences
+            .iter()
+            .filter(|(truth, turned)| truth > turned)
+            .count();
+        Ok(RetrievalRow {
             model: model.to_owned(),
-            image_to_text: [image_to_text.r1, image_to_text.r5, image_to_text.r10],
-            text_to_image: [text_to_image.r1, text_to_image.r5, text_to_image.r10],
-            images: self.scenes.len(),
-            texts: self.texts.len(),
-        }
+            image_to_text: shares(recall(image_to_text, &own)?),
+            text_to_image: shares(recall(text_to_image, &own)?),
+            relations: (!preferences.is_empty()).then(|| right as f64 / preferences.len() as f64),
+            ..self.chance()?
+        })
     }
 
     /// The right text of each picture, and the right picture of each true text.
     fn own(&self) -> Vec<Vec<usize>> {
-        (0..self.scenes.len()).map(|index| vec![index]).collect()
+        (0..self.pictures.len()).map(|index| vec![index]).collect()
     }
 
     /// (picture, its text with the relation turned round).
@@ -216,7 +235,7 @@ impl Gallery {
 
     /// From scores `[pictures][texts]` to `[true texts][pictures]`.
     fn of_true_texts(&self, scores: &[Vec<f32>]) -> Vec<Vec<f32>> {
-        (0..self.scenes.len())
+        (0..self.pictures.len())
             .map(|text| scores.iter().map(|row| row[text]).collect())
             .collect()
     }
@@ -237,6 +256,10 @@ impl Gallery {
             .step_by(BATCH)
             .map(move |start| start..(start + BATCH).min(rows))
     }
+}
+
+fn shares(recall: Recall) -> [f64; 3] {
+    [recall.r1, recall.r5, recall.r10]
 }
 
 /// Cosine of the best query, `[pictures][texts]`, of unit-length embeddings.

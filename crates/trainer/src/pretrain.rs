@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use blip2::{LoadedEncoder, load_encoder, load_language_model, save_pretrained};
 use blip2_core::Initializer;
 use blip2_core::weights::SafetensorsStore;
-use blip2_data::scenes::{EmojiAssets, SceneArtist};
+use blip2_data::scenes::{EmojiAssets, EmojiNames, SceneArtist};
 use blip2_data::text::BertTokenizer;
 use blip2_llm_adapters::LoadedLanguageModel;
 use blip2_objectives::{Bridge, RepresentationOptions};
@@ -17,7 +17,7 @@ use serde_json::{Map, json};
 use crate::baseline::{BaselineTask, MeanBaseline};
 use crate::checkpoint::{digest, io};
 use crate::corpus::Corpus;
-use crate::figures::{Outcome, report};
+use crate::figures::{Outcome, Reporter};
 use crate::generative::{GenerativeTask, Prompts};
 use crate::representation::RepresentationTask;
 use crate::training::{Context, Trained, train};
@@ -54,6 +54,14 @@ pub(crate) struct Frozen {
     pub(crate) language_model: LoadedLanguageModel,
     pub(crate) tokenizer: BertTokenizer,
     pub(crate) artist: SceneArtist,
+    assets: EmojiAssets,
+}
+
+impl Frozen {
+    /// Single emoji by name. Read when needed: the drawings take much memory.
+    pub(crate) fn names(&self) -> Result<EmojiNames, TrainError> {
+        Ok(EmojiNames::load(&self.assets)?)
+    }
 }
 
 /// Runs `options` to its end and writes models, `report.json` and `report.html` into the run folder.
@@ -66,14 +74,7 @@ pub fn pretrain(options: PretrainOptions, observer: &dyn Observer) -> Result<(),
     open_run(&options, &resolved)?;
     let device = Device::flex();
     let frozen = load_frozen(&recipe, &options.home, &device)?;
-    let corpus = Corpus::prepare(
-        &recipe,
-        &options.home,
-        &frozen.artist,
-        &frozen.encoder,
-        &frozen.tokenizer,
-        observer,
-    )?;
+    let corpus = Corpus::prepare(&recipe, &options.home, &frozen, observer)?;
     let mut context = Context {
         run: options.run.clone(),
         recipe: digest(&resolved),
@@ -119,7 +120,14 @@ pub fn pretrain(options: PretrainOptions, observer: &dyn Observer) -> Result<(),
         bridge: valid(bridge),
         alone: alone.map(valid),
     };
-    report(&context, &recipe, resolved, &frozen, &corpus, &outcome)
+    let reporter = Reporter {
+        context: &context,
+        recipe: &recipe,
+        frozen: &frozen,
+        corpus: &corpus,
+        outcome: &outcome,
+    };
+    reporter.write(resolved)
 }
 
 fn valid<M: Module>(trained: Trained<M>) -> Trained<M> {
@@ -145,11 +153,13 @@ fn open_run(options: &PretrainOptions, resolved: &str) -> Result<(), TrainError>
 }
 
 fn load_frozen(recipe: &Recipe, home: &Path, device: &Device) -> Result<Frozen, TrainError> {
+    let assets = EmojiAssets::in_home(home);
     Ok(Frozen {
         encoder: load_encoder(&recipe.encoder, home, device)?,
         language_model: load_language_model(&recipe.language_model, home, device)?,
         tokenizer: BertTokenizer::from_file(&home.join(&recipe.vocabulary))?,
-        artist: SceneArtist::load(&EmojiAssets::in_home(home))?,
+        artist: SceneArtist::load(&assets)?,
+        assets,
     })
 }
 

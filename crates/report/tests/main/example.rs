@@ -87,6 +87,7 @@ fn retrieval(split: &str, model: &str, recall: [f64; 3]) -> RetrievalRow {
         model: model.into(),
         image_to_text: recall,
         text_to_image: recall,
+        relations: Some(0.5),
         images: 100,
         texts: 300,
     }

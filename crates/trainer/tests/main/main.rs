@@ -1,0 +1,13 @@
+//! The trainer's parts, each through what it offers to others, in one binary. Runs on real models are tested elsewhere.
+
+#[path = "../../../objectives/tests/main/case.rs"]
+mod case;
+mod checkpoints;
+mod log;
+mod optimizer;
+mod recipe;
+mod resume;
+mod steps;
+#[path = "../../../qformer/tests/main/tiny.rs"]
+mod tiny;
+mod trajectory;
