@@ -22,11 +22,16 @@ impl RunLog {
     /// [`TrainError::Io`] where the disk refuses.
     pub fn open(run: &Path) -> Result<Self, TrainError> {
         let path = run.join("metrics.jsonl");
-        let file = OpenOptions::new()
+        let mut file = OpenOptions::new()
             .create(true)
             .append(true)
             .open(&path)
             .map_err(io("write", &path))?;
+        let text = std::fs::read(&path).map_err(io("read", &path))?;
+        if text.last().is_some_and(|byte| *byte != b'\n') {
+            // A line that a kill cut off must not swallow the next one.
+            file.write_all(b"\n").map_err(io("write", &path))?;
+        }
         Ok(Self { path, file })
     }
 

@@ -110,9 +110,14 @@ impl Recipe {
         for assignment in overrides {
             set(&mut table, assignment).map_err(refuse)?;
         }
+        let given = table.clone();
         let recipe: Self = table
             .try_into()
             .map_err(|error: toml::de::Error| refuse(error.to_string()))?;
+        let known = toml::Table::try_from(&recipe).map_err(|error| refuse(error.to_string()))?;
+        if let Some(key) = unknown(&given, &known) {
+            return Err(refuse(format!("`{key}` is no key of a recipe")));
+        }
         recipe.check().map_err(refuse)?;
         Ok(recipe)
     }
@@ -172,6 +177,19 @@ impl Recipe {
         }
         Ok(())
     }
+}
+
+/// The first key of `given` that `known` lacks: sections that are also read from Hugging Face's files pass over theirs.
+fn unknown(given: &toml::Table, known: &toml::Table) -> Option<String> {
+    given
+        .iter()
+        .find_map(|(key, value)| match (value, known.get(key)) {
+            (_, None) => Some(key.clone()),
+            (toml::Value::Table(given), Some(toml::Value::Table(known))) => {
+                unknown(given, known).map(|inner| format!("{key}.{inner}"))
+            }
+            _ => None,
+        })
 }
 
 /// `a.b.c=value`, the value as TOML writes it; a bare word is a string.
