@@ -47,6 +47,11 @@ enum Command {
     },
     /// Train both stages on real pictures in minutes and print what was learned
     Demo(launch::Demo),
+    /// Print all figures of a finished run as Markdown, as they stand in docs/
+    Figures {
+        /// Run folder, such as runs/long
+        run: PathBuf,
+    },
     /// Train by a recipe, restarting a run that is killed
     Pretrain(launch::Pretrain),
 }
@@ -57,6 +62,10 @@ fn main() -> ExitCode {
             .and_then(|home| assets::ensure(&home))
             .map(|()| ExitCode::SUCCESS),
         Command::Test { home } => places::home(home).and_then(|home| checks::run(&home)),
+        Command::Figures { run } => report::markdown(&run).map(|page| {
+            print!("{page}");
+            ExitCode::SUCCESS
+        }),
         Command::Demo(demo) => demo.run(),
         Command::Pretrain(pretrain) => pretrain.run(),
     };

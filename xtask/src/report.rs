@@ -30,6 +30,14 @@ pub(crate) fn table(run: &Path) -> Result<String> {
         .collect())
 }
 
+/// All figures of the run folder `run`, as Markdown.
+///
+/// # Errors
+/// No readable report.
+pub(crate) fn markdown(run: &Path) -> Result<String> {
+    Ok(Report::read(run)?.markdown())
+}
+
 fn figure(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

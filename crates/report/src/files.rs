@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{Report, ReportError, page, pictures};
@@ -41,16 +42,26 @@ impl Report {
             summary: Vec<(String, Value)>,
         }
 
-        let path = run.join(FIGURES);
-        let text = fs::read_to_string(&path).map_err(|source| ReportError::File {
-            action: "read",
-            path: path.clone(),
-            source,
-        })?;
-        let figures: Figures =
-            serde_json::from_str(&text).map_err(|source| ReportError::NotAReport { path, source })?;
-        Ok(figures.summary)
+        parse::<Figures>(run).map(|figures| figures.summary)
     }
+
+    /// The report in the folder `run`.
+    ///
+    /// # Errors
+    /// No `report.json`, or one of another form.
+    pub fn read(run: &Path) -> Result<Self, ReportError> {
+        parse(run)
+    }
+}
+
+fn parse<Content: DeserializeOwned>(run: &Path) -> Result<Content, ReportError> {
+    let path = run.join(FIGURES);
+    let text = fs::read_to_string(&path).map_err(|source| ReportError::File {
+        action: "read",
+        path: path.clone(),
+        source,
+    })?;
+    serde_json::from_str(&text).map_err(|source| ReportError::NotAReport { path, source })
 }
 
 fn replace(path: &Path, text: &str) -> Result<(), ReportError> {

@@ -9,6 +9,7 @@ mod error;
 mod files;
 mod heat;
 mod html;
+mod markdown;
 mod ordered;
 mod page;
 mod pictures;
