@@ -82,8 +82,10 @@ fn names(folder: &Path) -> BTreeSet<String> {
         .collect()
 }
 
-/// Each way in which a file can be spoilt.
-const DAMAGES: [(&str, fn(&Path)); 5] = [
+/// A way in which a file can be spoilt.
+type Damage = (&'static str, fn(&Path));
+
+const DAMAGES: [Damage; 5] = [
     ("deleted", |file| fs::remove_file(file).expect("removing")),
     ("emptied", |file| fs::write(file, []).expect("writing")),
     ("cut in half", |file| {
