@@ -82,7 +82,7 @@ pub(crate) fn write_by_language_model(
             .collect::<Result<Vec<_>, TrainError>>()?;
         let features = rows.map(|row| {
             let row = if shifted { (row + 1) % count } else { row };
-            gallery.features.clone().slice([row..row + 1])
+            gallery.features.clone().narrow(0, row, 1)
         });
         let features = Tensor::cat(features.collect(), 0);
         written.extend(
@@ -112,7 +112,7 @@ pub(crate) fn write_by_qformer(
         let features = gallery
             .features
             .clone()
-            .slice([start..(start + BATCH).min(count)]);
+            .narrow(0, start, BATCH.min(count - start));
         written.extend(
             write_captions_by_qformer(model, tokenizer, features, &config)?
                 .into_iter()

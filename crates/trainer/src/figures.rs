@@ -280,7 +280,7 @@ impl Reporter<'_> {
     fn looks(&self, gallery: &Gallery, report: &mut Report) -> Result<(), TrainError> {
         let model = &self.outcome.representation.model;
         for index in 0..LOOKS.min(self.recipe.evaluation.samples) {
-            let context = model.image_context(gallery.features.clone().slice([index..index + 1]))?;
+            let context = model.image_context(gallery.features.clone().narrow(0, index, 1))?;
             let attention = model.qformer.image_attention(&context, 1);
             let [_, _, tokens] = attention.dims();
             // The class token stands before a square of patches.

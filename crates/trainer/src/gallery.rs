@@ -129,7 +129,7 @@ impl Gallery {
         let texts = self.embed_texts(|text| Ok(model.text_embeddings(text)?))?;
         let mut images = Vec::new();
         for rows in self.batches(self.pictures.len()) {
-            let features = self.features.clone().slice([rows.clone()]);
+            let features = self.features.clone().narrow(0, rows.start, rows.len());
             let context = model.image_context(features)?;
             images.push(model.image_embeddings(model.qformer.query_pass(&context, rows.len()).hidden));
         }

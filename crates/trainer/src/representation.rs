@@ -39,7 +39,7 @@ impl Task<RepresentationModel> for RepresentationTask<'_> {
             ("itm", scalar(&loss.matching)),
             ("itg", scalar(&loss.generation)),
         ];
-        if step % self.stage.log_every == 0 || step == 1 {
+        if step.is_multiple_of(self.stage.log_every) || step == 1 {
             terms.push(("temperature", scalar(&model.temperature.val())));
             terms.push(("query_spread", scalar(&loss.query_spread)));
         }

@@ -91,7 +91,7 @@ pub(crate) fn train<M: Module>(
 
         let seconds = before + started.elapsed().as_secs_f64();
         context.observer.step(step, &summary(total, &loss.terms));
-        if step % stage.log_every == 0 || step == 1 || step == stage.steps {
+        if step.is_multiple_of(stage.log_every) || step == 1 || step == stage.steps {
             let mut line = Map::new();
             line.insert("phase".into(), json!(phase));
             line.insert("step".into(), json!(step));
@@ -104,7 +104,7 @@ pub(crate) fn train<M: Module>(
             line.insert("seconds".into(), json!(seconds));
             context.log.write(line)?;
         }
-        if step % stage.checkpoint_every == 0 || step == stage.steps {
+        if step.is_multiple_of(stage.checkpoint_every) || step == stage.steps {
             let state = State {
                 step,
                 recipe: context.recipe.clone(),

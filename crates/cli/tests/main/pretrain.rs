@@ -74,6 +74,7 @@ fn log(run: &Path) -> Vec<Value> {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
 fn a_killed_run_resumes_to_the_figures_of_an_unbroken_one() {
     let Some(home) = assets() else {
         eprintln!("SKIPPED: the assets of the demo are absent; run `cargo xtask assets` and set BLIP2_HOME");
