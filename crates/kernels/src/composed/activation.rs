@@ -1,3 +1,5 @@
+//! Activations out of ordinary tensor operations.
+
 use burn::tensor::{Tensor, activation};
 
 use super::in_single_precision;

@@ -1,3 +1,5 @@
+//! Attention out of ordinary tensor operations.
+
 use burn::tensor::{Bool, Tensor};
 
 use super::softmax;

@@ -1,3 +1,5 @@
+//! Cross-entropy out of ordinary tensor operations.
+
 use burn::tensor::{Int, Tensor, activation};
 
 pub(crate) fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {

@@ -1,3 +1,5 @@
+//! Norms out of ordinary tensor operations.
+
 use burn::tensor::Tensor;
 
 use super::in_single_precision;

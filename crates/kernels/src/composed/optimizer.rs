@@ -1,3 +1,5 @@
+//! AdamW out of ordinary tensor operations.
+
 use burn::tensor::{DType, Tensor};
 
 use crate::AdamWStep;

@@ -1,3 +1,5 @@
+//! Backward pass of the linear map.
+
 use burn::backend::Flex;
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};

@@ -1,3 +1,5 @@
+//! GGUF files, whole and damaged.
+
 mod builder;
 
 use std::io::Write;

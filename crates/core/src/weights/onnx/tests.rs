@@ -1,3 +1,5 @@
+//! ONNX files, whole and damaged.
+
 use super::*;
 
 fn number(mut value: u64) -> Vec<u8> {
