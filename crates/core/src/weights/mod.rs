@@ -4,6 +4,7 @@
 mod error;
 mod gguf;
 mod load;
+mod map;
 mod names;
 mod onnx;
 mod parameters;

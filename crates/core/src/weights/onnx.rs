@@ -9,7 +9,6 @@ mod protobuf;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +16,7 @@ use burn::tensor::{Bytes, DType, TensorData};
 use memmap2::Mmap;
 
 use self::protobuf::{Fields, Value, integer, text};
+use super::map::map_file;
 use super::{TensorInfo, TensorStore, WeightError};
 
 const FORMAT: &str = "ONNX";
@@ -52,15 +52,7 @@ impl OnnxStore {
     /// [`WeightError::Io`] where the file cannot be read, [`WeightError::Format`] where it is not a whole ONNX file with
     /// its weights inside.
     pub fn open(path: &Path) -> Result<Self, WeightError> {
-        let io = |source| WeightError::Io {
-            action: "read",
-            path: path.to_owned(),
-            source,
-        };
-        let file = File::open(path).map_err(io)?;
-        // SAFETY: the map is read only, and weights are never rewritten in place (writers rename a finished file); a file cut
-        // short by another program while it is mapped is outside of what can be guarded against.
-        let map = unsafe { Mmap::map(&file) }.map_err(io)?;
+        let map = map_file(path)?;
         let initialisers = read_graph(&map).map_err(|reason| WeightError::format(path, FORMAT, reason))?;
         let mut store = Self {
             path: path.to_owned(),

@@ -1,13 +1,13 @@
 //! Safetensors files: one, or a Hugging Face folder of shards, mapped into memory and read lazily.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Component, Path, PathBuf};
 
 use burn::tensor::{Bytes, DType, TensorData};
 use memmap2::Mmap;
 use safetensors::tensor::{Dtype, Metadata};
 
+use super::map::map_file;
 use super::{TensorInfo, TensorStore, WeightError};
 
 const FORMAT: &str = "safetensors";
@@ -117,15 +117,7 @@ impl TensorStore for SafetensorsStore {
 
 impl Shard {
     fn open(path: PathBuf) -> Result<Self, WeightError> {
-        let io = |source| WeightError::Io {
-            action: "read",
-            path: path.clone(),
-            source,
-        };
-        let file = File::open(&path).map_err(io)?;
-        // SAFETY: the map is read only, and weights are never rewritten in place (writers rename a finished file); a file cut
-        // short by another program while it is mapped is outside of what can be guarded against.
-        let map = unsafe { Mmap::map(&file) }.map_err(io)?;
+        let map = map_file(&path)?;
         let (header, metadata) = safetensors::SafeTensors::read_metadata(&map)
             .map_err(|error| WeightError::format(&path, FORMAT, error))?;
         Ok(Self {

@@ -11,7 +11,6 @@ mod reader;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, TensorData};
@@ -19,6 +18,7 @@ use memmap2::Mmap;
 
 pub use metadata::GgufValue;
 
+use super::map::map_file;
 use super::{TensorInfo, TensorStore, WeightError};
 use header::{Header, Location};
 
@@ -43,15 +43,7 @@ impl GgufStore {
     /// [`WeightError::Io`] where the file cannot be mapped; [`WeightError::Format`] where the header is damaged, a
     /// tensor lies outside of the file, or a tensor is stored in a way that is not supported.
     pub fn open(path: &Path) -> Result<Self, WeightError> {
-        let io = |source| WeightError::Io {
-            action: "read",
-            path: path.to_owned(),
-            source,
-        };
-        let file = File::open(path).map_err(io)?;
-        // SAFETY: the map is read only, and weights are never rewritten in place (writers rename a finished file); a file
-        // cut short by another program while it is mapped is outside of what can be guarded against.
-        let map = unsafe { Mmap::map(&file) }.map_err(io)?;
+        let map = map_file(path)?;
         let header = Header::parse(&map).map_err(|reason| WeightError::format(path, FORMAT, reason))?;
         let tensors = header
             .tensors
