@@ -9,5 +9,5 @@ mod vit;
 
 pub use error::EncoderError;
 pub use vit::{
-    Activation, Family, IMAGENET_DEVIATION, IMAGENET_MEAN, VisionTransformer, VisionTransformerConfig,
+    Activation, IMAGENET_DEVIATION, IMAGENET_MEAN, QkvBias, VisionTransformer, VisionTransformerConfig,
 };

@@ -6,7 +6,7 @@ use blip2_kernels::{self as kernels, AttentionOptions};
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use super::VisionTransformerConfig;
+use super::{QkvBias, VisionTransformerConfig};
 
 /// Multi-head self-attention; every token sees every other.
 #[derive(Module, Debug)]
@@ -22,14 +22,15 @@ pub(super) struct Attention {
 impl Attention {
     pub(super) fn new(initializer: &mut Initializer, config: &VisionTransformerConfig) -> Self {
         let (width, deviation) = (config.hidden_size, config.initializer_range);
-        let mut projection = || match config.qkv_bias {
+        let mut projection = |biased| match biased {
             true => Linear::normal(initializer, width, width, deviation),
             false => Linear::unbiased(initializer, width, width, deviation),
         };
+        let outer = config.qkv_bias != QkvBias::None;
         Self {
-            query: projection(),
-            key: projection(),
-            value: projection(),
+            query: projection(outer),
+            key: projection(config.qkv_bias == QkvBias::All),
+            value: projection(outer),
             output: Linear::normal(initializer, width, width, deviation),
             heads: config.num_attention_heads,
         }

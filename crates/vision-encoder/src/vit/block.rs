@@ -1,4 +1,4 @@
-//! One block: attention, then a feed-forward layer, each normalised before and scaled after.
+//! One block: attention, then a feed-forward layer, each normalised before, and scaled after where the family does so.
 
 use blip2_core::Initializer;
 use blip2_core::layers::{LayerNorm, Linear};
@@ -9,36 +9,47 @@ use burn::tensor::Tensor;
 use super::attention::Attention;
 use super::{Activation, VisionTransformerConfig};
 
-/// A pre-norm transformer block with layer scale (Touvron et al., 2021).
+/// A pre-norm transformer block, in some families with layer scale (Touvron et al., 2021).
 #[derive(Module, Debug)]
 pub(super) struct Block {
     norm1: LayerNorm,
     attention: Attention,
-    layer_scale1: Param<Tensor<1>>,
+    layer_scale1: Option<Param<Tensor<1>>>,
     norm2: LayerNorm,
     mlp: FeedForward,
-    layer_scale2: Param<Tensor<1>>,
+    layer_scale2: Option<Param<Tensor<1>>>,
 }
 
 impl Block {
     pub(super) fn new(initializer: &mut Initializer, config: &VisionTransformerConfig) -> Self {
         let (width, epsilon) = (config.hidden_size, config.layer_norm_eps);
+        let layer_scale = |initializer: &mut Initializer| {
+            let value = config.layer_scale?;
+            Some(initializer.constant([width], value))
+        };
         Self {
             norm1: LayerNorm::new(initializer, width, epsilon),
             attention: Attention::new(initializer, config),
-            layer_scale1: initializer.constant([width], config.layerscale_value),
+            layer_scale1: layer_scale(initializer),
             norm2: LayerNorm::new(initializer, width, epsilon),
             mlp: FeedForward::new(initializer, config),
-            layer_scale2: initializer.constant([width], config.layerscale_value),
+            layer_scale2: layer_scale(initializer),
         }
     }
 
     /// `x` `[batch, tokens, width]` to the same shape.
     pub(super) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let mixed = self.attention.forward(self.norm1.forward(x.clone()));
-        let x = x + mixed * self.layer_scale1.val().unsqueeze();
+        let x = x + scaled(mixed, &self.layer_scale1);
         let fed = self.mlp.forward(self.norm2.forward(x.clone()));
-        x + fed * self.layer_scale2.val().unsqueeze()
+        x + scaled(fed, &self.layer_scale2)
+    }
+}
+
+fn scaled(x: Tensor<3>, scale: &Option<Param<Tensor<1>>>) -> Tensor<3> {
+    match scale {
+        Some(scale) => x * scale.val().unsqueeze(),
+        None => x,
     }
 }
 
@@ -53,7 +64,7 @@ struct FeedForward {
 impl FeedForward {
     fn new(initializer: &mut Initializer, config: &VisionTransformerConfig) -> Self {
         let (width, deviation) = (config.hidden_size, config.initializer_range);
-        let inner = width * config.mlp_ratio;
+        let inner = config.intermediate_size;
         Self {
             fc1: Linear::normal(initializer, width, inner, deviation),
             fc2: Linear::normal(initializer, inner, width, deviation),

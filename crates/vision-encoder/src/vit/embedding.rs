@@ -13,8 +13,8 @@ use super::position::resize_positions;
 pub(super) struct PatchEmbedding {
     /// `[width, channels, patch, patch]`.
     weight: Param<Tensor<4>>,
-    /// `[width]`.
-    bias: Param<Tensor<1>>,
+    /// `[width]`, where the family has one.
+    bias: Option<Param<Tensor<1>>>,
 }
 
 impl PatchEmbedding {
@@ -27,7 +27,9 @@ impl PatchEmbedding {
         ];
         Self {
             weight: initializer.normal(shape, config.initializer_range),
-            bias: initializer.constant([config.hidden_size], 0.0),
+            bias: config
+                .patch_bias
+                .then(|| initializer.constant([config.hidden_size], 0.0)),
         }
     }
 
@@ -42,20 +44,26 @@ impl PatchEmbedding {
             .reshape([batch, channels, rows, patch, columns, patch])
             .permute([0, 2, 4, 1, 3, 5])
             .reshape([batch, rows * columns, values]);
-        kernels::linear(patches, weight.reshape([width, values]), Some(self.bias.val()))
+        kernels::linear(
+            patches,
+            weight.reshape([width, values]),
+            self.bias.as_ref().map(Param::val),
+        )
     }
 }
 
-/// Patches with a class token in front, and a learned position added to each.
+/// Patches, in most families with a class token in front, and a learned position added to each.
 #[derive(Module, Debug)]
 pub(super) struct Embeddings {
     patches: PatchEmbedding,
     /// `[1, 1, width]`.
-    class: Param<Tensor<3>>,
-    /// `[1, 1 + grid * grid, width]`, the class token's first.
+    class: Option<Param<Tensor<3>>>,
+    /// `[1, 1 + grid * grid, width]`, the class token's first; without one `[1, grid * grid, width]`.
     positions: Param<Tensor<3>>,
     #[module(skip)]
     grid: usize,
+    #[module(skip)]
+    align_corners: bool,
 }
 
 impl Embeddings {
@@ -63,22 +71,34 @@ impl Embeddings {
         let (width, grid, deviation) = (config.hidden_size, config.grid(), config.initializer_range);
         Self {
             patches: PatchEmbedding::new(initializer, config),
-            class: initializer.normal([1, 1, width], deviation),
-            positions: initializer.normal([1, 1 + grid * grid, width], deviation),
+            class: config
+                .class_token
+                .then(|| initializer.normal([1, 1, width], deviation)),
+            positions: initializer.normal([1, config.tokens_before() + grid * grid, width], deviation),
             grid,
+            align_corners: config.align_corners,
         }
     }
 
-    /// `pixels` `[batch, channels, rows * patch, columns * patch]` to `[batch, 1 + rows * columns, width]`.
+    /// `pixels` `[batch, channels, rows * patch, columns * patch]` to `[batch, tokens, width]`, as many tokens as patches, one
+    /// more with the class token.
     pub(super) fn forward(&self, pixels: Tensor<4>, rows: usize, columns: usize) -> Tensor<3> {
         let patches = self.patches.forward(pixels);
         let [batch, _, width] = patches.dims();
         let positions = self.positions.val();
-        let class = self.class.val() + positions.clone().narrow(1, 0, 1);
+        let before = usize::from(self.class.is_some());
         let learned = positions
-            .narrow(1, 1, self.grid * self.grid)
+            .clone()
+            .narrow(1, before, self.grid * self.grid)
             .reshape([self.grid, self.grid, width]);
-        let places = resize_positions(learned, rows, columns).reshape([1, rows * columns, width]);
-        Tensor::cat(vec![class.expand([batch, 1, width]), patches + places], 1)
+        let places = resize_positions(learned, rows, columns, self.align_corners);
+        let patches = patches + places.reshape([1, rows * columns, width]);
+        match &self.class {
+            Some(class) => {
+                let class = class.val() + positions.narrow(1, 0, 1);
+                Tensor::cat(vec![class.expand([batch, 1, width]), patches], 1)
+            }
+            None => patches,
+        }
     }
 }

@@ -1,14 +1,18 @@
-//! The vision transformer (Dosovitskiy et al., 2021) as DINOv2 arranges it: pre-norm blocks with layer scale, a class
-//! token in front, learned positions.
+//! The vision transformer (Dosovitskiy et al., 2021) with learned positions and pre-norm blocks, in the arrangements of
+//! DINOv2, CLIP, SigLIP and EVA-CLIP.
 
 mod attention;
 mod block;
 mod config;
 mod embedding;
-mod load;
+mod hugging_face;
+mod lavis;
 mod model;
+mod names;
 mod position;
+mod saliency;
+mod views;
 
-pub use config::{Activation, Family, VisionTransformerConfig};
-pub use load::{IMAGENET_DEVIATION, IMAGENET_MEAN};
+pub use config::{Activation, QkvBias, VisionTransformerConfig};
 pub use model::VisionTransformer;
+pub use saliency::{IMAGENET_DEVIATION, IMAGENET_MEAN};

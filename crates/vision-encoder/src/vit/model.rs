@@ -9,12 +9,14 @@ use super::VisionTransformerConfig;
 use super::block::Block;
 use super::embedding::Embeddings;
 
-/// A vision transformer. Its features are all tokens, the class token first, then the patches row by row.
+/// A vision transformer. Its features are all tokens: the class token first, where there is one, then the patches row by
+/// row.
 #[derive(Module, Debug)]
 pub struct VisionTransformer {
     embeddings: Embeddings,
+    pre_norm: Option<LayerNorm>,
     blocks: Vec<Block>,
-    norm: LayerNorm,
+    norm: Option<LayerNorm>,
     #[module(skip)]
     features: Features,
     #[module(skip)]
@@ -34,29 +36,36 @@ struct Input {
     channels: usize,
     patch: usize,
     width: usize,
+    tokens_before: usize,
 }
 
 impl VisionTransformer {
-    /// A randomly initialised encoder whose features are taken at the end: after all blocks, normalised.
+    /// A randomly initialised encoder whose features are taken at the end: after all blocks, normalised if there
+    /// is a last normalisation.
     ///
     /// # Errors
     /// [`ModelError::Invalid`] where the configuration contradicts itself.
     pub fn new(config: &VisionTransformerConfig, initializer: &mut Initializer) -> Result<Self, ModelError> {
         config.check()?;
+        let norm = |initializer: &mut Initializer, present: bool| {
+            present.then(|| LayerNorm::new(initializer, config.hidden_size, config.layer_norm_eps))
+        };
         Ok(Self {
             embeddings: Embeddings::new(initializer, config),
+            pre_norm: norm(initializer, config.pre_norm),
             blocks: (0..config.num_hidden_layers)
                 .map(|_| Block::new(initializer, config))
                 .collect(),
-            norm: LayerNorm::new(initializer, config.hidden_size, config.layer_norm_eps),
+            norm: norm(initializer, config.post_norm),
             features: Features {
                 after: config.num_hidden_layers,
-                normalised: true,
+                normalised: config.post_norm,
             },
             input: Input {
                 channels: config.num_channels,
                 patch: config.patch_size,
                 width: config.hidden_size,
+                tokens_before: config.tokens_before(),
             },
         })
     }
@@ -65,13 +74,18 @@ impl VisionTransformer {
     /// last layer normalisation where `final_norm`. The paper takes the second-last block of CLIP (section 3.1).
     ///
     /// # Errors
-    /// [`ModelError::Invalid`] where there are fewer blocks.
+    /// [`ModelError::Invalid`] where there are fewer blocks, or no last normalisation.
     pub fn with_features(mut self, features_after: usize, final_norm: bool) -> Result<Self, ModelError> {
         let blocks = self.blocks.len();
         if features_after > blocks {
             return Err(ModelError::Invalid(format!(
                 "features after block {features_after} are asked of an encoder of {blocks} blocks: choose 0 to {blocks}"
             )));
+        }
+        if final_norm && self.norm.is_none() {
+            return Err(ModelError::Invalid(
+                "this encoder has no last normalisation: take its features without".to_owned(),
+            ));
         }
         self.features = Features {
             after: features_after,
@@ -101,7 +115,11 @@ impl VisionTransformer {
     fn embed(&self, pixels: Tensor<4>) -> Result<Tensor<3>, ModelError> {
         let [batch, channels, height, width] = pixels.dims();
         let (rows, columns) = self.patches([batch, channels, height, width])?;
-        Ok(self.embeddings.forward(pixels, rows, columns))
+        let embedded = self.embeddings.forward(pixels, rows, columns);
+        Ok(match &self.pre_norm {
+            Some(norm) => norm.forward(embedded),
+            None => embedded,
+        })
     }
 
     /// Rows and columns of patches in pixels of this shape.
@@ -126,10 +144,9 @@ impl VisionEncoder for VisionTransformer {
         let features = self.blocks[..self.features.after]
             .iter()
             .fold(embedded, |x, block| block.forward(x));
-        Ok(if self.features.normalised {
-            self.norm.forward(features)
-        } else {
-            features
+        Ok(match &self.norm {
+            Some(norm) if self.features.normalised => norm.forward(features),
+            _ => features,
         })
     }
 
@@ -143,6 +160,6 @@ impl VisionEncoder for VisionTransformer {
 
     fn tokens(&self, height: usize, width: usize) -> Result<usize, ModelError> {
         let (rows, columns) = self.patches([1, self.input.channels, height, width])?;
-        Ok(1 + rows * columns)
+        Ok(self.input.tokens_before + rows * columns)
     }
 }

@@ -3,4 +3,6 @@
 mod conformance;
 mod dinov2;
 mod golden;
+mod hugging_face;
+mod lavis;
 mod saliency;

