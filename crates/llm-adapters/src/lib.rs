@@ -1,19 +1,36 @@
-//! Frozen language models behind [`blip2_core::LanguageModel`]: the Llama family, from GGUF or safetensors, with their
-//! tokenizers.
+//! Frozen language models behind [`blip2_core::LanguageModel`]: the Llama family, from GGUF or safetensors, OPT, and
+//! FlanT5, with their tokenizers.
 //!
 //! # What a caption looks like to the model
 //!
-//! Soft prompt, then the plain text of the prompt (often none), then the caption, then [`LanguageTokenizer::end`], a line
-//! break. No chat template stands in between, even for instruction-tuned models such as
-//! SmolLM2-Instruct: the soft prompt takes the place of all instructions, as in the paper (section 3.3). No beginning id
-//! is put in front either: the soft prompt itself is what comes first.
+//! Soft prompt, then the plain text of the prompt (often none), then the caption, then [`LanguageTokenizer::end`]. No chat
+//! template stands in between, even for instruction-tuned models such as SmolLM2-Instruct: the soft prompt takes the place
+//! of all instructions, as in the paper (section 3.3). The special ids around it are those of each family
+//! ([`LanguageTokenizer::encode_prompt`]):
+//!
+//! | family | in front of the prompt | behind the prompt | end of a caption | padding |
+//! |---|---|---|---|---|
+//! | Llama | nothing: the soft prompt is what comes first | nothing | the line break, where it is one id | its own, or the end-of-text id |
+//! | OPT | `</s>` (2) | nothing | the line break | `<pad>` (1) |
+//! | T5 | nothing | `</s>` (1), also of an empty prompt | `</s>` (1) | `<pad>` (0) |
+//!
+//! LAVIS trains OPT with an empty prompt on `</s>` too: put it in front of the target instead of into the prompt to have
+//! its loss.
 
+mod batch;
+mod cache;
+mod causal;
+mod config;
 pub mod conformance;
 mod llama;
 mod loading;
+mod opt;
 mod rms_norm;
+mod t5;
 mod tokenizer;
 
 pub use llama::{Llama, LlamaConfig};
 pub use loading::{LoadError, LoadedLanguageModel, load_language_model};
+pub use opt::{Opt, OptConfig};
+pub use t5::{GateActivation, T5, T5Config};
 pub use tokenizer::{LanguageTokenizer, TokenizerError};

@@ -5,15 +5,15 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use blip2_core::LanguageModel;
-use blip2_core::weights::{GgufStore, GgufValue, WeightError, fingerprint};
+use blip2_core::weights::{GgufStore, GgufValue, WeightError};
 use burn::tensor::Device;
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::{LanguageTokenizer, Llama, TokenizerError};
+use crate::{LanguageTokenizer, Llama, Opt, T5, TokenizerError};
 
 const SUPPORTED: &str = "a GGUF file of the `llama` architecture, or a Hugging Face folder whose `config.json` says \
-                         `\"model_type\": \"llama\"`, with its safetensors and `tokenizer.json`";
+                         `\"model_type\": \"llama\"`, `\"opt\"` or `\"t5\"`, with its safetensors and `tokenizer.json`";
 
 /// A language model that could not be loaded.
 #[derive(Debug, Error)]
@@ -50,7 +50,7 @@ pub struct LoadedLanguageModel {
     pub model: Box<dyn LanguageModel>,
     /// Its vocabulary.
     pub tokenizer: LanguageTokenizer,
-    /// SHA-256 over all weights as they were loaded ([`fingerprint`]).
+    /// SHA-256 over all weights as they were loaded ([`blip2_core::weights::fingerprint`]).
     pub fingerprint: String,
 }
 
@@ -73,13 +73,13 @@ pub fn load_language_model(path: &Path, device: &Device) -> Result<LoadedLanguag
         });
     }
     Ok(LoadedLanguageModel {
-        fingerprint: fingerprint(&model),
-        model: Box::new(model),
+        fingerprint: model.fingerprint(),
+        model,
         tokenizer,
     })
 }
 
-fn from_file(path: &Path, device: &Device) -> Result<(Llama, LanguageTokenizer), LoadError> {
+fn from_file(path: &Path, device: &Device) -> Result<(Box<dyn LanguageModel>, LanguageTokenizer), LoadError> {
     let mut magic = [0; 4];
     let read = File::open(path).and_then(|file| file.take(4).read(&mut magic));
     read.map_err(|source| WeightError::Io {
@@ -99,12 +99,15 @@ fn from_file(path: &Path, device: &Device) -> Result<(Llama, LanguageTokenizer),
         ));
     }
     Ok((
-        Llama::from_gguf(&store, device)?,
+        Box::new(Llama::from_gguf(&store, device)?),
         LanguageTokenizer::from_gguf(&store)?,
     ))
 }
 
-fn from_folder(path: &Path, device: &Device) -> Result<(Llama, LanguageTokenizer), LoadError> {
+fn from_folder(
+    path: &Path,
+    device: &Device,
+) -> Result<(Box<dyn LanguageModel>, LanguageTokenizer), LoadError> {
     #[derive(Deserialize)]
     struct Family {
         model_type: String,
@@ -119,16 +122,18 @@ fn from_folder(path: &Path, device: &Device) -> Result<(Llama, LanguageTokenizer
             format!("a folder whose `config.json` cannot be understood ({error})"),
         )
     })?;
-    if family.model_type != "llama" {
-        return Err(unsupported(
-            path,
-            format!("a folder with a model of type `{}`", family.model_type),
-        ));
-    }
-    Ok((
-        Llama::from_hugging_face(path, device)?,
-        LanguageTokenizer::from_hugging_face(path)?,
-    ))
+    let model: Box<dyn LanguageModel> = match family.model_type.as_str() {
+        "llama" => Box::new(Llama::from_hugging_face(path, device)?),
+        "opt" => Box::new(Opt::from_hugging_face(path, device)?),
+        "t5" => Box::new(T5::from_hugging_face(path, device)?),
+        other => {
+            return Err(unsupported(
+                path,
+                format!("a folder with a model of type `{other}`"),
+            ));
+        }
+    };
+    Ok((model, LanguageTokenizer::from_hugging_face(path)?))
 }
 
 fn unsupported(path: &Path, found: impl Into<String>) -> LoadError {

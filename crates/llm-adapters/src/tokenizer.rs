@@ -46,6 +46,18 @@ pub struct LanguageTokenizer {
     end: u32,
     end_of_text: u32,
     padding: u32,
+    family: Family,
+}
+
+/// Families differ in the special ids that they were trained to see around a text.
+#[derive(Clone, Copy, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Family {
+    Opt,
+    T5,
+    #[default]
+    #[serde(other)]
+    Other,
 }
 
 impl LanguageTokenizer {
@@ -63,7 +75,13 @@ impl LanguageTokenizer {
             .eos_token_id
             .and_then(EndIds::first)
             .ok_or_else(|| unusable(&path, "it has no `eos_token_id`"))?;
-        Self::new(tokenizer, ids.bos_token_id, end_of_text, ids.pad_token_id)
+        Self::new(
+            tokenizer,
+            ids.model_type,
+            ids.bos_token_id,
+            end_of_text,
+            ids.pad_token_id,
+        )
     }
 
     /// Builds the byte-level BPE tokenizer that the metadata of a GGUF file describes.
@@ -141,11 +159,12 @@ impl LanguageTokenizer {
             id("tokenizer.ggml.bos_token_id")?,
             id("tokenizer.ggml.padding_token_id")?,
         );
-        Self::new(tokenizer, beginning, end_of_text, padding)
+        Self::new(tokenizer, Family::Other, beginning, end_of_text, padding)
     }
 
     fn new(
         tokenizer: Tokenizer,
+        family: Family,
         beginning: Option<u32>,
         end_of_text: u32,
         padding: Option<u32>,
@@ -157,8 +176,12 @@ impl LanguageTokenizer {
             end: end_of_text,
             end_of_text,
             padding,
+            family,
         };
-        if let [line_break] = this.encode("\n")?[..] {
+        // T5's vocabulary takes a line break for a space.
+        if family != Family::T5
+            && let [line_break] = this.encode("\n")?[..]
+        {
             this.end = line_break;
         }
         Ok(this)
@@ -177,6 +200,21 @@ impl LanguageTokenizer {
                 reason: error.to_string(),
             })?;
         Ok(encoding.get_ids().to_vec())
+    }
+
+    /// Ids of a prompt as the family was trained to read it behind a soft prompt: OPT with [`LanguageTokenizer::beginning`]
+    /// in front, T5 with [`LanguageTokenizer::end_of_text`] behind (also of an empty prompt), others as they are.
+    ///
+    /// # Errors
+    /// As for [`LanguageTokenizer::encode`].
+    pub fn encode_prompt(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        let ids = self.encode(text)?;
+        let (before, behind) = match self.family {
+            Family::Opt => (self.beginning, None),
+            Family::T5 => (None, Some(self.end_of_text)),
+            Family::Other => (None, None),
+        };
+        Ok(before.into_iter().chain(ids).chain(behind).collect())
     }
 
     /// Text of `ids`, special ids left out.
@@ -198,7 +236,7 @@ impl LanguageTokenizer {
     }
 
     /// The id that a caption or an answer is trained to end with: the line break, where that is one id, as LAVIS does with
-    /// OPT; else [`LanguageTokenizer::end_of_text`].
+    /// OPT; else, and always with T5, [`LanguageTokenizer::end_of_text`].
     ///
     /// A frozen model cannot learn to end where it does not expect an end. After "two apples above a bicycle" SmolLM2
     /// gives the line break -4.6 nats, its own end-of-text id -17.6.
@@ -262,6 +300,8 @@ fn unusable(path: &Path, reason: impl ToString) -> TokenizerError {
 
 #[derive(Deserialize)]
 struct SpecialIds {
+    #[serde(default)]
+    model_type: Family,
     bos_token_id: Option<u32>,
     eos_token_id: Option<EndIds>,
     pad_token_id: Option<u32>,

@@ -5,6 +5,8 @@ use std::path::Path;
 use blip2_core::weights::{GgufStore, GgufValue, TensorStore, WeightError};
 use serde::Deserialize;
 
+use crate::config::{LARGEST, MOST_LAYERS, check_sizes, read_config};
+
 const FORMAT: &str = "Llama configuration";
 
 /// Sizes and constants of one model of the Llama family.
@@ -41,19 +43,9 @@ impl LlamaConfig {
     /// [`WeightError`] where the file cannot be read, belongs to another family, or asks for something that is not
     /// supported: another activation, biases, or a scaled rotary embedding.
     pub fn from_hugging_face(file: &Path) -> Result<Self, WeightError> {
-        let text = std::fs::read_to_string(file).map_err(|source| WeightError::Io {
-            action: "read",
-            path: file.to_owned(),
-            source,
-        })?;
-        let unusable = |reason: String| WeightError::Format {
-            path: file.to_owned(),
-            format: FORMAT,
-            reason,
-        };
-        let raw: HuggingFaceConfig =
-            serde_json::from_str(&text).map_err(|error| unusable(error.to_string()))?;
-        raw.resolve().and_then(Self::checked).map_err(unusable)
+        read_config(file, FORMAT, |raw: HuggingFaceConfig| {
+            raw.resolve().and_then(Self::checked)
+        })
     }
 
     /// Reads the metadata of a GGUF file of the `llama` architecture.
@@ -99,7 +91,7 @@ impl LlamaConfig {
 
     /// Sizes that contradict one another, or that would make the allocation of the model fail, are errors.
     fn checked(self) -> Result<Self, String> {
-        let sizes = [
+        check_sizes(&[
             ("hidden size", self.hidden_size, LARGEST),
             ("intermediate size", self.intermediate_size, LARGEST),
             ("number of layers", self.layers, MOST_LAYERS),
@@ -108,10 +100,7 @@ impl LlamaConfig {
             ("head width", self.head_width, LARGEST),
             ("vocabulary size", self.vocabulary_size, LARGEST),
             ("number of positions", self.positions, LARGEST),
-        ];
-        if let Some((name, size, limit)) = sizes.iter().find(|(_, size, limit)| *size == 0 || size > limit) {
-            return Err(format!("the {name} is {size}; it must lie between 1 and {limit}"));
-        }
+        ])?;
         if !self.heads.is_multiple_of(self.key_heads) {
             return Err(format!(
                 "{} heads cannot share {} key heads evenly",
@@ -135,10 +124,6 @@ impl LlamaConfig {
 }
 
 const DEFAULT_ROPE_THETA: f64 = 10_000.0;
-/// No size of a model comes near; products of a few of them stay far from overflowing.
-const LARGEST: usize = 1 << 24;
-/// Layers are laid out before the weights are looked for, so that their number must be believable by itself.
-const MOST_LAYERS: usize = 1024;
 
 fn as_size(value: &GgufValue) -> Option<usize> {
     value.as_u64()?.try_into().ok()

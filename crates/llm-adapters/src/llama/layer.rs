@@ -2,20 +2,21 @@
 
 use blip2_core::Initializer;
 use blip2_core::layers::Linear;
-use blip2_kernels::{self as kernels, AttentionOptions};
+use blip2_kernels as kernels;
 use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::LlamaConfig;
-use super::cache::LayerCache;
 use super::rotary::Rotation;
+use crate::batch::{join_heads, split_heads};
+use crate::causal::CausalLayer;
 use crate::rms_norm::RmsNorm;
 
 /// Deviation of random weights, `initializer_range` of the family.
 const DEVIATION: f32 = 0.02;
 
 #[derive(Module, Debug)]
-pub(super) struct DecoderLayer {
+pub(crate) struct DecoderLayer {
     input_layernorm: RmsNorm,
     self_attn: Attention,
     post_attention_layernorm: RmsNorm,
@@ -67,72 +68,26 @@ impl DecoderLayer {
             mlp,
         }
     }
+}
 
-    /// Whole texts `hidden` `[batch, tokens, width]`, each token seeing those before it.
-    pub(super) fn forward(&self, hidden: Tensor<3>, rotation: &Rotation) -> Tensor<3> {
-        self.forward_keeping(hidden, rotation).0
-    }
+impl CausalLayer for DecoderLayer {
+    type Positions = Rotation;
 
-    /// As [`DecoderLayer::forward`], with the keys and values that a cache starts from.
-    pub(super) fn forward_keeping(&self, hidden: Tensor<3>, rotation: &Rotation) -> (Tensor<3>, LayerCache) {
-        let (query, key, value) = self.project(hidden.clone(), rotation);
-        let options = AttentionOptions {
-            causal: true,
-            ..Default::default()
-        };
-        let context = kernels::attention(query, key.clone(), value.clone(), None, options);
-        (self.finish(hidden, context), LayerCache { key, value })
-    }
-
-    /// One more token a row, `hidden` `[rows, 1, width]`, at place `at` of the cache. `hidden_keys` `[rows, 1, 1, at + 1]`
-    /// is `-inf` where a row has padding instead of a token.
-    pub(super) fn step(
-        &self,
-        hidden: Tensor<3>,
-        rotation: &Rotation,
-        cache: &mut LayerCache,
-        at: usize,
-        hidden_keys: Option<&Tensor<4>>,
-    ) -> Tensor<3> {
-        let (query, key, value) = self.project(hidden.clone(), rotation);
-        let (key, value) = cache.insert(at, key, value);
-        let context = kernels::attention(
-            query,
-            key,
-            value,
-            hidden_keys.cloned(),
-            AttentionOptions::default(),
-        );
-        self.finish(hidden, context)
-    }
-
-    /// Queries, keys and values of `hidden` `[batch, tokens, width]`, as `[batch, heads, tokens, head width]`.
     fn project(&self, hidden: Tensor<3>, rotation: &Rotation) -> (Tensor<4>, Tensor<4>, Tensor<4>) {
         let normal = self.input_layernorm.forward(hidden);
         let attention = &self.self_attn;
-        let query = rotation.apply(attention.heads(attention.q_proj.forward(normal.clone())));
-        let key = rotation.apply(attention.heads(attention.k_proj.forward(normal.clone())));
-        let value = attention.heads(attention.v_proj.forward(normal));
+        let heads =
+            |projection: &Linear| split_heads(projection.forward(normal.clone()), attention.head_width);
+        let query = rotation.apply(heads(&attention.q_proj));
+        let key = rotation.apply(heads(&attention.k_proj));
+        let value = heads(&attention.v_proj);
         (query.swap_dims(1, 2), key.swap_dims(1, 2), value.swap_dims(1, 2))
     }
 
-    /// The rest of the layer, given what the heads attended to: `context` `[batch, heads, tokens, head width]`.
     fn finish(&self, hidden: Tensor<3>, context: Tensor<4>) -> Tensor<3> {
-        let [batch, heads, tokens, head_width] = context.dims();
-        let context = context
-            .swap_dims(1, 2)
-            .reshape([batch, tokens, heads * head_width]);
-        let hidden = hidden + self.self_attn.o_proj.forward(context);
+        let hidden = hidden + self.self_attn.o_proj.forward(join_heads(context));
         let normal = self.post_attention_layernorm.forward(hidden.clone());
         hidden + self.mlp.forward(normal)
-    }
-}
-
-impl Attention {
-    /// `[batch, tokens, heads * head width]` to `[batch, tokens, heads, head width]`.
-    fn heads(&self, x: Tensor<3>) -> Tensor<4> {
-        let [batch, tokens, width] = x.dims();
-        x.reshape([batch, tokens, width / self.head_width, self.head_width])
     }
 }
 

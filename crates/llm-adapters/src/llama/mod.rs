@@ -1,6 +1,5 @@
 //! The Llama family (Touvron et al., 2023): SmolLM2, Llama, Vicuna and others of the same build.
 
-mod cache;
 mod config;
 mod layer;
 mod names;
@@ -11,19 +10,17 @@ use std::path::Path;
 use blip2_core::layers::{Embedding, Linear};
 use blip2_core::weights::{GgufStore, LoadOptions, SafetensorsStore, WeightError, load};
 use blip2_core::{Initializer, LanguageModel, ModelError, NextTokenModel, TextExample};
-use blip2_kernels::{self as kernels, CrossEntropyOptions};
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
 pub use config::LlamaConfig;
 
+use crate::causal::{self, CausalModel};
 use crate::rms_norm::RmsNorm;
-use cache::{LayerCache, LlamaText};
 use layer::DecoderLayer;
 use names::{GGUF, HUGGING_FACE, HalfSplit};
-use rotary::RotaryEmbedding;
+use rotary::{RotaryEmbedding, Rotation};
 
-const NAME: &str = "the Llama language model";
 const DEVIATION: f32 = 0.02;
 
 /// A frozen decoder-only language model of the Llama family.
@@ -101,107 +98,40 @@ impl Llama {
     /// # Errors
     /// As for [`LanguageModel::loss`].
     pub fn logits(&self, soft_prompt: Tensor<3>, texts: &[Vec<u32>]) -> Result<Tensor<3>, ModelError> {
-        let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
-        let hidden = self.read(soft_prompt, &texts, |layer, hidden, rotation| {
-            layer.forward(hidden, rotation)
-        })?;
-        let [batch, tokens, width] = hidden.dims();
-        let logits = self.head(hidden.reshape([batch * tokens, width]));
-        Ok(logits.reshape([batch, tokens, self.config.vocabulary_size]))
+        causal::logits(self, soft_prompt, texts)
     }
+}
 
-    /// The residual stream `[batch, queries + tokens, hidden]` behind the last layer, before the final normalisation.
-    fn read(
-        &self,
-        soft_prompt: Tensor<3>,
-        texts: &[&[u32]],
-        mut run: impl FnMut(&DecoderLayer, Tensor<3>, &rotary::Rotation) -> Tensor<3>,
-    ) -> Result<Tensor<3>, ModelError> {
-        let [batch, queries, width] = soft_prompt.dims();
-        if batch != texts.len() || batch == 0 || width != self.config.hidden_size {
-            return Err(ModelError::Shape {
-                tensor: "soft_prompt",
-                expected: format!("[{}, queries, {}]", texts.len(), self.config.hidden_size),
-                actual: soft_prompt.dims().to_vec(),
-                hint: "give one row for each text, as wide as the language model's embeddings",
-            });
-        }
-        let longest = texts.iter().map(|text| text.len()).max().unwrap_or(0);
-        self.check_context(queries + longest)?;
-        texts.iter().try_for_each(|text| self.check_vocabulary(text))?;
-        let mut parts = Vec::new();
-        if queries > 0 {
-            parts.push(soft_prompt);
-        }
-        if longest > 0 {
-            // Nothing real looks at what stands behind it, so that any id will do as padding.
-            let padded: Vec<u32> = texts
-                .iter()
-                .flat_map(|text| text.iter().copied().chain(std::iter::repeat(0)).take(longest))
-                .collect();
-            parts.push(self.embed(&padded, batch));
-        }
-        if parts.is_empty() {
-            return Err(ModelError::Invalid(
-                "a soft prompt without queries and empty texts leave nothing to read".into(),
-            ));
-        }
-        let positions: Vec<usize> = (0..queries + longest).collect();
-        let rotation = self.rotary.at(&positions, 1, &self.device());
-        let hidden = Tensor::cat(parts, 1);
-        Ok(self
-            .layers
-            .iter()
-            .fold(hidden, |hidden, layer| run(layer, hidden, &rotation)))
-    }
+impl CausalModel for Llama {
+    const NAME: &'static str = "the Llama language model";
+    type Layer = DecoderLayer;
 
-    /// Logits `[rows, vocabulary]` of rows of the residual stream `[rows, hidden]`.
-    fn head(&self, hidden: Tensor<2>) -> Tensor<2> {
-        kernels::linear(self.norm.forward(hidden), self.head_weight(), None)
-    }
-
-    /// `[vocabulary, hidden]`.
-    fn head_weight(&self) -> Tensor<2> {
-        self.lm_head
-            .as_ref()
-            .map_or(&self.embed_tokens.weight, |head| &head.weight)
-            .val()
-    }
-
-    /// Embeddings `[rows, tokens, hidden]` of `ids`, row after row.
-    fn embed(&self, ids: &[u32], rows: usize) -> Tensor<3> {
-        let list: Vec<i64> = ids.iter().map(|id| i64::from(*id)).collect();
-        let list = Tensor::from_data(TensorData::new(list, [rows, ids.len() / rows]), &self.device());
-        self.embed_tokens.forward(list)
+    fn embedding(&self) -> &Embedding {
+        &self.embed_tokens
     }
 
     fn layers(&self) -> &[DecoderLayer] {
         &self.layers
     }
 
-    fn rotary(&self) -> &RotaryEmbedding {
-        &self.rotary
+    fn positions(&self) -> usize {
+        self.config.positions
     }
 
-    fn device(&self) -> Device {
-        self.embed_tokens.weight.lazy_device()
+    fn enter(&self, embeddings: Tensor<3>, positions: &[usize], rows: usize) -> (Tensor<3>, Rotation) {
+        let device = self.embed_tokens.weight.lazy_device();
+        (embeddings, self.rotary.at(positions, rows, &device))
     }
 
-    fn check_vocabulary(&self, ids: &[u32]) -> Result<(), ModelError> {
-        self.embed_tokens.check(ids)
+    fn leave(&self, hidden: Tensor<2>) -> Tensor<2> {
+        self.norm.forward(hidden)
     }
 
-    fn check_context(&self, tokens: usize) -> Result<(), ModelError> {
-        let limit = self.config.positions;
-        if tokens > limit {
-            Err(ModelError::Context {
-                model: NAME,
-                tokens,
-                limit,
-            })
-        } else {
-            Ok(())
-        }
+    fn head_weight(&self) -> Tensor<2> {
+        self.lm_head
+            .as_ref()
+            .map_or(&self.embed_tokens.weight, |head| &head.weight)
+            .val()
     }
 }
 
@@ -219,52 +149,7 @@ impl LanguageModel for Llama {
     }
 
     fn loss(&self, soft_prompt: Tensor<3>, examples: &[TextExample]) -> Result<Tensor<1>, ModelError> {
-        let queries = soft_prompt.dims()[1];
-        let texts: Vec<Vec<u32>> = examples
-            .iter()
-            .map(|example| [&example.prompt[..], &example.target].concat())
-            .collect();
-        texts.iter().try_for_each(|text| self.check_vocabulary(text))?;
-        // The last token is predicted, never read.
-        let read: Vec<&[u32]> = texts
-            .iter()
-            .map(|text| text.split_last().map_or(&[][..], |(_, read)| read))
-            .collect();
-        let width = queries + read.iter().map(|text| text.len()).max().unwrap_or(0);
-        let (mut rows, mut targets) = (Vec::new(), Vec::new());
-        for (row, example) in examples.iter().enumerate() {
-            for (index, target) in example.target.iter().enumerate() {
-                // The token at `place` is predicted by the one before; the very first by nothing.
-                let place = queries + example.prompt.len() + index;
-                if place > 0 {
-                    rows.push((row * width + place - 1) as i64);
-                    targets.push(i64::from(*target));
-                }
-            }
-        }
-        if targets.is_empty() {
-            return Err(ModelError::Invalid(
-                "no example of the batch has a target token to predict".into(),
-            ));
-        }
-        let hidden = self.read(soft_prompt, &read, |layer, hidden, rotation| {
-            layer.forward(hidden, rotation)
-        })?;
-        let [batch, tokens, hidden_size] = hidden.dims();
-        let list = |values: Vec<i64>| {
-            let count = values.len();
-            Tensor::<1, Int>::from_data(TensorData::new(values, [count]), &self.device())
-        };
-        let labelled = hidden
-            .reshape([batch * tokens, hidden_size])
-            .select(0, list(rows));
-        Ok(kernels::linear_cross_entropy(
-            self.norm.forward(labelled),
-            self.head_weight(),
-            None,
-            list(targets),
-            CrossEntropyOptions::default(),
-        ))
+        causal::loss(self, soft_prompt, examples)
     }
 
     fn start(
@@ -272,28 +157,6 @@ impl LanguageModel for Llama {
         soft_prompt: Tensor<3>,
         prompts: &[Vec<u32>],
     ) -> Result<Box<dyn NextTokenModel + '_>, ModelError> {
-        let queries = soft_prompt.dims()[1];
-        let starts: Vec<usize> = prompts.iter().map(|prompt| queries + prompt.len()).collect();
-        if starts.contains(&0) {
-            return Err(ModelError::Invalid(
-                "an empty prompt without a soft prompt leaves nothing to continue: give a first token".into(),
-            ));
-        }
-        let texts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
-        let mut caches: Vec<LayerCache> = Vec::with_capacity(self.layers.len());
-        let hidden = self.read(soft_prompt, &texts, |layer, hidden, rotation| {
-            let (hidden, cache) = layer.forward_keeping(hidden, rotation);
-            caches.push(cache);
-            hidden
-        })?;
-        let [batch, tokens, width] = hidden.dims();
-        let last: Vec<i64> = starts
-            .iter()
-            .enumerate()
-            .map(|(row, start)| (row * tokens + start - 1) as i64)
-            .collect();
-        let last = Tensor::from_data(TensorData::new(last, [batch]), &self.device());
-        let logits = self.head(hidden.reshape([batch * tokens, width]).select(0, last));
-        Ok(Box::new(LlamaText::new(self, caches, starts, logits)))
+        causal::start(self, soft_prompt, prompts)
     }
 }

@@ -10,7 +10,7 @@ pub(super) struct RotaryEmbedding {
 }
 
 /// The turn that belongs to given positions, made once for all layers.
-pub(super) struct Rotation {
+pub(crate) struct Rotation {
     /// `[rows, tokens, 1, width]`, where `rows` is 1 if all rows have the same positions.
     cosine: Tensor<4>,
     sine: Tensor<4>,

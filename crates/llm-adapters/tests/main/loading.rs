@@ -40,8 +40,32 @@ fn tokens() -> Vec<String> {
     tokens
 }
 
-fn id(token: &str) -> u32 {
+pub(super) fn id(token: &str) -> u32 {
     tokens().iter().position(|other| other == token).unwrap() as u32
+}
+
+/// The vocabulary of [`tokens`] as a `tokenizer.json` would hold it.
+pub(super) fn tokenizer() -> Tokenizer {
+    let vocabulary: Vocab = tokens()
+        .into_iter()
+        .enumerate()
+        .map(|(id, token)| (token, id as u32))
+        .collect();
+    let merges = MERGES
+        .map(|(left, right)| (left.to_owned(), right.to_owned()))
+        .to_vec();
+    let mut tokenizer = Tokenizer::new(
+        BPE::builder()
+            .vocab_and_merges(vocabulary, merges)
+            .build()
+            .unwrap(),
+    );
+    tokenizer.with_pre_tokenizer(Some(ByteLevel::new(false, true, true)));
+    tokenizer.with_decoder(Some(ByteLevel::default()));
+    tokenizer
+        .add_special_tokens(["<|end|>", "<|start|>"].map(|token| AddedToken::from(token, true)))
+        .unwrap();
+    tokenizer
 }
 
 fn texts(values: impl IntoIterator<Item = String>) -> Vec<u8> {
@@ -178,29 +202,10 @@ fn a_gguf_file_and_a_folder_of_the_same_model_are_the_same_model() {
     for file in ["config.json", "model.safetensors"] {
         write(place.path(), file, std::fs::read(folder().join(file)).unwrap());
     }
-    let vocabulary: Vocab = tokens()
-        .into_iter()
-        .enumerate()
-        .map(|(id, token)| (token, id as u32))
-        .collect();
-    let merges = MERGES
-        .map(|(left, right)| (left.to_owned(), right.to_owned()))
-        .to_vec();
-    let mut tokenizer = Tokenizer::new(
-        BPE::builder()
-            .vocab_and_merges(vocabulary, merges)
-            .build()
-            .unwrap(),
-    );
-    tokenizer.with_pre_tokenizer(Some(ByteLevel::new(false, true, true)));
-    tokenizer.with_decoder(Some(ByteLevel::default()));
-    tokenizer
-        .add_special_tokens(["<|end|>", "<|start|>"].map(|token| AddedToken::from(token, true)))
-        .unwrap();
     write(
         place.path(),
         "tokenizer.json",
-        tokenizer.to_string(false).unwrap(),
+        tokenizer().to_string(false).unwrap(),
     );
     let hugging_face = load_language_model(place.path(), &Device::flex()).unwrap();
 
@@ -302,8 +307,8 @@ fn what_is_no_supported_model_is_told_what_is() {
     );
     unsupported("gemma.gguf", "`gemma`");
     unsupported("", "without a readable `config.json`");
-    write(place.path(), "config.json", r#"{"model_type": "opt"}"#);
-    unsupported("", "`opt`");
+    write(place.path(), "config.json", r#"{"model_type": "gemma"}"#);
+    unsupported("", "`gemma`");
     write(place.path(), "config.json", "{");
     unsupported("", "cannot be understood");
     assert!(matches!(

@@ -3,4 +3,6 @@
 mod golden;
 mod llama;
 mod loading;
+mod opt;
 mod smollm;
+mod t5;

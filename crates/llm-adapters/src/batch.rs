@@ -1,0 +1,123 @@
+//! Batches of texts of different lengths behind soft prompts, as tensors.
+
+use blip2_core::ModelError;
+use blip2_core::layers::Embedding;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+/// `values` as a tensor `[values]`.
+pub(crate) fn list(values: Vec<i64>, device: &Device) -> Tensor<1, Int> {
+    let count = values.len();
+    Tensor::from_data(TensorData::new(values, [count]), device)
+}
+
+/// Embeddings `[rows, tokens, width]` of `ids`, row after row.
+pub(crate) fn embed(embedding: &Embedding, ids: &[u32], rows: usize) -> Tensor<3> {
+    let values: Vec<i64> = ids.iter().map(|id| i64::from(*id)).collect();
+    let device = embedding.weight.lazy_device();
+    embedding.forward(list(values, &device).reshape([rows, ids.len() / rows]))
+}
+
+/// `soft_prompt` `[batch, queries, width]` followed by the embeddings of `texts`, which are padded on the right to the
+/// longest: `[batch, queries + tokens, width]`.
+///
+/// # Errors
+/// [`ModelError`] where sizes disagree, an id lies outside of the table, or there is nothing at all.
+pub(crate) fn embed_behind(
+    soft_prompt: Tensor<3>,
+    texts: &[&[u32]],
+    embedding: &Embedding,
+) -> Result<Tensor<3>, ModelError> {
+    let [batch, queries, width] = soft_prompt.dims();
+    let [_, wanted] = embedding.weight.lazy_shape().dims();
+    if batch != texts.len() || batch == 0 || width != wanted {
+        return Err(ModelError::Shape {
+            tensor: "soft_prompt",
+            expected: format!("[{}, queries, {wanted}]", texts.len()),
+            actual: soft_prompt.dims().to_vec(),
+            hint: "give one row for each text, as wide as the language model's embeddings",
+        });
+    }
+    texts.iter().try_for_each(|text| embedding.check(*text))?;
+    let longest = longest(texts);
+    let mut parts = Vec::new();
+    if queries > 0 {
+        parts.push(soft_prompt);
+    }
+    if longest > 0 {
+        // Nothing real looks at the padding, so that any id will do.
+        let padded: Vec<u32> = texts
+            .iter()
+            .flat_map(|text| text.iter().copied().chain(std::iter::repeat(0)).take(longest))
+            .collect();
+        parts.push(embed(embedding, &padded, batch));
+    }
+    if parts.is_empty() {
+        return Err(ModelError::Invalid(
+            "a soft prompt without queries and empty texts leave nothing to read".into(),
+        ));
+    }
+    Ok(Tensor::cat(parts, 1))
+}
+
+/// Tokens of the longest of `texts`.
+pub(crate) fn longest(texts: &[&[u32]]) -> usize {
+    texts.iter().map(|text| text.len()).max().unwrap_or(0)
+}
+
+/// `[rows, 1, 1, places]`, `-inf` from the end of each row's `real` tokens up to `padded`; `None` where nothing is padding.
+pub(crate) fn hide_padding(
+    real: &[usize],
+    padded: usize,
+    places: usize,
+    device: &Device,
+) -> Option<Tensor<4>> {
+    if real.iter().all(|count| *count == padded) {
+        return None;
+    }
+    let mut values = vec![0.0f32; real.len() * places];
+    for (row, count) in real.iter().enumerate() {
+        values[row * places + count..row * places + padded].fill(f32::NEG_INFINITY);
+    }
+    let data = TensorData::new(values, [real.len(), 1, 1, places]);
+    Some(Tensor::from_data(data, device))
+}
+
+/// # Errors
+/// [`ModelError`] where `rows` texts cannot be continued like that.
+pub(crate) fn check_continuation(
+    rows: usize,
+    parents: &[usize],
+    tokens: &[u32],
+    embedding: &Embedding,
+) -> Result<(), ModelError> {
+    if parents.len() != tokens.len() || tokens.is_empty() {
+        return Err(ModelError::Invalid(format!(
+            "{} parents and {} tokens were given to continue a text: one of each is needed for every new row",
+            parents.len(),
+            tokens.len()
+        )));
+    }
+    if let Some(parent) = parents.iter().find(|parent| **parent >= rows) {
+        return Err(ModelError::Invalid(format!(
+            "row {parent} cannot be continued: there are {rows} rows"
+        )));
+    }
+    embedding.check(tokens)
+}
+
+/// The error of a batch in which no example has a target.
+pub(crate) fn no_target() -> ModelError {
+    ModelError::Invalid("no example of the batch has a target token to predict".into())
+}
+
+/// `[batch, tokens, heads * head_width]` to `[batch, tokens, heads, head_width]`.
+pub(crate) fn split_heads(x: Tensor<3>, head_width: usize) -> Tensor<4> {
+    let [batch, tokens, width] = x.dims();
+    x.reshape([batch, tokens, width / head_width, head_width])
+}
+
+/// `[batch, heads, tokens, head width]` to `[batch, tokens, heads * head width]`.
+pub(crate) fn join_heads(x: Tensor<4>) -> Tensor<3> {
+    let [batch, heads, tokens, head_width] = x.dims();
+    x.swap_dims(1, 2).reshape([batch, tokens, heads * head_width])
+}

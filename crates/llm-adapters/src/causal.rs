@@ -1,0 +1,262 @@
+//! What decoder-only language models have in common: reading a batch, its loss, and writing on.
+//!
+//! Texts are padded on the right, as in training: nothing real looks at what stands behind it, so that reading needs no
+//! mask, and positions count real tokens only. What is written follows at the same place in every row, with the padding
+//! in between hidden.
+
+use blip2_core::layers::Embedding;
+use blip2_core::{ModelError, NextTokenModel, TextExample};
+use blip2_kernels::{self as kernels, AttentionOptions, CrossEntropyOptions};
+use burn::tensor::{Device, Tensor};
+
+use crate::batch::{check_continuation, embed, embed_behind, hide_padding, list, longest, no_target};
+use crate::cache::LayerCache;
+
+/// One layer: projections, attention, and the rest.
+pub(crate) trait CausalLayer {
+    /// What a layer has to know of the positions of its tokens.
+    type Positions;
+
+    /// Queries, keys and values of `hidden` `[batch, tokens, width]`, as `[batch, heads, tokens, head width]`.
+    fn project(&self, hidden: Tensor<3>, positions: &Self::Positions) -> (Tensor<4>, Tensor<4>, Tensor<4>);
+
+    /// The rest of the layer, given what the heads attended to: `context` `[batch, heads, tokens, head width]`.
+    fn finish(&self, hidden: Tensor<3>, context: Tensor<4>) -> Tensor<3>;
+
+    /// Whole texts `hidden` `[batch, tokens, width]`, each token seeing those before it, with the keys and values that a
+    /// cache starts from.
+    fn forward(&self, hidden: Tensor<3>, positions: &Self::Positions) -> (Tensor<3>, LayerCache) {
+        let (query, key, value) = self.project(hidden.clone(), positions);
+        let options = AttentionOptions {
+            causal: true,
+            ..Default::default()
+        };
+        let context = kernels::attention(query, key.clone(), value.clone(), None, options);
+        (self.finish(hidden, context), LayerCache { key, value })
+    }
+
+    /// One more token a row, `hidden` `[rows, 1, width]`, at place `at` of the cache. `hidden_keys` `[rows, 1, 1, at + 1]`
+    /// is `-inf` where a row has padding instead of a token.
+    fn step(
+        &self,
+        hidden: Tensor<3>,
+        positions: &Self::Positions,
+        cache: &mut LayerCache,
+        at: usize,
+        hidden_keys: Option<&Tensor<4>>,
+    ) -> Tensor<3> {
+        let (query, key, value) = self.project(hidden.clone(), positions);
+        let (key, value) = cache.insert(at, key, value);
+        let options = AttentionOptions::default();
+        let context = kernels::attention(query, key, value, hidden_keys.cloned(), options);
+        self.finish(hidden, context)
+    }
+}
+
+/// What the functions of this module need of a model.
+pub(crate) trait CausalModel {
+    /// How errors call it.
+    const NAME: &'static str;
+    type Layer: CausalLayer;
+
+    fn embedding(&self) -> &Embedding;
+
+    fn layers(&self) -> &[Self::Layer];
+
+    /// Longest text, soft prompt included.
+    fn positions(&self) -> usize;
+
+    /// From embeddings `[batch, tokens, width]` to the residual stream. `positions` holds `rows` times the same number of
+    /// tokens, row after row, where `rows` is 1 if all rows have the same.
+    fn enter(
+        &self,
+        embeddings: Tensor<3>,
+        positions: &[usize],
+        rows: usize,
+    ) -> (Tensor<3>, <Self::Layer as CausalLayer>::Positions);
+
+    /// From the residual stream `[rows, hidden]` behind the last layer to what the head takes, `[rows, width]`.
+    fn leave(&self, hidden: Tensor<2>) -> Tensor<2>;
+
+    /// `[vocabulary, width]`.
+    fn head_weight(&self) -> Tensor<2>;
+}
+
+fn device(model: &impl CausalModel) -> Device {
+    model.embedding().weight.lazy_device()
+}
+
+fn check_context<M: CausalModel>(model: &M, tokens: usize) -> Result<(), ModelError> {
+    let limit = model.positions();
+    if tokens > limit {
+        return Err(ModelError::Context {
+            model: M::NAME,
+            tokens,
+            limit,
+        });
+    }
+    Ok(())
+}
+
+/// Logits `[rows, vocabulary]` of rows of the residual stream `[rows, hidden]`.
+fn head(model: &impl CausalModel, hidden: Tensor<2>) -> Tensor<2> {
+    kernels::linear(model.leave(hidden), model.head_weight(), None)
+}
+
+/// The residual stream `[batch, queries + tokens, hidden]` behind the last layer; `keep` gets each layer's cache.
+fn read<M: CausalModel>(
+    model: &M,
+    soft_prompt: Tensor<3>,
+    texts: &[&[u32]],
+    mut keep: impl FnMut(LayerCache),
+) -> Result<Tensor<3>, ModelError> {
+    check_context(model, soft_prompt.dims()[1] + longest(texts))?;
+    let embeddings = embed_behind(soft_prompt, texts, model.embedding())?;
+    let positions: Vec<usize> = (0..embeddings.dims()[1]).collect();
+    let (hidden, positions) = model.enter(embeddings, &positions, 1);
+    Ok(model.layers().iter().fold(hidden, |hidden, layer| {
+        let (hidden, cache) = layer.forward(hidden, &positions);
+        keep(cache);
+        hidden
+    }))
+}
+
+/// Logits `[batch, queries + tokens, vocabulary]` at every position of `soft_prompt` followed by `texts`.
+pub(crate) fn logits(
+    model: &impl CausalModel,
+    soft_prompt: Tensor<3>,
+    texts: &[Vec<u32>],
+) -> Result<Tensor<3>, ModelError> {
+    let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
+    let hidden = read(model, soft_prompt, &texts, drop)?;
+    let [batch, tokens, width] = hidden.dims();
+    let logits = head(model, hidden.reshape([batch * tokens, width]));
+    let [_, vocabulary] = logits.dims();
+    Ok(logits.reshape([batch, tokens, vocabulary]))
+}
+
+/// [`blip2_core::LanguageModel::loss`].
+pub(crate) fn loss(
+    model: &impl CausalModel,
+    soft_prompt: Tensor<3>,
+    examples: &[TextExample],
+) -> Result<Tensor<1>, ModelError> {
+    let queries = soft_prompt.dims()[1];
+    let texts: Vec<Vec<u32>> = examples
+        .iter()
+        .map(|example| [&example.prompt[..], &example.target].concat())
+        .collect();
+    texts.iter().try_for_each(|text| model.embedding().check(text))?;
+    // The last token is predicted, never read.
+    let read_texts: Vec<&[u32]> = texts
+        .iter()
+        .map(|text| text.split_last().map_or(&[][..], |(_, read)| read))
+        .collect();
+    let width = queries + longest(&read_texts);
+    let (mut rows, mut targets) = (Vec::new(), Vec::new());
+    for (row, example) in examples.iter().enumerate() {
+        for (index, target) in example.target.iter().enumerate() {
+            // The token at `place` is predicted by the one before; the very first by nothing.
+            let place = queries + example.prompt.len() + index;
+            if place > 0 {
+                rows.push((row * width + place - 1) as i64);
+                targets.push(i64::from(*target));
+            }
+        }
+    }
+    if targets.is_empty() {
+        return Err(no_target());
+    }
+    let hidden = read(model, soft_prompt, &read_texts, drop)?;
+    let [batch, tokens, hidden_size] = hidden.dims();
+    let device = device(model);
+    let labelled = hidden
+        .reshape([batch * tokens, hidden_size])
+        .select(0, list(rows, &device));
+    Ok(kernels::linear_cross_entropy(
+        model.leave(labelled),
+        model.head_weight(),
+        None,
+        list(targets, &device),
+        CrossEntropyOptions::default(),
+    ))
+}
+
+/// [`blip2_core::LanguageModel::start`].
+pub(crate) fn start<'a, M: CausalModel>(
+    model: &'a M,
+    soft_prompt: Tensor<3>,
+    prompts: &[Vec<u32>],
+) -> Result<Box<dyn NextTokenModel + 'a>, ModelError> {
+    let queries = soft_prompt.dims()[1];
+    let starts: Vec<usize> = prompts.iter().map(|prompt| queries + prompt.len()).collect();
+    if starts.contains(&0) {
+        return Err(ModelError::Invalid(
+            "an empty prompt without a soft prompt leaves nothing to continue: give a first token".into(),
+        ));
+    }
+    let texts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
+    let mut layers = Vec::with_capacity(model.layers().len());
+    let hidden = read(model, soft_prompt, &texts, |cache| layers.push(cache))?;
+    let [batch, tokens, width] = hidden.dims();
+    let last: Vec<i64> = starts
+        .iter()
+        .enumerate()
+        .map(|(row, start)| (row * tokens + start - 1) as i64)
+        .collect();
+    let last = hidden
+        .reshape([batch * tokens, width])
+        .select(0, list(last, &device(model)));
+    Ok(Box::new(CausalText {
+        model,
+        layers,
+        padded: tokens,
+        starts,
+        written: 0,
+        logits: head(model, last),
+    }))
+}
+
+/// A batch of texts in the middle of being written.
+struct CausalText<'a, M> {
+    model: &'a M,
+    layers: Vec<LayerCache>,
+    /// Real tokens of each row's beginning, soft prompt included.
+    starts: Vec<usize>,
+    /// Places that the beginnings take: the longest of them at the start.
+    padded: usize,
+    /// Tokens written behind.
+    written: usize,
+    logits: Tensor<2>,
+}
+
+impl<M: CausalModel> NextTokenModel for CausalText<'_, M> {
+    fn logits(&self) -> Tensor<2> {
+        self.logits.clone()
+    }
+
+    fn advance(&mut self, parents: &[usize], tokens: &[u32]) -> Result<(), ModelError> {
+        let model = self.model;
+        let rows = self.starts.len();
+        check_continuation(rows, parents, tokens, model.embedding())?;
+        check_context(model, self.padded + self.written + 1)?;
+        let device = device(model);
+        if !parents.iter().copied().eq(0..rows) {
+            let chosen = list(parents.iter().map(|parent| *parent as i64).collect(), &device);
+            self.layers.iter_mut().for_each(|layer| layer.select(&chosen));
+            self.starts = parents.iter().map(|parent| self.starts[*parent]).collect();
+        }
+        let at = self.padded + self.written;
+        let positions: Vec<usize> = self.starts.iter().map(|start| start + self.written).collect();
+        let embeddings = embed(model.embedding(), tokens, tokens.len());
+        let (mut hidden, positions) = model.enter(embeddings, &positions, tokens.len());
+        let hidden_keys = hide_padding(&self.starts, self.padded, at + 1, &device);
+        for (layer, cache) in model.layers().iter().zip(&mut self.layers) {
+            hidden = layer.step(hidden, &positions, cache, at, hidden_keys.as_ref());
+        }
+        let [rows, _, width] = hidden.dims();
+        self.logits = head(model, hidden.reshape([rows, width]));
+        self.written += 1;
+        Ok(())
+    }
+}

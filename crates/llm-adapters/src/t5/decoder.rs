@@ -1,0 +1,114 @@
+//! The decoder: every token sees those before it and all of the encoder's output.
+
+use blip2_core::Initializer;
+use burn::module::Module;
+use burn::tensor::{Int, Tensor};
+
+use super::T5Config;
+use super::layer::{Attention, GatedFeedForward};
+use super::position::PositionBias;
+use crate::cache::LayerCache;
+use crate::rms_norm::RmsNorm;
+
+#[derive(Module, Debug)]
+pub(super) struct Decoder {
+    position_bias: PositionBias,
+    layers: Vec<DecoderLayer>,
+    norm: RmsNorm,
+}
+
+#[derive(Module, Debug)]
+struct DecoderLayer {
+    attention: Attention,
+    cross_attention: Attention,
+    feed_forward: GatedFeedForward,
+}
+
+/// What one layer keeps of the text so far, and of the encoder's output, which is projected once.
+pub(super) struct DecoderCache {
+    own: LayerCache,
+    encoded: LayerCache,
+}
+
+impl DecoderCache {
+    pub(super) fn select(&mut self, parents: &Tensor<1, Int>) {
+        self.own.select(parents);
+        self.encoded.select(parents);
+    }
+}
+
+impl Decoder {
+    pub(super) fn new(config: &T5Config, initializer: &mut Initializer) -> Self {
+        Self {
+            position_bias: PositionBias::new(config, false, initializer),
+            layers: (0..config.decoder_layers)
+                .map(|_| DecoderLayer {
+                    attention: Attention::new(config, initializer),
+                    cross_attention: Attention::new(config, initializer),
+                    feed_forward: GatedFeedForward::new(config, initializer),
+                })
+                .collect(),
+            norm: RmsNorm::new(initializer, config.hidden_size, config.norm_epsilon),
+        }
+    }
+
+    /// Whole texts: `[batch, tokens, width]` from their embeddings of that shape and the encoder's output `encoded`
+    /// `[batch, places, width]`, whose `padding` `[batch, 1, 1, places]` is `-inf`. `keep` gets each layer's cache.
+    pub(super) fn forward(
+        &self,
+        embeddings: Tensor<3>,
+        encoded: &Tensor<3>,
+        padding: Option<&Tensor<4>>,
+        mut keep: impl FnMut(DecoderCache),
+    ) -> Tensor<3> {
+        let tokens = embeddings.dims()[1];
+        let bias = self.position_bias.forward(tokens, tokens);
+        let hidden = self.layers.iter().fold(embeddings, |hidden, layer| {
+            let normal = layer.attention.normal(&hidden);
+            let own = layer.attention.remember(normal.clone());
+            let encoded = layer.cross_attention.remember(encoded.clone());
+            let seen = (own.key.clone(), own.value.clone());
+            let hidden = layer
+                .attention
+                .attend(hidden, normal, seen, Some(bias.clone()), true);
+            let hidden = layer.finish(hidden, &encoded, padding);
+            keep(DecoderCache { own, encoded });
+            hidden
+        });
+        self.norm.forward(hidden)
+    }
+
+    /// One more token a row, `embeddings` `[rows, 1, width]`, at place `at` of the caches.
+    pub(super) fn step(
+        &self,
+        embeddings: Tensor<3>,
+        caches: &mut [DecoderCache],
+        at: usize,
+        padding: Option<&Tensor<4>>,
+    ) -> Tensor<3> {
+        let bias = self.position_bias.forward(1, at + 1);
+        let layers = self.layers.iter().zip(caches);
+        let hidden = layers.fold(embeddings, |hidden, (layer, cache)| {
+            let normal = layer.attention.normal(&hidden);
+            let new = layer.attention.remember(normal.clone());
+            let seen = cache.own.insert(at, new.key, new.value);
+            let hidden = layer
+                .attention
+                .attend(hidden, normal, seen, Some(bias.clone()), false);
+            layer.finish(hidden, &cache.encoded, padding)
+        });
+        self.norm.forward(hidden)
+    }
+}
+
+impl DecoderLayer {
+    /// The rest of the layer behind its own attention.
+    fn finish(&self, hidden: Tensor<3>, encoded: &LayerCache, padding: Option<&Tensor<4>>) -> Tensor<3> {
+        let normal = self.cross_attention.normal(&hidden);
+        let seen = (encoded.key.clone(), encoded.value.clone());
+        let hidden = self
+            .cross_attention
+            .attend(hidden, normal, seen, padding.cloned(), false);
+        self.feed_forward.forward(hidden)
+    }
+}

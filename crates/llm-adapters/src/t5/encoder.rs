@@ -1,0 +1,56 @@
+//! The encoder: every token sees every other.
+
+use blip2_core::Initializer;
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+use super::T5Config;
+use super::layer::{Attention, GatedFeedForward};
+use super::position::PositionBias;
+use crate::rms_norm::RmsNorm;
+
+#[derive(Module, Debug)]
+pub(super) struct Encoder {
+    position_bias: PositionBias,
+    layers: Vec<EncoderLayer>,
+    norm: RmsNorm,
+}
+
+#[derive(Module, Debug)]
+struct EncoderLayer {
+    attention: Attention,
+    feed_forward: GatedFeedForward,
+}
+
+impl Encoder {
+    pub(super) fn new(config: &T5Config, initializer: &mut Initializer) -> Self {
+        Self {
+            position_bias: PositionBias::new(config, true, initializer),
+            layers: (0..config.encoder_layers)
+                .map(|_| EncoderLayer {
+                    attention: Attention::new(config, initializer),
+                    feed_forward: GatedFeedForward::new(config, initializer),
+                })
+                .collect(),
+            norm: RmsNorm::new(initializer, config.hidden_size, config.norm_epsilon),
+        }
+    }
+
+    /// Encodes embeddings `[batch, tokens, width]`; `padding` `[batch, 1, 1, tokens]` is `-inf` where there is no token.
+    pub(super) fn forward(&self, embeddings: Tensor<3>, padding: Option<&Tensor<4>>) -> Tensor<3> {
+        let tokens = embeddings.dims()[1];
+        let mut bias = self.position_bias.forward(tokens, tokens);
+        if let Some(padding) = padding {
+            bias = bias + padding.clone();
+        }
+        let hidden = self.layers.iter().fold(embeddings, |hidden, layer| {
+            let attention = &layer.attention;
+            let normal = attention.normal(&hidden);
+            let own = attention.remember(normal.clone());
+            let seen = (own.key, own.value);
+            let hidden = attention.attend(hidden, normal, seen, Some(bias.clone()), false);
+            layer.feed_forward.forward(hidden)
+        });
+        self.norm.forward(hidden)
+    }
+}

@@ -1,0 +1,236 @@
+//! T5 1.1 and FlanT5 (Raffel et al., 2020; Chung et al., 2022), as BLIP-2 uses them (LAVIS `blip2_t5.py`).
+
+mod config;
+mod decoder;
+mod encoder;
+mod layer;
+mod names;
+mod position;
+mod text;
+
+use std::path::Path;
+
+use blip2_core::layers::{Embedding, Linear};
+use blip2_core::weights::{LoadOptions, SafetensorsStore, TensorStore, WeightError, load};
+use blip2_core::{Initializer, LanguageModel, ModelError, NextTokenModel, TextExample};
+use blip2_kernels::{self as kernels, CrossEntropyOptions};
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+
+pub use config::{GateActivation, T5Config};
+
+use crate::batch::{embed, embed_behind, hide_padding, list, no_target};
+use decoder::{Decoder, DecoderCache};
+use encoder::Encoder;
+use names::{HEAD, HUGGING_FACE};
+use text::T5Text;
+
+/// A frozen encoder-decoder language model of the T5 family.
+///
+/// The encoder reads the soft prompt and the prompt, which the original ends with `</s>`
+/// ([`crate::LanguageTokenizer::encode_prompt`]); the decoder writes behind [`T5Config::start_token`]. Distances have no
+/// limit, so neither has the text. The weights live on a plain device, without autodiff.
+#[derive(Module, Debug)]
+pub struct T5 {
+    shared: Embedding,
+    encoder: Encoder,
+    decoder: Decoder,
+    lm_head: Option<Linear>,
+    #[module(skip)]
+    config: T5Config,
+}
+
+/// What the encoder made of a batch.
+struct Encoded {
+    /// `[batch, places, hidden]`.
+    output: Tensor<3>,
+    /// `[batch, 1, 1, places]`, `-inf` where a row has no token.
+    padding: Option<Tensor<4>>,
+}
+
+impl T5 {
+    /// A model with random weights on `device`, which is used without autodiff.
+    pub fn new(config: T5Config, seed: u64, device: &Device) -> Self {
+        let initializer = &mut Initializer::new(seed, &device.clone().inner());
+        let (vocabulary, width) = (config.vocabulary_size, config.hidden_size);
+        let deviation = (width as f32).sqrt().recip();
+        let model = Self {
+            shared: Embedding::new(initializer, vocabulary, width, 1.0),
+            encoder: Encoder::new(&config, initializer),
+            decoder: Decoder::new(&config, initializer),
+            lm_head: (!config.tied).then(|| Linear::unbiased(initializer, width, vocabulary, deviation)),
+            config,
+        };
+        model.freeze()
+    }
+
+    /// Reads a Hugging Face folder: `config.json` and safetensors, one file or shards. The output layer is the one that the
+    /// weights hold, and the embedding only where they hold none, whatever the configuration says.
+    ///
+    /// # Errors
+    /// [`WeightError`] where a file is missing or damaged, or the weights do not fit the configuration.
+    pub fn from_hugging_face(folder: &Path, device: &Device) -> Result<Self, WeightError> {
+        let store = SafetensorsStore::open(folder)?;
+        let config = T5Config {
+            tied: !store.tensors().contains_key(HEAD),
+            ..T5Config::from_hugging_face(&folder.join("config.json"))?
+        };
+        load(
+            Self::new(config, 0, device),
+            &store,
+            &HUGGING_FACE,
+            LoadOptions::default(),
+        )
+    }
+
+    /// The sizes of this model.
+    pub fn config(&self) -> &T5Config {
+        &self.config
+    }
+
+    /// Logits `[batch, 1 + tokens, vocabulary]` behind the start token and each of `written`, whose texts are padded on the
+    /// right to the longest; `soft_prompt` `[batch, queries, hidden]` and `prompts` go to the encoder.
+    ///
+    /// # Errors
+    /// As for [`LanguageModel::loss`].
+    pub fn logits(
+        &self,
+        soft_prompt: Tensor<3>,
+        prompts: &[Vec<u32>],
+        written: &[Vec<u32>],
+    ) -> Result<Tensor<3>, ModelError> {
+        let encoded = self.encode(soft_prompt, prompts.iter().map(Vec::as_slice).collect())?;
+        let written: Vec<&[u32]> = written.iter().map(Vec::as_slice).collect();
+        let hidden = self.decode(&encoded, &written, drop)?;
+        let [batch, tokens, width] = hidden.dims();
+        let logits = self.head(hidden.reshape([batch * tokens, width]));
+        Ok(logits.reshape([batch, tokens, self.config.vocabulary_size]))
+    }
+
+    fn encode(&self, soft_prompt: Tensor<3>, prompts: Vec<&[u32]>) -> Result<Encoded, ModelError> {
+        let queries = soft_prompt.dims()[1];
+        let real: Vec<usize> = prompts.iter().map(|prompt| queries + prompt.len()).collect();
+        let embeddings = embed_behind(soft_prompt, &prompts, &self.shared)?;
+        if real.contains(&0) {
+            return Err(ModelError::Invalid(
+                "an empty prompt without a soft prompt leaves the encoder nothing to read: give it a token"
+                    .into(),
+            ));
+        }
+        let places = embeddings.dims()[1];
+        let padding = hide_padding(&real, places, places, &self.device());
+        Ok(Encoded {
+            output: self.encoder.forward(embeddings, padding.as_ref()),
+            padding,
+        })
+    }
+
+    /// The decoder's output `[batch, 1 + tokens, hidden]` behind the start token and `written`; `keep` gets the caches.
+    fn decode(
+        &self,
+        encoded: &Encoded,
+        written: &[&[u32]],
+        keep: impl FnMut(DecoderCache),
+    ) -> Result<Tensor<3>, ModelError> {
+        let start = embed(
+            &self.shared,
+            &vec![self.config.start_token; written.len()],
+            written.len(),
+        );
+        let embeddings = embed_behind(start, written, &self.shared)?;
+        Ok(self
+            .decoder
+            .forward(embeddings, &encoded.output, encoded.padding.as_ref(), keep))
+    }
+
+    /// Logits `[rows, vocabulary]` of the decoder's output `[rows, hidden]`.
+    fn head(&self, hidden: Tensor<2>) -> Tensor<2> {
+        kernels::linear(self.scaled(hidden), self.head_weight(), None)
+    }
+
+    fn scaled(&self, hidden: Tensor<2>) -> Tensor<2> {
+        if self.config.scaled_output {
+            hidden * (self.config.hidden_size as f64).sqrt().recip()
+        } else {
+            hidden
+        }
+    }
+
+    /// `[vocabulary, hidden]`.
+    fn head_weight(&self) -> Tensor<2> {
+        self.lm_head
+            .as_ref()
+            .map_or(&self.shared.weight, |head| &head.weight)
+            .val()
+    }
+
+    fn device(&self) -> Device {
+        self.shared.weight.lazy_device()
+    }
+}
+
+impl LanguageModel for T5 {
+    fn hidden_size(&self) -> usize {
+        self.config.hidden_size
+    }
+
+    fn fingerprint(&self) -> String {
+        blip2_core::weights::fingerprint(self)
+    }
+
+    fn vocabulary_size(&self) -> usize {
+        self.config.vocabulary_size
+    }
+
+    fn loss(&self, soft_prompt: Tensor<3>, examples: &[TextExample]) -> Result<Tensor<1>, ModelError> {
+        let targets = || examples.iter().map(|example| &example.target);
+        targets().try_for_each(|target| self.shared.check(target))?;
+        // The last token is predicted, never read.
+        let read: Vec<&[u32]> = targets()
+            .map(|target| target.split_last().map_or(&[][..], |(_, read)| read))
+            .collect();
+        let labels: Vec<i64> = targets().flatten().map(|id| i64::from(*id)).collect();
+        if labels.is_empty() {
+            return Err(no_target());
+        }
+        let prompts = examples.iter().map(|example| example.prompt.as_slice());
+        let encoded = self.encode(soft_prompt, prompts.collect())?;
+        let hidden = self.decode(&encoded, &read, drop)?;
+        let [batch, tokens, width] = hidden.dims();
+        let rows = targets()
+            .enumerate()
+            .flat_map(|(row, target)| (0..target.len()).map(move |index| (row * tokens + index) as i64))
+            .collect();
+        let device = self.device();
+        let labelled = hidden
+            .reshape([batch * tokens, width])
+            .select(0, list(rows, &device));
+        Ok(kernels::linear_cross_entropy(
+            self.scaled(labelled),
+            self.head_weight(),
+            None,
+            list(labels, &device),
+            CrossEntropyOptions::default(),
+        ))
+    }
+
+    fn start(
+        &self,
+        soft_prompt: Tensor<3>,
+        prompts: &[Vec<u32>],
+    ) -> Result<Box<dyn NextTokenModel + '_>, ModelError> {
+        let encoded = self.encode(soft_prompt, prompts.iter().map(Vec::as_slice).collect())?;
+        let mut layers = Vec::with_capacity(self.config.decoder_layers);
+        let hidden = self.decode(&encoded, &vec![&[][..]; prompts.len()], |cache| {
+            layers.push(cache)
+        })?;
+        Ok(Box::new(T5Text {
+            model: self,
+            layers,
+            padding: encoded.padding,
+            rows: prompts.len(),
+            tokens: 1,
+            logits: self.head(hidden.squeeze_dim(1)),
+        }))
+    }
+}
