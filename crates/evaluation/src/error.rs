@@ -27,6 +27,18 @@ pub enum EvaluationError {
         /// Row of the query.
         query: usize,
     },
+    /// An image whose caption nothing judges.
+    #[error("image {image} has no reference caption: leave such images out")]
+    NoReference {
+        /// Position of the image.
+        image: usize,
+    },
+    /// A question that nobody answered.
+    #[error("question {question} has no human answer: leave such questions out")]
+    NoAnswer {
+        /// Position of the question.
+        question: usize,
+    },
     /// An index behind the end of the gallery.
     #[error("query {query} names item {item}, but the gallery holds {gallery}")]
     OutOfGallery {

@@ -1,7 +1,10 @@
 //! Evaluation against cases counted by hand, and against what must hold for any input.
 
+mod caption;
+mod golden;
 mod retrieval;
 mod text;
+mod vqa;
 
 use proptest::test_runner::{Config, RngSeed};
 
