@@ -136,7 +136,7 @@ impl Blip2 {
         let language_model = self.language_model()?;
         let prompts = prompts
             .iter()
-            .map(|prompt| language_model.tokenizer.encode(prompt));
+            .map(|prompt| language_model.tokenizer.encode_prompt(prompt));
         let prompts = prompts.collect::<Result<Vec<_>, _>>()?;
         write_captions(
             bridge,

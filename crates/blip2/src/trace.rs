@@ -43,7 +43,7 @@ impl Blip2 {
     /// Every prefix of the prompt is a row of one batch, so that any language model gives the logits behind each.
     fn logits(&self, soft_prompt: Tensor<3>, prompt: &str) -> Result<Tensor<3>, Blip2Error> {
         let language_model = self.language_model()?;
-        let ids = language_model.tokenizer.encode(prompt)?;
+        let ids = language_model.tokenizer.encode_prompt(prompt)?;
         let prefixes: Vec<Vec<u32>> = (0..=ids.len()).map(|length| ids[..length].to_vec()).collect();
         let soft_prompts = soft_prompt.repeat_dim(0, prefixes.len());
         let logits = language_model.model.start(soft_prompts, &prefixes)?.logits();

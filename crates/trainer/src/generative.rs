@@ -23,7 +23,7 @@ impl<'a> Prompts<'a> {
     pub(crate) fn new(recipe: &'a Recipe, tokenizer: &'a LanguageTokenizer) -> Result<Self, TrainError> {
         Ok(Self {
             tokenizer,
-            caption_prompt: tokenizer.encode(&recipe.language_model.prompt)?,
+            caption_prompt: tokenizer.encode_prompt(&recipe.language_model.prompt)?,
             question_prompt: &recipe.language_model.question_prompt,
         })
     }
@@ -32,7 +32,7 @@ impl<'a> Prompts<'a> {
     pub(crate) fn question(&self, question: &str) -> Result<Vec<u32>, TrainError> {
         Ok(self
             .tokenizer
-            .encode(&self.question_prompt.replace("{}", question))?)
+            .encode_prompt(&self.question_prompt.replace("{}", question))?)
     }
 
     fn caption_example(&self, scene: &Scene) -> Result<TextExample, TrainError> {

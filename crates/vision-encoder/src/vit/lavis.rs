@@ -44,14 +44,13 @@ impl VisionTransformerConfig {
     pub fn of_lavis(file: &dyn TensorStore, heads: usize) -> Result<Self, WeightError> {
         let family = Family::of(file)?;
         let views = family.views(file);
-        let names = family.names();
         let format = |reason: String| WeightError::Format {
             path: file.label().into(),
             format: "LAVIS checkpoint",
             reason,
         };
         let size = |path: &str, dimension: usize| {
-            let name = (names.rename)(path).unwrap_or_default();
+            let name = family.naming().of(path);
             let info = views.tensors().get(&name).ok_or_else(|| WeightError::Absent {
                 file: file.label(),
                 name: format!("{PREFIX}{name}"),
@@ -116,8 +115,15 @@ impl Family {
         } else {
             Err(WeightError::Absent {
                 file: file.label(),
-                name: format!("{PREFIX}cls_token` (EVA) or `{PREFIX}class_embedding` (CLIP)"),
+                name: format!("{PREFIX}cls_token` or `{PREFIX}class_embedding"),
             })
+        }
+    }
+
+    fn naming(self) -> &'static Naming {
+        match self {
+            Self::Eva => &EVA,
+            Self::Clip => &CLIP,
         }
     }
 
@@ -131,12 +137,11 @@ impl Family {
     }
 
     fn names(self) -> NameMap {
-        let rename: fn(&str) -> Option<String> = match self {
-            Self::Eva => |path| Some(EVA.of(path)),
-            Self::Clip => |path| Some(CLIP.of(path)),
-        };
         NameMap {
-            rename,
+            rename: match self {
+                Self::Eva => |path| Some(EVA.of(path)),
+                Self::Clip => |path| Some(CLIP.of(path)),
+            },
             ignored: |_| false,
         }
     }

@@ -45,7 +45,10 @@ impl<'a> Views<'a> {
         let names: Vec<String> = self
             .tensors
             .iter()
-            .filter(|(name, info)| name.ends_with(fused) && info.shape[0].is_multiple_of(3))
+            .filter(|(name, info)| {
+                let rows = info.shape.first();
+                name.ends_with(fused) && rows.is_some_and(|rows| rows.is_multiple_of(3))
+            })
             .map(|(name, _)| name.clone())
             .collect();
         for name in names {
