@@ -150,6 +150,10 @@ impl CausalModel for Opt {
 
 impl LanguageModel for Opt {
     /// The width of the embeddings, which the soft prompt stands beside.
+    #[expect(
+        clippy::misnamed_getters,
+        reason = "what a bridge feeds is as wide as the embeddings, which the 350M form projects"
+    )]
     fn hidden_size(&self) -> usize {
         self.config.embedding_size
     }
