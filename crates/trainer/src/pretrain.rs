@@ -145,6 +145,18 @@ fn open_run(options: &PretrainOptions, resolved: &str) -> Result<(), TrainError>
             reason: "holds a run already: resume it with --resume, or choose another --run".to_owned(),
         });
     }
+    if file.exists() {
+        let begun = std::fs::read_to_string(&file).map_err(io("read", &file))?;
+        return match begun == resolved {
+            true => Ok(()),
+            false => Err(TrainError::Run {
+                path: options.run.clone(),
+                reason: "was begun with another recipe or seed (its recipe.toml differs): resume with the same one, or \
+                         choose another --run"
+                    .to_owned(),
+            }),
+        };
+    }
     std::fs::create_dir_all(&options.run).map_err(io("create", &options.run))?;
     let partial = file.with_extension("partial");
     std::fs::write(&partial, resolved)

@@ -168,6 +168,8 @@ fn the_run_captions_pictures(home: &Path, run: &Path) {
 }
 
 fn another_recipe_is_refused(home: &Path, run: &Path) {
+    let recipe = || fs::read_to_string(run.join("recipe.toml")).unwrap();
+    let begun = recipe();
     let output = pretrain(home, run, true)
         .args(["--set", "seed=43"])
         .output()
@@ -175,6 +177,7 @@ fn another_recipe_is_refused(home: &Path, run: &Path) {
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{message}");
     assert!(message.contains("another recipe or seed"), "{message}");
+    assert_eq!(recipe(), begun, "a refused run must leave the folder as it was");
 
     let output = pretrain(home, run, false).output().unwrap();
     let message = String::from_utf8_lossy(&output.stderr);
