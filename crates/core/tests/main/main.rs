@@ -3,4 +3,5 @@
 mod files;
 mod initial;
 mod loading;
+mod pytorch;
 mod shards;
