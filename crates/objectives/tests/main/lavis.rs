@@ -1,14 +1,11 @@
 //! Stage-1 losses and every gradient, equal to LAVIS's own code (`tests/golden/lavis`).
 
-use std::collections::BTreeMap;
-
 use blip2_core::weights::{SafetensorsStore, TensorStore, parameters};
 use blip2_objectives::{NegativeSource, Negatives, representation_loss};
 use blip2_qformer::LAVIS_REPRESENTATION;
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Gradients, Tensor};
 
 use crate::case::{Case, ENCODERS, largest, open, relative, values};
+use crate::gradients::gradients;
 
 fn indices(store: &SafetensorsStore, name: &str) -> Vec<usize> {
     store
@@ -17,38 +14,6 @@ fn indices(store: &SafetensorsStore, name: &str) -> Vec<usize> {
         .iter::<i64>()
         .map(|index| index as usize)
         .collect()
-}
-
-struct GradientsByPath<'a> {
-    gradients: &'a Gradients,
-    path: Vec<String>,
-    found: BTreeMap<String, Option<Vec<f32>>>,
-}
-
-impl ModuleVisitor for GradientsByPath<'_> {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.to_owned());
-    }
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
-    }
-    fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
-        let gradient = parameter.val().grad(self.gradients);
-        self.found.insert(
-            self.path.join("."),
-            gradient.map(|g| g.into_data().try_to_vec().expect("f32")),
-        );
-    }
-}
-
-fn gradients<M: Module>(module: &M, gradients: &Gradients) -> BTreeMap<String, Option<Vec<f32>>> {
-    let mut visitor = GradientsByPath {
-        gradients,
-        path: Vec::new(),
-        found: BTreeMap::new(),
-    };
-    module.visit(&mut visitor);
-    visitor.found
 }
 
 #[test]

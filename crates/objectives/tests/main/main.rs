@@ -4,7 +4,9 @@ mod bridge;
 mod case;
 mod contrast;
 mod generation;
+mod gradients;
 mod lavis;
+mod lavis_stage2;
 mod negatives;
 mod start;
 #[path = "../../../qformer/tests/main/tiny.rs"]
