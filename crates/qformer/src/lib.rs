@@ -18,5 +18,7 @@ pub use caption::CaptionDecoder;
 pub use config::QFormerConfig;
 pub use encoder::{ImageContext, QFormer, QueryOutput};
 pub use heads::{LanguageHead, RepresentationConfig, RepresentationModel, unit_length};
-pub use names::{LAVIS_BRIDGE, LAVIS_REPRESENTATION};
+pub use names::{
+    HUGGING_FACE_BRIDGE, HUGGING_FACE_INSTRUCT, HUGGING_FACE_REPRESENTATION, LAVIS_BRIDGE, LAVIS_REPRESENTATION,
+};
 pub use text::TextBatch;

@@ -1,4 +1,7 @@
-//! What LAVIS calls the parameters of the bridge.
+//! What LAVIS and Hugging Face call the parameters of the bridge.
+//!
+//! Each table leads from our paths to the names of a file, and serves reading and writing alike: what has a name is
+//! stored under it, what has none the family never stores.
 
 use blip2_core::weights::NameMap;
 
@@ -55,6 +58,66 @@ fn lavis(path: &str) -> String {
         "Qformer.bert.{}",
         bert(path.strip_prefix("qformer.").unwrap_or(path))
     )
+}
+
+/// The bridge in a `Blip2ForConditionalGeneration` of `transformers`: layer norm of the features, Q-Former without text,
+/// and projection, as a module with `vision_norm`, `qformer` and `projection`. Encoder and language model stand in the same
+/// file and are left to their own loaders.
+pub const HUGGING_FACE_BRIDGE: NameMap = NameMap {
+    rename: |path| hugging_face(path, BLIP_2),
+    ignored: beside_the_bridge,
+};
+
+/// The stage-1 model in a `Blip2ForImageTextRetrieval`, which stores neither language head nor temperature.
+pub const HUGGING_FACE_REPRESENTATION: NameMap = NameMap {
+    rename: |path| hugging_face(path, BLIP_2),
+    ignored: beside_the_bridge,
+};
+
+/// The bridge in an `InstructBlipForConditionalGeneration`: as [`HUGGING_FACE_BRIDGE`], with the Q-Former's text branch.
+pub const HUGGING_FACE_INSTRUCT: NameMap = NameMap {
+    rename: |path| hugging_face(path, INSTRUCT_BLIP),
+    ignored: beside_the_bridge,
+};
+
+/// What BLIP-2 and InstructBLIP call differently: the layer norm of the embeddings, and where those of text stand.
+type EmbeddingNames = [(&'static str, &'static str); 2];
+
+const BLIP_2: EmbeddingNames = [
+    ("qformer.layer_norm.", "qformer.layernorm."),
+    ("qformer.text_embeddings.", "embeddings."),
+];
+
+const INSTRUCT_BLIP: EmbeddingNames = [
+    ("qformer.layer_norm.", "qformer.embeddings.layernorm."),
+    ("qformer.text_embeddings.", "qformer.embeddings."),
+];
+
+fn hugging_face(path: &str, embeddings: EmbeddingNames) -> Option<String> {
+    const OUTSIDE: [(&str, &str); 6] = [
+        ("vision_norm.", VISION_NORM),
+        ("qformer.query_tokens", "query_tokens"),
+        ("projection.", "language_projection."),
+        ("vision_projection.", "vision_projection."),
+        ("text_projection.", "text_projection."),
+        ("matching_head.", "itm_head."),
+    ];
+    for (ours, theirs) in OUTSIDE.into_iter().chain(embeddings) {
+        if let Some(rest) = path.strip_prefix(ours) {
+            return Some(format!("{theirs}{rest}"));
+        }
+    }
+    let layer = bert(path.strip_prefix("qformer.")?).replace("attention.self.", "attention.attention.");
+    Some(format!("qformer.{layer}"))
+}
+
+const VISION_NORM: &str = "vision_model.post_layernorm.";
+
+/// Other parts of the same file, and the numbers of the positions that older files keep.
+fn beside_the_bridge(name: &str) -> bool {
+    (name.starts_with("vision_model.") && !name.starts_with(VISION_NORM))
+        || name.starts_with("language_model.")
+        || name.ends_with("embeddings.position_ids")
 }
 
 /// BERT's name of a parameter of the Q-Former; LAVIS extends BERT's scheme to cross-attention and query networks.

@@ -11,6 +11,7 @@ mod parameters;
 mod pytorch;
 mod safetensors;
 mod store;
+mod views;
 mod write;
 
 pub use error::WeightError;
@@ -22,4 +23,5 @@ pub use parameters::{ParameterInfo, collect, fingerprint, parameters};
 pub use pytorch::PytorchStore;
 pub use safetensors::SafetensorsStore;
 pub use store::{TensorInfo, TensorStore};
+pub use views::Views;
 pub use write::write_safetensors;

@@ -3,12 +3,11 @@
 use std::path::Path;
 
 use blip2_core::Initializer;
-use blip2_core::weights::{LoadOptions, NameMap, SafetensorsStore, TensorStore, WeightError, load};
+use blip2_core::weights::{LoadOptions, NameMap, SafetensorsStore, TensorStore, Views, WeightError, load};
 use burn::tensor::Device;
 use serde::Deserialize;
 
 use super::names::Naming;
-use super::views::Views;
 use super::{Activation, QkvBias, VisionTransformer, VisionTransformerConfig};
 use crate::EncoderError;
 

@@ -2,11 +2,10 @@
 //! CLIP's ViT-L/14 (`lavis/models/clip_vit.py`).
 
 use blip2_core::Initializer;
-use blip2_core::weights::{LoadOptions, NameMap, TensorStore, WeightError, load};
+use blip2_core::weights::{LoadOptions, NameMap, TensorStore, Views, WeightError, load};
 use burn::tensor::Device;
 
 use super::names::Naming;
-use super::views::Views;
 use super::{Activation, QkvBias, VisionTransformer, VisionTransformerConfig};
 use crate::EncoderError;
 

@@ -11,7 +11,6 @@ mod model;
 mod names;
 mod position;
 mod saliency;
-mod views;
 
 pub use config::{Activation, QkvBias, VisionTransformerConfig};
 pub use model::VisionTransformer;

@@ -1,12 +1,13 @@
-//! A weight file as the encoder needs it: one part of the names, fused tensors split, leading dimensions added.
+//! A weight file as one part of a model needs it: one part of the names, fused tensors split, leading dimensions added.
 
 use std::collections::BTreeMap;
 
-use blip2_core::weights::{TensorInfo, TensorStore, WeightError};
 use burn::tensor::TensorData;
 
+use super::{TensorInfo, TensorStore, WeightError};
+
 /// A store whose tensors are runs of another store's values under other names and shapes.
-pub(super) struct Views<'a> {
+pub struct Views<'a> {
     file: &'a dyn TensorStore,
     tensors: BTreeMap<String, TensorInfo>,
     sources: BTreeMap<String, Source>,
@@ -20,7 +21,7 @@ struct Source {
 
 impl<'a> Views<'a> {
     /// The tensors of `file` below `prefix`, without it.
-    pub(super) fn below(file: &'a dyn TensorStore, prefix: &str) -> Self {
+    pub fn below(file: &'a dyn TensorStore, prefix: &str) -> Self {
         let mut views = Self {
             file,
             tensors: BTreeMap::new(),
@@ -41,7 +42,7 @@ impl<'a> Views<'a> {
 
     /// Shows each tensor whose name ends in `fused` as three, `name[query]`, `name[key]` and `name[value]`, each a third
     /// of its rows. A number of rows that has no third stays whole, and loading lists it.
-    pub(super) fn split(mut self, fused: &str) -> Self {
+    pub fn split(mut self, fused: &str) -> Self {
         let names: Vec<String> = self
             .tensors
             .iter()
@@ -72,7 +73,7 @@ impl<'a> Views<'a> {
     }
 
     /// Shows the tensor `name`, where there is one, with leading dimensions of one, up to three in all.
-    pub(super) fn deepen(mut self, name: &str) -> Self {
+    pub fn deepen(mut self, name: &str) -> Self {
         if let Some(info) = self.tensors.get_mut(name) {
             while info.shape.len() < 3 {
                 info.shape.insert(0, 1);
