@@ -111,7 +111,7 @@ pub(super) fn distractors(arrangement: &Arrangement, split: Split, stream: &mut 
 }
 
 /// The arrangement with the concept of its group `changed` (0 the subject) drawn anew.
-fn replace_concept(
+pub(super) fn replace_concept(
     arrangement: &Arrangement,
     changed: usize,
     split: Split,

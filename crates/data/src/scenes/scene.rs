@@ -55,6 +55,9 @@ pub struct Scene {
     pub distractors: Vec<Distractor>,
 }
 
+/// Share of variations that turn relations; they are harder to tell apart than concepts.
+const TURNED: f32 = 0.7;
+
 /// An endless sequence of scenes, decided by seed and split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SceneSet {
@@ -77,16 +80,22 @@ impl SceneSet {
         self.compose(arrangement, &mut stream)
     }
 
-    /// A scene that differs from the one at `index` in what only a look at places or numbers can tell: the same concepts
-    /// with their relations turned round, or one group in another number. It is drawn anew, elsewhere and in any style.
+    /// A scene that differs from the one at `index` as its distractors do: mostly by its relations turned round (one group
+    /// alone: by another number), else by one other concept. It is drawn anew, elsewhere and in any style.
     ///
     /// `None` where the turned arrangement belongs to another split.
-    pub fn twin(&self, index: u64) -> Option<Scene> {
-        let turned = self.scene(index).arrangement.turned();
-        let mut stream = Stream::new(self.seed, &format!("{} twin", self.split.name()), index);
+    pub fn variation(&self, index: u64) -> Option<Scene> {
+        let mut stream = Stream::new(self.seed, &format!("{} variation", self.split.name()), index);
+        let arrangement = self.scene(index).arrangement;
+        let varied = if stream.chance(TURNED) {
+            arrangement.turned()
+        } else {
+            let group = stream.below(arrangement.groups().count());
+            language::replace_concept(&arrangement, group, self.split, &mut stream)
+        };
         self.split
-            .admits(&turned)
-            .then(|| self.compose(turned, &mut stream))
+            .admits(&varied)
+            .then(|| self.compose(varied, &mut stream))
     }
 
     fn compose(&self, arrangement: Arrangement, stream: &mut Stream) -> Scene {

@@ -413,3 +413,32 @@ fn a_gallery_has_no_caption_twice() {
     let captions: HashSet<&str> = gallery.iter().map(|scene| scene.caption.as_str()).collect();
     assert_eq!(captions.len(), 500);
 }
+
+#[test]
+fn a_variation_turns_relations_or_changes_one_concept_within_its_split() {
+    let set = SceneSet {
+        seed: 7,
+        split: Split::Train,
+    };
+    let (mut turned, mut replaced) = (0, 0);
+    for index in 0..300 {
+        let Some(varied) = set.variation(index) else {
+            continue;
+        };
+        let original = set.scene(index);
+        assert!(set.split.admits(&varied.arrangement), "{index}");
+        assert_ne!(varied.caption, original.caption, "{index}");
+        let concepts = |scene: &Scene| {
+            let mut concepts: Vec<_> = scene.arrangement.groups().map(|group| group.concept).collect();
+            concepts.sort_unstable();
+            concepts
+        };
+        let (before, after) = (concepts(&original), concepts(&varied));
+        match before.iter().filter(|concept| !after.contains(concept)).count() {
+            0 => turned += 1,
+            1 => replaced += 1,
+            more => panic!("{index}: {more} concepts changed"),
+        }
+    }
+    assert!(turned > replaced && replaced > 30, "{turned} turned, {replaced} replaced");
+}
