@@ -1,6 +1,6 @@
 //! The stage-1 model: the Q-Former with the layer norm of its image features and the heads of its three objectives.
 
-use blip2_core::layers::{LayerNorm, Linear};
+use blip2_core::layers::{LayerNorm, Linear, unit_length};
 use blip2_core::{Initializer, ModelError};
 use blip2_kernels::{self as kernels, CrossEntropyOptions};
 use burn::module::{Module, Param};
@@ -170,10 +170,4 @@ impl RepresentationModel {
             .weight
             .val()
     }
-}
-
-/// `x` `[.., width]` at unit length along its last dimension, with PyTorch's guard against zero.
-pub fn unit_length<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    let length = (x.clone() * x.clone()).sum_dim(D - 1).sqrt().clamp_min(1e-12);
-    x / length
 }

@@ -14,11 +14,13 @@ mod names;
 mod text;
 
 pub use bert::load_bert;
+pub use blip2_core::layers::unit_length;
 pub use caption::CaptionDecoder;
 pub use config::QFormerConfig;
 pub use encoder::{ImageContext, QFormer, QueryOutput};
-pub use heads::{LanguageHead, RepresentationConfig, RepresentationModel, unit_length};
+pub use heads::{LanguageHead, RepresentationConfig, RepresentationModel};
 pub use names::{
-    HUGGING_FACE_BRIDGE, HUGGING_FACE_INSTRUCT, HUGGING_FACE_REPRESENTATION, LAVIS_BRIDGE, LAVIS_REPRESENTATION,
+    HUGGING_FACE_BRIDGE, HUGGING_FACE_INSTRUCT, HUGGING_FACE_REPRESENTATION, LAVIS_BRIDGE,
+    LAVIS_REPRESENTATION,
 };
 pub use text::TextBatch;

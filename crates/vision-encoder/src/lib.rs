@@ -9,5 +9,6 @@ mod vit;
 
 pub use error::EncoderError;
 pub use vit::{
-    Activation, IMAGENET_DEVIATION, IMAGENET_MEAN, QkvBias, VisionTransformer, VisionTransformerConfig,
+    Activation, Clip, ClipConfig, ClipTextConfig, IMAGENET_DEVIATION, IMAGENET_MEAN, QkvBias,
+    VisionTransformer, VisionTransformerConfig,
 };

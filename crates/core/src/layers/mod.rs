@@ -3,7 +3,9 @@
 mod embedding;
 mod layer_norm;
 mod linear;
+mod unit_length;
 
 pub use embedding::Embedding;
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;
+pub use unit_length::unit_length;

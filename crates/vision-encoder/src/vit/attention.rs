@@ -1,4 +1,4 @@
-//! Self-attention among the tokens of an image.
+//! Self-attention among the tokens of an image or a text.
 
 use blip2_core::Initializer;
 use blip2_core::layers::Linear;
@@ -6,9 +6,10 @@ use blip2_kernels::{self as kernels, AttentionOptions};
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use super::{QkvBias, VisionTransformerConfig};
+use super::QkvBias;
+use super::block::BlockConfig;
 
-/// Multi-head self-attention; every token sees every other.
+/// Multi-head self-attention; every token sees every other, or those before it alone.
 #[derive(Module, Debug)]
 pub(super) struct Attention {
     query: Linear,
@@ -17,11 +18,13 @@ pub(super) struct Attention {
     output: Linear,
     #[module(skip)]
     heads: usize,
+    #[module(skip)]
+    causal: bool,
 }
 
 impl Attention {
-    pub(super) fn new(initializer: &mut Initializer, config: &VisionTransformerConfig) -> Self {
-        let (width, deviation) = (config.hidden_size, config.initializer_range);
+    pub(super) fn new(initializer: &mut Initializer, config: &BlockConfig) -> Self {
+        let (width, deviation) = (config.width, config.deviation);
         let mut projection = |biased| match biased {
             true => Linear::normal(initializer, width, width, deviation),
             false => Linear::unbiased(initializer, width, width, deviation),
@@ -32,7 +35,8 @@ impl Attention {
             key: projection(config.qkv_bias == QkvBias::All),
             value: projection(outer),
             output: Linear::normal(initializer, width, width, deviation),
-            heads: config.num_attention_heads,
+            heads: config.heads,
+            causal: config.causal,
         }
     }
 
@@ -46,7 +50,11 @@ impl Attention {
         let query = split(self.query.forward(x.clone()));
         let key = split(self.key.forward(x.clone()));
         let value = split(self.value.forward(x));
-        let mixed = kernels::attention(query, key, value, None, AttentionOptions::default());
+        let options = AttentionOptions {
+            causal: self.causal,
+            ..Default::default()
+        };
+        let mixed = kernels::attention(query, key, value, None, options);
         self.output
             .forward(mixed.swap_dims(1, 2).reshape([batch, tokens, width]))
     }

@@ -7,7 +7,25 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
 use super::attention::Attention;
-use super::{Activation, VisionTransformerConfig};
+use super::{Activation, QkvBias};
+
+/// The shape of a block.
+#[derive(Clone, Copy)]
+pub(super) struct BlockConfig {
+    pub(super) width: usize,
+    pub(super) heads: usize,
+    /// Width within the feed-forward layer.
+    pub(super) inner: usize,
+    pub(super) activation: Activation,
+    pub(super) qkv_bias: QkvBias,
+    /// Whether a token sees only those before it: a block of text.
+    pub(super) causal: bool,
+    pub(super) epsilon: f64,
+    /// Standard deviation of initial weights.
+    pub(super) deviation: f32,
+    /// Initial value of the layer scales, where there are any.
+    pub(super) layer_scale: Option<f32>,
+}
 
 /// A pre-norm transformer block, in some families with layer scale (Touvron et al., 2021).
 #[derive(Module, Debug)]
@@ -21,8 +39,8 @@ pub(super) struct Block {
 }
 
 impl Block {
-    pub(super) fn new(initializer: &mut Initializer, config: &VisionTransformerConfig) -> Self {
-        let (width, epsilon) = (config.hidden_size, config.layer_norm_eps);
+    pub(super) fn new(initializer: &mut Initializer, config: &BlockConfig) -> Self {
+        let (width, epsilon) = (config.width, config.epsilon);
         let layer_scale = |initializer: &mut Initializer| {
             let value = config.layer_scale?;
             Some(initializer.constant([width], value))
@@ -62,13 +80,12 @@ struct FeedForward {
 }
 
 impl FeedForward {
-    fn new(initializer: &mut Initializer, config: &VisionTransformerConfig) -> Self {
-        let (width, deviation) = (config.hidden_size, config.initializer_range);
-        let inner = config.intermediate_size;
+    fn new(initializer: &mut Initializer, config: &BlockConfig) -> Self {
+        let (width, inner, deviation) = (config.width, config.inner, config.deviation);
         Self {
             fc1: Linear::normal(initializer, width, inner, deviation),
             fc2: Linear::normal(initializer, inner, width, deviation),
-            activation: config.hidden_act,
+            activation: config.activation,
         }
     }
 

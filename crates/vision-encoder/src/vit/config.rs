@@ -3,10 +3,12 @@
 use blip2_core::ModelError;
 use serde::Deserialize;
 
+use super::block::BlockConfig;
+
 /// More than any size or count of a real encoder: a damaged configuration fails here, not in the allocator.
-const LARGEST: usize = 1 << 16;
+pub(super) const LARGEST: usize = 1 << 16;
 /// More blocks than any real encoder has.
-const MOST_BLOCKS: usize = 1 << 10;
+pub(super) const MOST_BLOCKS: usize = 1 << 10;
 
 /// A vision transformer's configuration, named as in Hugging Face's `config.json`.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,10 +106,25 @@ impl VisionTransformerConfig {
         usize::from(self.class_token)
     }
 
+    /// The shape of its blocks.
+    pub(super) fn block(&self) -> BlockConfig {
+        BlockConfig {
+            width: self.hidden_size,
+            heads: self.num_attention_heads,
+            inner: self.intermediate_size,
+            activation: self.hidden_act,
+            qkv_bias: self.qkv_bias,
+            causal: false,
+            epsilon: self.layer_norm_eps,
+            deviation: self.initializer_range,
+            layer_scale: self.layer_scale,
+        }
+    }
+
     /// # Errors
     /// [`ModelError::Invalid`] where sizes are zero, beyond reason, or do not divide each other.
     pub(crate) fn check(&self) -> Result<(), ModelError> {
-        let sizes = [
+        check_sizes(&[
             ("hidden_size", self.hidden_size, LARGEST),
             ("num_hidden_layers", self.num_hidden_layers, MOST_BLOCKS),
             ("num_attention_heads", self.num_attention_heads, LARGEST),
@@ -115,29 +132,34 @@ impl VisionTransformerConfig {
             ("image_size", self.image_size, LARGEST),
             ("patch_size", self.patch_size, LARGEST),
             ("num_channels", self.num_channels, LARGEST),
-        ];
-        for (name, value, most) in sizes {
-            if !(1..=most).contains(&value) {
-                return Err(ModelError::Invalid(format!(
-                    "{name} is {value}, but must lie within 1 and {most}"
-                )));
-            }
-        }
-        for (whole, size, part, divisor) in [
-            (
-                "hidden_size",
-                self.hidden_size,
-                "num_attention_heads",
-                self.num_attention_heads,
-            ),
-            ("image_size", self.image_size, "patch_size", self.patch_size),
-        ] {
-            if size % divisor != 0 {
-                return Err(ModelError::Invalid(format!(
-                    "{whole} {size} is not a multiple of {part} {divisor}"
-                )));
-            }
-        }
-        Ok(())
+        ])?;
+        check_multiple(
+            ("hidden_size", self.hidden_size),
+            ("num_attention_heads", self.num_attention_heads),
+        )?;
+        check_multiple(("image_size", self.image_size), ("patch_size", self.patch_size))
     }
+}
+
+/// # Errors
+/// [`ModelError::Invalid`] for the first of `sizes` (name, value, most) that is 0 or beyond its most.
+pub(super) fn check_sizes(sizes: &[(&str, usize, usize)]) -> Result<(), ModelError> {
+    match sizes.iter().find(|(_, value, most)| !(1..=*most).contains(value)) {
+        Some((name, value, most)) => Err(ModelError::Invalid(format!(
+            "{name} is {value}, but must lie within 1 and {most}"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// # Errors
+/// [`ModelError::Invalid`] where `whole` (name, value) is not a multiple of `part`, which is not 0.
+pub(super) fn check_multiple(whole: (&str, usize), part: (&str, usize)) -> Result<(), ModelError> {
+    if whole.1.is_multiple_of(part.1) {
+        return Ok(());
+    }
+    Err(ModelError::Invalid(format!(
+        "{} {} is not a multiple of {} {}",
+        whole.0, whole.1, part.0, part.1
+    )))
 }

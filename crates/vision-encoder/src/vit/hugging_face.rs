@@ -6,6 +6,7 @@ use blip2_core::Initializer;
 use blip2_core::weights::{LoadOptions, NameMap, SafetensorsStore, TensorStore, Views, WeightError, load};
 use burn::tensor::Device;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::names::Naming;
 use super::{Activation, QkvBias, VisionTransformer, VisionTransformerConfig};
@@ -43,9 +44,9 @@ impl VisionTransformer {
 }
 
 impl VisionTransformerConfig {
-    /// Reads a Hugging Face `config.json` with `model_type` `dinov2`, `clip_vision_model`, `siglip_vision_model` or
-    /// `blip_2_vision_model`, or with one of them as its `vision_config`. What the file leaves out has the default of the
-    /// `transformers` library.
+    /// Reads a Hugging Face `config.json` with `model_type` `dinov2`, `clip_vision_model`, `siglip_vision_model`,
+    /// `blip_vision_model` or `blip_2_vision_model`, or with one of them as its `vision_config`. What the file leaves out has
+    /// the default of the `transformers` library.
     ///
     /// # Errors
     /// [`WeightError::Io`] where the file cannot be read; [`WeightError::Format`] where it is not the configuration of
@@ -66,8 +67,10 @@ enum Family {
     /// SigLIP (Zhai et al., 2023).
     SiglipVisionModel,
     /// EVA-CLIP ViT-g/14 (Fang et al., 2023) as BLIP-2 keeps it.
-    #[serde(rename = "blip_2_vision_model")]
+    #[serde(rename = "blip_2_vision_model", alias = "instructblip_vision_model")]
     Blip2VisionModel,
+    /// The encoder of BLIP, which writes and filters captions (Li et al., 2022).
+    BlipVisionModel,
 }
 
 /// What `config.json` may say of an encoder.
@@ -93,16 +96,9 @@ struct ConfigFile {
 
 impl ConfigFile {
     fn read(path: &Path) -> Result<Self, WeightError> {
-        let text = std::fs::read_to_string(path).map_err(|source| WeightError::Io {
-            action: "read",
-            path: path.to_owned(),
-            source,
-        })?;
-        let parsed = serde_json::from_str(&text).and_then(|mut whole: serde_json::Value| {
-            let vision = whole.get_mut("vision_config").map(serde_json::Value::take);
-            serde_json::from_value(vision.unwrap_or(whole))
-        });
-        parsed.map_err(|error| wrong(path, error.to_string()))
+        let mut whole: serde_json::Value = parse(path)?;
+        let vision = whole.get_mut("vision_config").map(serde_json::Value::take);
+        serde_json::from_value(vision.unwrap_or(whole)).map_err(|error| wrong(path, error.to_string()))
     }
 
     fn config(&self, path: &Path) -> Result<VisionTransformerConfig, WeightError> {
@@ -144,10 +140,20 @@ impl ConfigFile {
     }
 }
 
-fn wrong(path: &Path, reason: String) -> WeightError {
+/// The JSON file at `path`.
+pub(super) fn parse<T: DeserializeOwned>(path: &Path) -> Result<T, WeightError> {
+    let text = std::fs::read_to_string(path).map_err(|source| WeightError::Io {
+        action: "read",
+        path: path.to_owned(),
+        source,
+    })?;
+    serde_json::from_str(&text).map_err(|error| wrong(path, error.to_string()))
+}
+
+pub(super) fn wrong(path: &Path, reason: String) -> WeightError {
     WeightError::Format {
         path: path.to_owned(),
-        format: "vision transformer configuration",
+        format: "encoder configuration",
         reason,
     }
 }
@@ -190,6 +196,12 @@ impl Family {
                 intermediate_size: 6144,
                 ..base
             },
+            Self::BlipVisionModel => VisionTransformerConfig {
+                image_size: 384,
+                patch_size: 16,
+                layer_norm_eps: 1e-5,
+                ..base
+            },
         }
     }
 
@@ -205,7 +217,7 @@ impl Family {
                 rename: |path| Some(CLIP.of(path)),
                 ignored: |name| name.starts_with("head.") || name == "embeddings.position_ids",
             },
-            Self::Blip2VisionModel => NameMap {
+            Self::Blip2VisionModel | Self::BlipVisionModel => NameMap {
                 rename: |path| Some(BLIP2.of(path)),
                 ignored: |_| false,
             },
@@ -231,7 +243,7 @@ pub(super) const DINOV2: Naming = Naming {
     ],
 };
 
-const CLIP: Naming = Naming {
+pub(super) const CLIP: Naming = Naming {
     beginnings: &[
         ("embeddings.class", "embeddings.class_embedding"),
         ("embeddings.positions", "embeddings.position_embedding.weight"),

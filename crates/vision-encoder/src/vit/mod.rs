@@ -3,6 +3,7 @@
 
 mod attention;
 mod block;
+mod clip;
 mod config;
 mod embedding;
 mod hugging_face;
@@ -12,6 +13,7 @@ mod names;
 mod position;
 mod saliency;
 
+pub use clip::{Clip, ClipConfig, ClipTextConfig};
 pub use config::{Activation, QkvBias, VisionTransformerConfig};
 pub use model::VisionTransformer;
 pub use saliency::{IMAGENET_DEVIATION, IMAGENET_MEAN};

@@ -54,7 +54,7 @@ impl VisionTransformer {
             embeddings: Embeddings::new(initializer, config),
             pre_norm: norm(initializer, config.pre_norm),
             blocks: (0..config.num_hidden_layers)
-                .map(|_| Block::new(initializer, config))
+                .map(|_| Block::new(initializer, &config.block()))
                 .collect(),
             norm: norm(initializer, config.post_norm),
             features: Features {
@@ -92,6 +92,14 @@ impl VisionTransformer {
             normalised: final_norm,
         };
         Ok(self)
+    }
+
+    /// The same encoder without its last normalisation, with features of the last block: BLIP-2's files keep there the norm
+    /// that the bridge trains (`ln_vision` of LAVIS), and that the bridge therefore has.
+    pub fn without_norm(mut self) -> Self {
+        self.norm = None;
+        self.features.normalised = false;
+        self
     }
 
     /// Number of blocks.

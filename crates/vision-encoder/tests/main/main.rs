@@ -1,5 +1,6 @@
 //! Everything that this crate promises, from outside.
 
+mod clip;
 mod conformance;
 mod dinov2;
 mod golden;
