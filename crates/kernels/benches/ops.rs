@@ -9,8 +9,9 @@ use std::process::Command;
 use std::time::Instant;
 
 use blip2_kernels::{
-    AdamWStep, AttentionOptions, CrossEntropyOptions, adamw, add_layer_norm, attention, cross_entropy, gelu,
-    gelu_tanh, layer_norm, linear, linear_cross_entropy, rms_norm, silu_gate, softmax, sum_of_squares,
+    AdamWStep, AttentionOptions, CrossEntropyOptions, Products, adamw, add_layer_norm, attention,
+    cross_entropy, gelu, gelu_tanh, layer_norm, linear, linear_cross_entropy, rms_norm, silu_gate, softmax,
+    sum_of_squares, with_products,
 };
 use burn::tensor::{Device, Distribution, Gradients, Int, Tensor};
 
@@ -24,6 +25,16 @@ const WIDTH: usize = 384;
 const HEADS: usize = 12;
 const ROWS: usize = SEQUENCES * TOKENS;
 const CLASSES: usize = 30_523;
+
+/// Rows, inputs and outputs of linear maps: of the embedded default, of ViT-g and of OPT-2.7B.
+const LINEAR: [[usize; 3]; 6] = [
+    [ROWS, WIDTH, WIDTH],
+    [ROWS, WIDTH, 4 * WIDTH],
+    [ROWS, 4 * WIDTH, WIDTH],
+    [640, WIDTH, CLASSES],
+    [514, 1408, 6144],
+    [300, 2560, 10240],
+];
 
 /// Set in the second process.
 const CHILD: &str = "BLIP2_KERNELS_BENCH_CHILD";
@@ -113,17 +124,26 @@ fn measure() -> Vec<(String, f64, Option<f64>)> {
     case("rms_norm 2048x384", None, &mut || {
         keep(rms_norm(x.clone(), scale.clone(), 1e-5))
     });
-    for (input, output) in [(WIDTH, WIDTH), (WIDTH, 4 * WIDTH), (4 * WIDTH, WIDTH)] {
-        let x = random([ROWS, input], &plain);
-        let (weight, bias) = (random([output, input], &plain), random([output], &plain));
-        let operations = 2.0 * (ROWS * input * output) as f64;
-        case(
-            &format!("linear 2048x{input}x{output}"),
-            Some(operations),
-            &mut || {
-                keep(linear(x.clone(), weight.clone(), Some(bias.clone())));
-            },
-        );
+    for products in [Products::F32, Products::Bf16] {
+        for [rows, input, output] in LINEAR {
+            let name = |part: &str| format!("linear{part} {rows}x{input}x{output} {products:?}");
+            let operations = 2.0 * (rows * input * output) as f64;
+            let [x, weight] = [[rows, input], [output, input]].map(|shape| random(shape, &plain));
+            let bias = random([output], &plain);
+            case(&name(""), Some(operations), &mut || {
+                with_products(products, || {
+                    keep(linear(x.clone(), weight.clone(), Some(bias.clone())));
+                });
+            });
+            let tracked = plain.clone().autodiff();
+            let [x, weight] = [[rows, input], [output, input]].map(|shape| leaf(shape, &tracked));
+            let bias = leaf([output], &tracked);
+            case(&name(", backward"), Some(3.0 * operations), &mut || {
+                with_products(products, || {
+                    drop(backward(linear(x.clone(), weight.clone(), Some(bias.clone()))));
+                });
+            });
+        }
     }
     let split = |device: &Device| random([SEQUENCES, TOKENS, HEADS, WIDTH / HEADS], device).swap_dims(1, 2);
     let heads = split(&plain);

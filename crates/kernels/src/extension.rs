@@ -10,6 +10,7 @@ use crate::flex::linear;
 use crate::flex::loss::{self, LinearCrossEntropy, Targets, Wanted};
 use crate::flex::norm::{self, Norm};
 use crate::flex::storage::{dense, width};
+use crate::products::Products;
 use crate::setting::{Setting, setting};
 
 /// An argument that may be left out, in the form that burn passes through its dispatch.
@@ -42,6 +43,7 @@ pub(crate) trait Kernels: Backend {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         #[extension_type] bias: Maybe<Self>,
+        products: Products,
     ) -> FloatTensor<Self>;
 
     fn activate(x: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self>;
@@ -83,12 +85,18 @@ pub(crate) trait Kernels: Backend {
         #[extension_type] bias: Maybe<Self>,
         targets: IntTensor<Self>,
         label_smoothing: f64,
+        products: Products,
     ) -> FloatTensor<Self>;
 }
 
 impl Kernels for Flex {
-    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: Maybe<Self>) -> FloatTensor<Self> {
-        linear::linear(&dense(x), &weight, bias.into_option().as_ref())
+    fn linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Maybe<Self>,
+        products: Products,
+    ) -> FloatTensor<Self> {
+        linear::linear(&dense(x), &weight, bias.into_option().as_ref(), products)
     }
 
     fn activate(x: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {
@@ -148,6 +156,7 @@ impl Kernels for Flex {
         bias: Maybe<Self>,
         targets: IntTensor<Self>,
         label_smoothing: f64,
+        products: Products,
     ) -> FloatTensor<Self> {
         let (hidden, weight, bias) = (dense(hidden), dense(weight), bias.into_option().map(dense));
         let targets = &Targets::new(targets, weight.layout().shape()[0], label_smoothing);
@@ -156,6 +165,7 @@ impl Kernels for Flex {
             weight: &weight,
             bias: bias.as_ref(),
             targets,
+            products,
         };
         arguments.run(Wanted::default()).0
     }

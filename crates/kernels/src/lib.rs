@@ -3,8 +3,8 @@
 //! Each operation is defined once, in the private `composed` module, out of burn's own tensor operations: that
 //! definition runs, and differentiates, on every backend and in every float type. Tensors in single precision on
 //! burn's flex backend, the one for the CPU, take a kernel of their own instead, with a backward pass of its own;
-//! `BLIP2_KERNELS=composed` in the environment switches the kernels off; `avx2` and `baseline` hold their element-wise
-//! parts to older vector units.
+//! `BLIP2_KERNELS=composed` in the environment switches the kernels off; `avx512` keeps them from tile registers, `avx2`
+//! and `baseline` hold their element-wise parts and their products in bfloat16 to older vector units.
 //!
 //! # Panics
 //!
@@ -21,6 +21,7 @@ mod linear;
 mod loss;
 mod norm;
 mod optimizer;
+mod products;
 mod setting;
 
 pub use activation::{gelu, gelu_tanh, quick_gelu, silu_gate, softmax};
@@ -29,3 +30,4 @@ pub use linear::linear;
 pub use loss::{CrossEntropyOptions, cross_entropy, linear_cross_entropy};
 pub use norm::{add_layer_norm, layer_norm, rms_norm};
 pub use optimizer::{AdamWStep, adamw, sum_of_squares};
+pub use products::{Products, with_products};

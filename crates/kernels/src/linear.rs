@@ -5,11 +5,13 @@ use burn::tensor::Tensor;
 
 use crate::composed;
 use crate::extension::{Kernels, facts, maybe, takes};
+use crate::products::products;
 
 /// `y = x · weightᵀ + bias`.
 ///
 /// `x` is `[.., in]`, `weight` `[out, in]` as PyTorch stores it, `bias` `[out]`; the result is `[.., out]`.
-/// A weight that is not tracked costs no weight gradient.
+/// A weight that is not tracked costs no weight gradient. The products are as precise as
+/// [`with_products`](crate::with_products) says.
 pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
     let [out_width, in_width] = weight.dims();
     assert_eq!(
@@ -28,11 +30,12 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tens
     let kernel =
         takes(&[facts(&x), facts(&weight)]) && bias.as_ref().is_none_or(|bias| takes(&[facts(bias)]));
     if !kernel {
-        return composed::linear(x, weight, bias);
+        return composed::linear(x, weight, bias, products());
     }
     Tensor::from_dispatch(Dispatch::linear(
         x.into_dispatch(),
         weight.into_dispatch(),
         maybe(bias),
+        products(),
     ))
 }

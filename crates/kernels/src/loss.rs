@@ -5,6 +5,7 @@ use burn::tensor::{Int, Tensor};
 
 use crate::composed;
 use crate::extension::{Kernels, facts, maybe, takes};
+use crate::products::products;
 
 /// How [`cross_entropy`] and [`linear_cross_entropy`] weigh the classes.
 #[derive(Clone, Debug, Default)]
@@ -56,7 +57,11 @@ pub fn linear_cross_entropy(
     let kernel =
         takes(&[facts(&hidden), facts(&weight)]) && bias.as_ref().is_none_or(|bias| takes(&[facts(bias)]));
     if !kernel {
-        return composed::cross_entropy(composed::linear(hidden, weight, bias), targets, smoothing);
+        return composed::cross_entropy(
+            composed::linear(hidden, weight, bias, products()),
+            targets,
+            smoothing,
+        );
     }
     let (hidden, weight, targets) = (
         hidden.into_dispatch(),
@@ -69,6 +74,7 @@ pub fn linear_cross_entropy(
         maybe(bias),
         targets,
         smoothing,
+        products(),
     ))
 }
 

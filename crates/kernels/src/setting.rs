@@ -9,6 +9,8 @@ pub(crate) enum Setting {
     Automatic,
     /// No kernels: the definitions.
     Composed,
+    /// Kernels for at most AVX-512.
+    Wide,
     /// Kernels for at most AVX2.
     Middle,
     /// Kernels for what every processor of the architecture has.
@@ -19,14 +21,17 @@ pub(crate) enum Setting {
 ///
 /// # Panics
 ///
-/// On a value that is none of `composed`, `avx2` and `baseline`.
+/// On a value that is none of `composed`, `avx512`, `avx2` and `baseline`.
 pub(crate) fn setting() -> Setting {
     static SETTING: LazyLock<Setting> = LazyLock::new(|| match std::env::var("BLIP2_KERNELS").as_deref() {
         Err(std::env::VarError::NotPresent) | Ok("") => Setting::Automatic,
         Ok("composed") => Setting::Composed,
+        Ok("avx512") => Setting::Wide,
         Ok("avx2") => Setting::Middle,
         Ok("baseline") => Setting::Baseline,
-        other => panic!("BLIP2_KERNELS is {other:?}: leave it unset, or say composed, avx2 or baseline"),
+        other => {
+            panic!("BLIP2_KERNELS is {other:?}: leave it unset, or say composed, avx512, avx2 or baseline")
+        }
     });
     *SETTING
 }

@@ -1,12 +1,24 @@
 //! Cross-entropy out of ordinary tensor operations.
 
-use burn::tensor::{Int, Tensor, activation};
+use burn::tensor::{DType, Int, Tensor, activation};
 
-pub(crate) fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
+use crate::products::Products;
+
+pub(crate) fn linear<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+    products: Products,
+) -> Tensor<D> {
     let mut shape = x.dims();
     let [out_width, in_width] = weight.dims();
     let rows: usize = shape[..D - 1].iter().product();
-    let mut y = x.reshape([rows, in_width]).matmul(weight.transpose());
+    let dtype = x.dtype();
+    let (x, weight) = (x.reshape([rows, in_width]), weight.transpose());
+    let mut y = match products {
+        Products::F32 => x.matmul(weight),
+        Products::Bf16 => x.cast(DType::BF16).matmul(weight.cast(DType::BF16)).cast(dtype),
+    };
     if let Some(bias) = bias {
         y = y + bias.unsqueeze();
     }

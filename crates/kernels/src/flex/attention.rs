@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use super::linear::{Matrix, Placement, add_product, set_product, write_product};
 use super::rows::{add_to, softmax_rows, softmax_rows_backward};
 use super::storage::{dense, filled};
+use crate::products::Products;
 
 /// Scores that a task holds at a time.
 const SCORES: usize = 1 << 16;
@@ -304,6 +305,7 @@ impl Pass<'_> {
                 stride,
                 factor: 1.0,
                 threads: false,
+                products: Products::F32,
             };
             write_product(target, Matrix::new(scores, block.keys), value, placement);
         }
@@ -336,6 +338,7 @@ impl Pass<'_> {
                 stride: block.keys,
                 factor: 1.0,
                 threads: false,
+                products: Products::F32,
             };
             scores.resize(probabilities.len(), 0.0);
             set_product(scores, upstream, value.transposed(), compact);
@@ -368,6 +371,7 @@ impl Pass<'_> {
             stride: block.keys,
             factor: self.scale,
             threads: false,
+            products: Products::F32,
         };
         set_product(scores, query, key.transposed(), placement);
         if let Some(bias) = self.bias {

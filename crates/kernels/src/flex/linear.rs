@@ -1,12 +1,14 @@
-//! Matrix products, by the `gemm` crate, on slices that may be read transposed.
+//! Matrix products on slices that may be read transposed: by the `gemm` crate in single precision, by [`bf16`] in that.
 
 use std::mem::MaybeUninit;
 
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
+use super::bf16::{self, Start, Target};
 use super::rows::sum_rows;
 use super::storage::{dense, filled, piece, tensor, values, width};
+use crate::products::Products;
 
 /// Products with fewer multiplications than this stay on one thread.
 const WORTH_THREADS: usize = 1 << 21;
@@ -51,15 +53,17 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// How a product is placed in its target.
+/// How a product is made and placed in its target.
 #[derive(Clone, Copy)]
 pub(crate) struct Placement {
     /// Distance between the rows of the target.
     pub(crate) stride: usize,
-    /// Factor on the product.
+    /// Factor on the product; 1 with [`Products::Bf16`].
     pub(crate) factor: f32,
     /// Whether to use more than one thread when the product is worth it.
     pub(crate) threads: bool,
+    /// Precision of the operands.
+    pub(crate) products: Products,
 }
 
 /// `target = factor * left · right`: all elements of the product are initialised when this returns.
@@ -94,7 +98,7 @@ pub(crate) fn add_product(target: &mut [f32], left: Matrix, right: Matrix, place
     unsafe { multiply(target.as_mut_ptr(), target.len(), true, left, right, placement) };
 }
 
-/// The product by the `gemm` crate, added to the target or in place of what it holds.
+/// The product, added to the target or in place of what it holds.
 ///
 /// # Safety
 ///
@@ -121,7 +125,18 @@ unsafe fn multiply(
         columns <= placement.stride && (rows - 1) * placement.stride + columns <= length,
         "matrix product: target within its slice"
     );
-    let parallelism = if placement.threads && rows * columns * depth >= WORTH_THREADS {
+    let threads = placement.threads && rows * columns * depth >= WORTH_THREADS;
+    if placement.products == Products::Bf16 {
+        assert_eq!(placement.factor, 1.0, "matrix product: no factor in bfloat16");
+        let place = Target {
+            first: target,
+            stride: placement.stride,
+        };
+        let start = if add { Start::Target } else { Start::Zero };
+        // SAFETY: the target is as large as asserted, and borrowed by the caller.
+        return unsafe { bf16::multiply(place, left, right, start, threads) };
+    }
+    let parallelism = if threads {
         gemm::Parallelism::Rayon(0)
     } else {
         gemm::Parallelism::None
@@ -154,11 +169,12 @@ unsafe fn multiply(
 }
 
 /// `left · right` in fresh memory, rows one after the other; each row starts from `bias` if there is one.
-pub(crate) fn product(left: Matrix, right: Matrix, bias: Option<&[f32]>) -> Vec<f32> {
+pub(crate) fn product(left: Matrix, right: Matrix, bias: Option<&[f32]>, products: Products) -> Vec<f32> {
     let placement = Placement {
         stride: right.columns,
         factor: 1.0,
         threads: true,
+        products,
     };
     let Some(bias) = bias else {
         let fill = |target: &mut [MaybeUninit<f32>]| write_product(target, left, right, placement);
@@ -207,13 +223,19 @@ fn with_weight<T>(weight: &FlexTensor, use_matrix: impl FnOnce(Matrix) -> T) -> 
 }
 
 /// `x · weightᵀ + bias`; `x` dense.
-pub(crate) fn linear(x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor>) -> FlexTensor {
+pub(crate) fn linear(
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    bias: Option<&FlexTensor>,
+    products: Products,
+) -> FlexTensor {
     let bias = bias.map(|bias| dense(bias.clone()));
     let y = with_weight(weight, |weight| {
         product(
             Matrix::new(values(x), width(x)),
             weight.transposed(),
             bias.as_ref().map(values),
+            products,
         )
     });
     let mut shape = x.layout().shape().clone();
@@ -223,9 +245,18 @@ pub(crate) fn linear(x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTens
 }
 
 /// The gradient of `x` in [`linear`]: `gradient · weight`; `gradient` dense.
-pub(crate) fn linear_backward_x(gradient: &FlexTensor, weight: &FlexTensor) -> FlexTensor {
+pub(crate) fn linear_backward_x(
+    gradient: &FlexTensor,
+    weight: &FlexTensor,
+    products: Products,
+) -> FlexTensor {
     let x = with_weight(weight, |weight| {
-        product(Matrix::new(values(gradient), width(gradient)), weight, None)
+        product(
+            Matrix::new(values(gradient), width(gradient)),
+            weight,
+            None,
+            products,
+        )
     });
     let mut shape = gradient.layout().shape().clone();
     let last = shape.num_dims() - 1;
@@ -234,11 +265,15 @@ pub(crate) fn linear_backward_x(gradient: &FlexTensor, weight: &FlexTensor) -> F
 }
 
 /// The gradient of the weight in [`linear`]: `gradientᵀ · x`; both dense.
-pub(crate) fn linear_backward_weight(gradient: &FlexTensor, x: &FlexTensor) -> FlexTensor {
+pub(crate) fn linear_backward_weight(
+    gradient: &FlexTensor,
+    x: &FlexTensor,
+    products: Products,
+) -> FlexTensor {
     let (out_width, in_width) = (width(gradient), width(x));
     let left = Matrix::new(values(gradient), out_width).transposed();
     tensor(
-        product(left, Matrix::new(values(x), in_width), None),
+        product(left, Matrix::new(values(x), in_width), None, products),
         [out_width, in_width],
     )
 }

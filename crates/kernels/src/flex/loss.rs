@@ -7,6 +7,7 @@ use super::linear::{Matrix, Placement, add_product, product, set_product};
 use super::rows::{add_to, largest, softmax_rows, sum, sum_of_powers, sum_rows};
 use super::simd::vectorised;
 use super::storage::{change_rows, tensor, values, width};
+use crate::products::Products;
 
 /// Logits that the fused loss holds at a time: enough rows that reading the weight does not count.
 const LOGITS: usize = 1 << 23;
@@ -91,6 +92,7 @@ pub(crate) struct LinearCrossEntropy<'a> {
     /// `[classes]`.
     pub(crate) bias: Option<&'a FlexTensor>,
     pub(crate) targets: &'a Targets,
+    pub(crate) products: Products,
 }
 
 /// Gradients of the mean cost; those that are wanted.
@@ -129,12 +131,13 @@ impl LinearCrossEntropy<'_> {
             stride: width,
             factor: 1.0,
             threads: true,
+            products: self.products,
         };
         for start in (0..rows).step_by(block) {
             let end = (start + block).min(rows);
             let part = start * width..end * width;
             let input = Matrix::new(&hidden[part.clone()], width);
-            let mut logits = product(input, weight.transposed(), bias);
+            let mut logits = product(input, weight.transposed(), bias, self.products);
             let cost = |(offset, logits): (usize, &mut [f32])| {
                 let cost = self.targets.cost(start + offset, logits);
                 if any {

@@ -10,12 +10,24 @@ use burn_flex::FlexTensor;
 use super::Tracked;
 use crate::flex::linear;
 use crate::flex::storage::dense;
+use crate::products::Products;
 
-/// What the backward pass needs: the input for the weight's gradient, the weight for the input's; each only if the
-/// other is tracked.
-type Saved = (Option<FlexTensor>, Option<FlexTensor>);
+/// What the backward pass needs.
+#[derive(Clone, Debug)]
+struct Saved {
+    /// For the weight's gradient, if the weight is tracked.
+    x: Option<FlexTensor>,
+    /// For the input's gradient, if the input is tracked.
+    weight: Option<FlexTensor>,
+    products: Products,
+}
 
-pub(super) fn with_bias<C: CheckpointStrategy>(x: Tracked, weight: Tracked, bias: Tracked) -> Tracked {
+pub(super) fn with_bias<C: CheckpointStrategy>(
+    x: Tracked,
+    weight: Tracked,
+    bias: Tracked,
+    products: Products,
+) -> Tracked {
     #[derive(Debug)]
     struct Linear;
 
@@ -42,18 +54,22 @@ pub(super) fn with_bias<C: CheckpointStrategy>(x: Tracked, weight: Tracked, bias
     let ((x, x_node), (weight, weight_node), (bias, bias_node)) =
         (x.into_parts(), weight.into_parts(), bias.into_parts());
     let x = dense(x);
-    let y = linear::linear(&x, &weight, Some(&bias));
+    let y = linear::linear(&x, &weight, Some(&bias), products);
     match Linear
         .prepare::<C>([x_node, weight_node, bias_node])
         .compute_bound()
         .stateful()
     {
-        OpsKind::Tracked(prep) => prep.finish(saved(tracked, x, weight), y),
+        OpsKind::Tracked(prep) => prep.finish(saved(tracked, x, weight, products), y),
         OpsKind::UnTracked(prep) => prep.finish(y),
     }
 }
 
-pub(super) fn without_bias<C: CheckpointStrategy>(x: Tracked, weight: Tracked) -> Tracked {
+pub(super) fn without_bias<C: CheckpointStrategy>(
+    x: Tracked,
+    weight: Tracked,
+    products: Products,
+) -> Tracked {
     #[derive(Debug)]
     struct Linear;
 
@@ -76,32 +92,41 @@ pub(super) fn without_bias<C: CheckpointStrategy>(x: Tracked, weight: Tracked) -
     let tracked = (x.is_tracked(), weight.is_tracked());
     let ((x, x_node), (weight, weight_node)) = (x.into_parts(), weight.into_parts());
     let x = dense(x);
-    let y = linear::linear(&x, &weight, None);
+    let y = linear::linear(&x, &weight, None, products);
     match Linear
         .prepare::<C>([x_node, weight_node])
         .compute_bound()
         .stateful()
     {
-        OpsKind::Tracked(prep) => prep.finish(saved(tracked, x, weight), y),
+        OpsKind::Tracked(prep) => prep.finish(saved(tracked, x, weight, products), y),
         OpsKind::UnTracked(prep) => prep.finish(y),
     }
 }
 
-fn saved((x_tracked, weight_tracked): (bool, bool), x: FlexTensor, weight: FlexTensor) -> Saved {
-    (weight_tracked.then_some(x), x_tracked.then_some(weight))
+fn saved(
+    (x_tracked, weight_tracked): (bool, bool),
+    x: FlexTensor,
+    weight: FlexTensor,
+    products: Products,
+) -> Saved {
+    Saved {
+        x: weight_tracked.then_some(x),
+        weight: x_tracked.then_some(weight),
+        products,
+    }
 }
 
 fn register_products(
     x_node: Option<NodeId>,
     weight_node: Option<NodeId>,
-    (x, weight): Saved,
+    Saved { x, weight, products }: Saved,
     gradient: &FlexTensor,
     grads: &mut Gradients,
 ) {
     if let (Some(node), Some(x)) = (weight_node, x) {
-        grads.register::<Flex>(node, linear::linear_backward_weight(gradient, &x));
+        grads.register::<Flex>(node, linear::linear_backward_weight(gradient, &x, products));
     }
     if let (Some(node), Some(weight)) = (x_node, weight) {
-        grads.register::<Flex>(node, linear::linear_backward_x(gradient, &weight));
+        grads.register::<Flex>(node, linear::linear_backward_x(gradient, &weight, products));
     }
 }

@@ -9,6 +9,7 @@ use burn_flex::FlexTensor;
 use super::Tracked;
 use crate::flex::loss::{self, LinearCrossEntropy, LinearGradients, Targets, Wanted, scaled};
 use crate::flex::storage::{dense, values};
+use crate::products::Products;
 
 pub(super) fn cross_entropy<C: CheckpointStrategy>(logits: Tracked, targets: Targets) -> Tracked {
     #[derive(Debug)]
@@ -40,6 +41,7 @@ pub(super) fn linear_cross_entropy<C: CheckpointStrategy>(
     weight: Tracked,
     bias: Option<Tracked>,
     targets: &Targets,
+    products: Products,
 ) -> Tracked {
     let wanted = Wanted {
         hidden: hidden.is_tracked(),
@@ -54,6 +56,7 @@ pub(super) fn linear_cross_entropy<C: CheckpointStrategy>(
         weight: &weight,
         bias: bias.as_ref(),
         targets,
+        products,
     };
     let (mean, gradients) = arguments.run(wanted);
     match bias_node {

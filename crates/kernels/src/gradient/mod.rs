@@ -14,12 +14,18 @@ use crate::extension::{Kernels, Maybe};
 use crate::flex::activation::Activation;
 use crate::flex::loss::Targets;
 use crate::flex::storage::width;
+use crate::products::Products;
 
 impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
-    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: Maybe<Self>) -> FloatTensor<Self> {
+    fn linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Maybe<Self>,
+        products: Products,
+    ) -> FloatTensor<Self> {
         match bias {
-            Maybe::Given(bias) => linear::with_bias::<C>(x, weight, bias),
-            Maybe::Absent => linear::without_bias::<C>(x, weight),
+            Maybe::Given(bias) => linear::with_bias::<C>(x, weight, bias, products),
+            Maybe::Absent => linear::without_bias::<C>(x, weight, products),
         }
     }
 
@@ -79,9 +85,10 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
         bias: Maybe<Self>,
         targets: IntTensor<Self>,
         label_smoothing: f64,
+        products: Products,
     ) -> FloatTensor<Self> {
         let targets = Targets::new(targets, weight.primitive().layout().shape()[0], label_smoothing);
-        loss::linear_cross_entropy::<C>(hidden, weight, bias.into_option(), &targets)
+        loss::linear_cross_entropy::<C>(hidden, weight, bias.into_option(), &targets, products)
     }
 }
 

@@ -7,4 +7,5 @@ mod loss;
 mod norm;
 mod optimizer;
 mod processes;
+mod products;
 mod support;

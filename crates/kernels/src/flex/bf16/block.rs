@@ -1,0 +1,164 @@
+//! Products of two blocks, each of two packed panels.
+
+use super::pack::{PANEL, Tile};
+use super::single;
+use super::unit::{Unit, unit};
+#[cfg(target_arch = "x86_64")]
+use super::{pairs, tiles};
+
+/// Rows and columns of the target that are computed at a time.
+pub(super) const BLOCK: usize = 2 * PANEL;
+
+/// What a product is added to.
+#[derive(Clone, Copy)]
+pub(crate) enum Start<'a> {
+    /// Nothing.
+    Zero,
+    /// What the target holds.
+    Target,
+    /// This row, as long as the target's.
+    Row(&'a [f32]),
+}
+
+impl<'a> Start<'a> {
+    /// The start of the block that begins at a column.
+    pub(super) fn at(self, column: usize) -> Self {
+        match self {
+            Self::Row(row) => Self::Row(&row[column..]),
+            other => other,
+        }
+    }
+}
+
+/// Where a product goes: rows in memory that may be written by several threads, each in its own part.
+#[derive(Clone, Copy)]
+pub(crate) struct Target {
+    /// The first number.
+    pub(crate) first: *mut f32,
+    /// Distance between rows.
+    pub(crate) stride: usize,
+}
+
+// SAFETY: to use the pointer is unsafe, and who does so promises that nobody else uses that part of the target.
+unsafe impl Send for Target {}
+// SAFETY: as above.
+unsafe impl Sync for Target {}
+
+impl Target {
+    /// The part that begins at a row and a column.
+    ///
+    /// # Safety
+    ///
+    /// It must lie in the target.
+    pub(super) unsafe fn at(self, row: usize, column: usize) -> Self {
+        Self {
+            // SAFETY: as promised by the caller.
+            first: unsafe { self.first.add(row * self.stride + column) },
+            ..self
+        }
+    }
+}
+
+/// Rows of [`BLOCK`] numbers that the sums of a block start from.
+#[derive(Clone, Copy)]
+pub(super) struct Initial {
+    pub(super) first: *const f32,
+    /// Distance between rows; zero where all are the same.
+    pub(super) stride: usize,
+}
+
+/// The unit that multiplies, ready to do so on this thread as long as it lives.
+pub(super) struct Engine {
+    unit: Unit,
+    #[cfg(target_arch = "x86_64")]
+    _tiles: Option<tiles::Configured>,
+}
+
+impl Engine {
+    pub(super) fn new() -> Self {
+        let unit = unit();
+        Self {
+            unit,
+            #[cfg(target_arch = "x86_64")]
+            _tiles: (unit == Unit::Tiles).then(tiles::Configured::new),
+        }
+    }
+
+    /// `target = start + left · right` for a block of `[rows, columns]`, at most [`BLOCK`] each. The operands are two
+    /// packed panels each.
+    ///
+    /// # Safety
+    ///
+    /// The target must be valid for writing the block and, with [`Start::Target`], for reading it.
+    pub(super) unsafe fn block(
+        &self,
+        left: &[Tile],
+        right: &[Tile],
+        target: Target,
+        [rows, columns]: [usize; 2],
+        start: Start,
+    ) {
+        if [rows, columns] == [BLOCK; 2] {
+            let initial = match start {
+                Start::Zero => None,
+                Start::Target => Some(Initial {
+                    first: target.first,
+                    stride: target.stride,
+                }),
+                Start::Row(row) => Some(Initial {
+                    first: row[..BLOCK].as_ptr(),
+                    stride: 0,
+                }),
+            };
+            // SAFETY: as promised by the caller for the target; the row was checked for its length.
+            return unsafe { self.whole(left, right, target, initial) };
+        }
+        let mut buffer = [[0.0; BLOCK]; BLOCK];
+        for (index, buffer) in buffer.iter_mut().enumerate().take(rows) {
+            match start {
+                Start::Zero => {}
+                // SAFETY: the caller promises that the block may be read.
+                Start::Target => buffer[..columns].copy_from_slice(unsafe {
+                    std::slice::from_raw_parts(target.at(index, 0).first, columns)
+                }),
+                Start::Row(row) => buffer[..columns].copy_from_slice(&row[..columns]),
+            }
+        }
+        let inside = Target {
+            first: buffer.as_mut_ptr().cast(),
+            stride: BLOCK,
+        };
+        let initial = Initial {
+            first: inside.first,
+            stride: BLOCK,
+        };
+        // SAFETY: the buffer is a whole block; the caller promises that rows and columns of the target may be written.
+        unsafe {
+            self.whole(left, right, inside, Some(initial));
+            for index in 0..rows {
+                let row = inside.at(index, 0).first;
+                row.copy_to_nonoverlapping(target.at(index, 0).first, columns);
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The target must be valid for writing a whole block, and `initial` for reading one.
+    unsafe fn whole(&self, left: &[Tile], right: &[Tile], target: Target, initial: Option<Initial>) {
+        assert!(
+            left.len() == right.len() && left.len().is_multiple_of(2),
+            "two panels of one depth"
+        );
+        match self.unit {
+            // SAFETY: as promised by the caller; the tiles are configured, and the panels are as long as asserted.
+            #[cfg(target_arch = "x86_64")]
+            Unit::Tiles => unsafe { tiles::block(left, right, target, initial) },
+            // SAFETY: as promised by the caller; the unit was found, and the panels are as long as asserted.
+            #[cfg(target_arch = "x86_64")]
+            Unit::Pairs => unsafe { pairs::block(left, right, target, initial) },
+            // SAFETY: as promised by the caller.
+            Unit::Single => unsafe { single::block(left, right, target, initial) },
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Matrix products of operands rounded to bfloat16, summed in single precision.
+//!
+//! The operand that spans the shorter side of the target is packed once and shared; the other is packed strip by
+//! strip, each by the task that multiplies it, so that it is still in the cache. The order of a sum depends on its
+//! length alone.
+
+mod block;
+mod pack;
+#[cfg(target_arch = "x86_64")]
+mod pairs;
+mod single;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
+mod unit;
+#[cfg(target_arch = "x86_64")]
+mod wide;
+
+use std::cell::Cell;
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::linear::Matrix;
+use block::{BLOCK, Engine};
+use pack::{DEPTH, Form, PANEL, Tile, pack};
+
+pub(crate) use block::{Start, Target};
+
+/// Longest part of the sums that is packed at a time.
+const LONGEST: usize = 1024;
+
+/// Rows or columns of the target that a task computes: with [`LONGEST`], at most half a megabyte of packed numbers.
+const STRIP: Range<usize> = 64..256;
+
+/// `target = start + left · right`.
+///
+/// # Safety
+///
+/// The target must be valid for writing `left.rows` rows of `right.columns` numbers and, with [`Start::Target`], for
+/// reading them; nobody else may use it meanwhile.
+pub(crate) unsafe fn multiply(target: Target, left: Matrix, right: Matrix, start: Start, threads: bool) {
+    let depth = left.columns;
+    let part = depth.div_ceil(depth.div_ceil(LONGEST)).next_multiple_of(DEPTH);
+    for first in (0..depth).step_by(part) {
+        let product = Product {
+            target,
+            left,
+            right: right.transposed(),
+            depth: first..(first + part).min(depth),
+            start: if first == 0 { start } else { Start::Target },
+        };
+        // SAFETY: as promised by the caller; from the second part on, the first has written the target.
+        unsafe { product.run(threads) };
+    }
+}
+
+/// What one part of the sums adds to the target.
+struct Product<'a> {
+    target: Target,
+    left: Matrix<'a>,
+    /// Its rows are the columns of the target.
+    right: Matrix<'a>,
+    depth: Range<usize>,
+    start: Start<'a>,
+}
+
+/// A packed range of rows, or of columns, of the target.
+#[derive(Clone, Copy)]
+struct Packed<'a> {
+    tiles: &'a [Tile],
+    first: usize,
+}
+
+impl Product<'_> {
+    /// # Safety
+    ///
+    /// As for [`multiply`].
+    unsafe fn run(&self, threads: bool) {
+        // The strips cut the longer side.
+        let by_rows = self.left.rows > self.right.rows;
+        let (shared, cut) = match by_rows {
+            true => (self.right.rows, self.left.rows),
+            false => (self.left.rows, self.right.rows),
+        };
+        let tasks = if threads {
+            4 * rayon::current_num_threads()
+        } else {
+            1
+        };
+        let strip = cut
+            .div_ceil(tasks)
+            .clamp(STRIP.start, STRIP.end)
+            .next_multiple_of(BLOCK);
+        let strips = cut.div_ceil(strip);
+        with_tiles(self.tiles(shared), |tiles| {
+            let share = |(index, tiles): (usize, &mut [Tile])| self.pack(!by_rows, index * strip, tiles);
+            let pieces = self.tiles(strip);
+            match threads {
+                true => tiles.par_chunks_mut(pieces).enumerate().for_each(share),
+                false => tiles.chunks_mut(pieces).enumerate().for_each(share),
+            }
+            let shared = Packed { tiles, first: 0 };
+            let work = |index: usize| {
+                let first = index * strip;
+                with_tiles(self.tiles(strip.min(cut - first)), |tiles| {
+                    self.pack(by_rows, first, tiles);
+                    let own = Packed { tiles, first };
+                    let (rows, columns) = if by_rows { (own, shared) } else { (shared, own) };
+                    // SAFETY: as promised by the caller; the strips do not overlap.
+                    unsafe { self.strip(by_rows, rows, columns) };
+                });
+            };
+            match threads {
+                true => (0..strips).into_par_iter().for_each(work),
+                false => (0..strips).for_each(work),
+            }
+        });
+    }
+
+    /// Tiles that hold some rows, or columns, of the target.
+    fn tiles(&self, count: usize) -> usize {
+        count.next_multiple_of(BLOCK) / PANEL * self.panel()
+    }
+
+    /// Tiles of a panel.
+    fn panel(&self) -> usize {
+        self.depth.len().div_ceil(DEPTH)
+    }
+
+    /// Packs as many rows of the left operand, or columns of the right one, as `tiles` holds.
+    fn pack(&self, left: bool, first: usize, tiles: &mut [Tile]) {
+        let (matrix, form) = match left {
+            true => (self.left, Form::Rows),
+            false => (self.right, Form::Pairs),
+        };
+        pack(matrix, first, self.depth.clone(), form, tiles);
+    }
+
+    /// Computes the part of the target that packed rows and columns span. The operand of which there is one strip
+    /// runs inside, over each block of the other.
+    ///
+    /// # Safety
+    ///
+    /// As for [`multiply`], for that part of the target.
+    unsafe fn strip(&self, by_rows: bool, rows: Packed, columns: Packed) {
+        let engine = Engine::new();
+        let pair = 2 * self.panel();
+        let compute = |row: usize, column: usize| {
+            let (row, left) = (rows.first + row * BLOCK, &rows.tiles[row * pair..][..pair]);
+            let (column, right) = (
+                columns.first + column * BLOCK,
+                &columns.tiles[column * pair..][..pair],
+            );
+            let size = [
+                BLOCK.min(self.left.rows - row),
+                BLOCK.min(self.right.rows - column),
+            ];
+            // SAFETY: the block lies in the part of the target that is spanned.
+            unsafe {
+                engine.block(
+                    left,
+                    right,
+                    self.target.at(row, column),
+                    size,
+                    self.start.at(column),
+                )
+            };
+        };
+        let (rows, columns) = (rows.tiles.len() / pair, columns.tiles.len() / pair);
+        match by_rows {
+            true => (0..columns).for_each(|column| (0..rows).for_each(|row| compute(row, column))),
+            false => (0..rows).for_each(|row| (0..columns).for_each(|column| compute(row, column))),
+        }
+    }
+}
+
+/// Calls `work` with `count` tiles of whatever content. The thread keeps the memory for the next call, so that its
+/// pages need not be fetched again.
+fn with_tiles(count: usize, work: impl FnOnce(&mut [Tile])) {
+    thread_local! {
+        static TILES: Cell<Vec<Tile>> = const { Cell::new(Vec::new()) };
+    }
+    // While `work` waits for other threads, rayon may run other work on this one: that finds no memory and makes its own.
+    let mut tiles = TILES.take();
+    if tiles.len() < count {
+        tiles = vec![Tile::default(); count];
+    }
+    work(&mut tiles[..count]);
+    TILES.set(tiles);
+}

@@ -1,0 +1,135 @@
+//! Operands rounded to bfloat16 and laid out in tiles.
+
+use std::ops::Range;
+
+#[cfg(target_arch = "x86_64")]
+use super::unit::{Unit, unit};
+use crate::flex::linear::Matrix;
+
+/// Rows or columns of the target that a panel holds.
+pub(super) const PANEL: usize = 16;
+
+/// Length of the sums that a tile holds.
+pub(super) const DEPTH: usize = 32;
+
+/// 16 rows of 16 pairs of bfloat16, the first of a pair in the lower half: what a tile register holds.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub(super) struct Tile(pub(super) [u32; PANEL * DEPTH / 2]);
+
+impl Default for Tile {
+    fn default() -> Self {
+        Self([0; PANEL * DEPTH / 2])
+    }
+}
+
+/// What the rows of a tile are.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Form {
+    /// Rows of the operand: for the left one.
+    Rows,
+    /// Pairs along the sum, each with its element of every row of the operand: for the right one.
+    Pairs,
+}
+
+/// Packs rows of a matrix from `first` on, the part `depth` of their columns, until `tiles` is full: panel by panel, each
+/// along the depth. What lies outside of the matrix counts as zero.
+pub(super) fn pack(matrix: Matrix, first: usize, depth: Range<usize>, form: Form, tiles: &mut [Tile]) {
+    let panel = depth.len().div_ceil(DEPTH);
+    let panels = tiles.len() / panel;
+    let fill = |index: usize, step: usize, tiles: &mut [Tile]| {
+        let row = first + index * PANEL;
+        let column = depth.start + step * DEPTH;
+        let part = Part {
+            matrix,
+            rows: row..(row + PANEL).min(matrix.rows).max(row),
+            columns: column..(column + DEPTH).min(depth.end),
+        };
+        part.pack(form, &mut tiles[index * panel + step]);
+    };
+    // Neighbours in memory one after the other.
+    if matrix.row_stride == 1 {
+        (0..panel).for_each(|step| (0..panels).for_each(|index| fill(index, step, tiles)));
+    } else {
+        (0..panels).for_each(|index| (0..panel).for_each(|step| fill(index, step, tiles)));
+    }
+}
+
+/// What goes into one tile.
+struct Part<'a> {
+    matrix: Matrix<'a>,
+    rows: Range<usize>,
+    columns: Range<usize>,
+}
+
+impl Part<'_> {
+    fn pack(&self, form: Form, tile: &mut Tile) {
+        #[cfg(target_arch = "x86_64")]
+        if unit() != Unit::Single {
+            // SAFETY: the units other than `Single` are found only where there are AVX-512 and its bfloat16.
+            return unsafe { self.pack_wide(form, tile) };
+        }
+        let rows = self.gather();
+        for (row, values) in rows.iter().enumerate() {
+            for (pair, values) in values.as_chunks::<2>().0.iter().enumerate() {
+                let place = match form {
+                    Form::Rows => row * PANEL + pair,
+                    Form::Pairs => pair * PANEL + row,
+                };
+                tile.0[place] = u32::from(narrow(values[0])) | u32::from(narrow(values[1])) << 16;
+            }
+        }
+    }
+
+    /// The numbers of the part, with zeros to make the tile full.
+    fn gather(&self) -> [[f32; DEPTH]; PANEL] {
+        let mut values = [[0.0; DEPTH]; PANEL];
+        for (row, values) in self.rows.clone().zip(&mut values) {
+            for (column, value) in self.columns.clone().zip(values) {
+                *value =
+                    self.matrix.values[row * self.matrix.row_stride + column * self.matrix.column_stride];
+            }
+        }
+        values
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    fn pack_wide(&self, form: Form, tile: &mut Tile) {
+        use super::wide;
+
+        let Matrix {
+            values,
+            row_stride,
+            column_stride,
+            ..
+        } = self.matrix;
+        let start = self.rows.start * row_stride + self.columns.start * column_stride;
+        let whole = self.rows.len() == PANEL && self.columns.len() == DEPTH;
+        let (vectors, found) = if whole && column_stride == 1 {
+            (wide::rows(&values[start..], row_stride), Form::Rows)
+        } else if whole && row_stride == 1 {
+            (wide::pairs(&values[start..], column_stride), Form::Pairs)
+        } else {
+            (wide::rows(self.gather().as_flattened(), DEPTH), Form::Rows)
+        };
+        wide::store(
+            if form == found {
+                vectors
+            } else {
+                wide::transposed(vectors)
+            },
+            tile,
+        );
+    }
+}
+
+/// The nearest bfloat16, ties to even.
+fn narrow(x: f32) -> u16 {
+    let bits = x.to_bits();
+    if x.is_nan() {
+        // A quiet one: a NaN whose mark is in the lower half must not become an infinity.
+        return (bits >> 16) as u16 | 0x40;
+    }
+    ((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16
+}

@@ -1,0 +1,73 @@
+//! Products by AVX-512 BF16, which multiplies pairs and adds both to a sum.
+
+use std::arch::x86_64::{
+    __m512, __m512bh, _mm512_dpbf16_ps, _mm512_load_si512, _mm512_loadu_ps, _mm512_set1_epi32,
+    _mm512_setzero_ps, _mm512_storeu_ps,
+};
+use std::mem::transmute;
+
+use super::block::{BLOCK, Initial, Target};
+use super::pack::{PANEL, Tile};
+
+/// Rows that are summed at a time: with two vectors each they fill half of the registers.
+const ROWS: usize = 8;
+
+/// A block of the target from two panels of each operand.
+///
+/// # Safety
+///
+/// The processor must have the instructions, both operands be of one length, the target valid for writing a block, and
+/// `initial` for reading one.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+pub(super) unsafe fn block(left: &[Tile], right: &[Tile], target: Target, initial: Option<Initial>) {
+    let depth = left.len() / 2;
+    let right = right.split_at(depth);
+    for row in (0..BLOCK).step_by(ROWS) {
+        let left = &left[row / PANEL * depth..][..depth];
+        let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
+        if let Some(initial) = initial {
+            for (index, sums) in sums.iter_mut().enumerate() {
+                for (half, sum) in sums.iter_mut().enumerate() {
+                    // SAFETY: the caller promises that `initial` may be read.
+                    *sum = unsafe {
+                        _mm512_loadu_ps(initial.first.add((row + index) * initial.stride + half * PANEL))
+                    };
+                }
+            }
+        }
+        for ((left, right0), right1) in left.iter().zip(right.0).zip(right.1) {
+            multiply(&mut sums, left, row % PANEL, [right0, right1]);
+        }
+        for (index, sums) in sums.iter().enumerate() {
+            for (half, sum) in sums.iter().enumerate() {
+                // SAFETY: the caller promises that the target may be written.
+                unsafe { _mm512_storeu_ps(target.at(row + index, half * PANEL).first, *sum) };
+            }
+        }
+    }
+}
+
+/// Adds the products of [`ROWS`] rows of a tile, from `row` on, with two tiles.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+fn multiply(sums: &mut [[__m512; 2]; ROWS], left: &Tile, row: usize, right: [&Tile; 2]) {
+    for pair in 0..16 {
+        let right = right.map(|tile| bf16(tile, pair));
+        for (index, sums) in sums.iter_mut().enumerate() {
+            let left = _mm512_set1_epi32(left.0[(row + index) * 16 + pair] as i32);
+            // SAFETY: both types are 64 bytes of whatever content.
+            let left: __m512bh = unsafe { transmute(left) };
+            for (sum, right) in sums.iter_mut().zip(right) {
+                *sum = _mm512_dpbf16_ps(*sum, left, right);
+            }
+        }
+    }
+}
+
+/// A row of a tile.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn bf16(tile: &Tile, row: usize) -> __m512bh {
+    // SAFETY: a tile has 16 rows of 64 bytes and begins at a multiple of 64; the types are as large.
+    unsafe { transmute(_mm512_load_si512(tile.0[row * 16..][..16].as_ptr().cast())) }
+}

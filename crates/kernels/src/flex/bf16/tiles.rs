@@ -1,0 +1,159 @@
+//! Products by the tile registers of Intel's AMX, in assembly: Rust has no stable intrinsics for them.
+
+use std::arch::asm;
+use std::arch::x86_64::{__cpuid, __cpuid_count};
+
+use super::block::{Initial, Target};
+use super::pack::Tile;
+
+/// Whether processor and system let this process use tiles of bfloat16.
+pub(super) fn available() -> bool {
+    const AMX_BF16: u32 = 1 << 22;
+    const AMX_TILE: u32 = 1 << 24;
+    let features = if __cpuid(0).eax >= 7 {
+        __cpuid_count(7, 0).edx
+    } else {
+        0
+    };
+    features & AMX_BF16 != 0 && features & AMX_TILE != 0 && permitted()
+}
+
+/// Asks Linux for the registers, which it gives to those who ask: they make the state of a thread 8 KiB larger.
+#[cfg(target_os = "linux")]
+fn permitted() -> bool {
+    const ARCH_PRCTL: usize = 158;
+    const ARCH_REQ_XCOMP_PERM: usize = 0x1023;
+    const TILE_DATA: usize = 18;
+    let result: isize;
+    // SAFETY: the call takes two numbers and touches no memory of the process; `syscall` changes rax, rcx and r11.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") ARCH_PRCTL => result,
+            in("rdi") ARCH_REQ_XCOMP_PERM,
+            in("rsi") TILE_DATA,
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    result == 0
+}
+
+#[cfg(not(target_os = "linux"))]
+fn permitted() -> bool {
+    false
+}
+
+/// All eight tile registers of this thread, as 16 rows of 64 bytes, until this is dropped.
+pub(super) struct Configured {
+    /// Registers belong to the thread.
+    _here: std::marker::PhantomData<*const ()>,
+}
+
+/// The argument of `ldtilecfg`.
+#[repr(C, align(64))]
+struct Configuration {
+    palette: u8,
+    start: u8,
+    reserved: [u8; 14],
+    row_bytes: [u16; 16],
+    rows: [u8; 16],
+}
+
+impl Configured {
+    /// Call where [`available`].
+    pub(super) fn new() -> Self {
+        let mut configuration = Configuration {
+            palette: 1,
+            start: 0,
+            reserved: [0; 14],
+            row_bytes: [0; 16],
+            rows: [0; 16],
+        };
+        configuration.row_bytes[..8].fill(64);
+        configuration.rows[..8].fill(16);
+        // SAFETY: the instruction reads the 64 bytes of the configuration; compiled code never uses these registers.
+        unsafe {
+            asm!("ldtilecfg [{}]", in(reg) &configuration, options(readonly, nostack, preserves_flags))
+        };
+        Self {
+            _here: std::marker::PhantomData,
+        }
+    }
+}
+
+impl Drop for Configured {
+    fn drop(&mut self) {
+        // SAFETY: the instruction gives the registers back that `new` took, on the same thread.
+        unsafe { asm!("tilerelease", options(nomem, nostack, preserves_flags)) };
+    }
+}
+
+/// Four tiles of the target from two panels of each operand.
+///
+/// # Safety
+///
+/// The tiles must be configured, both operands of one length, the target valid for writing a block, and `initial` for
+/// reading one.
+pub(super) unsafe fn block(left: &[Tile], right: &[Tile], target: Target, initial: Option<Initial>) {
+    let depth = left.len() / 2;
+    if depth == 0 {
+        return;
+    }
+    let initial = initial.unwrap_or(Initial {
+        first: std::ptr::null(),
+        stride: 0,
+    });
+    // SAFETY: the loop reads `depth` tiles of each of the four panels; the caller promises the rest.
+    unsafe {
+        asm!(
+            "test {initial}, {initial}",
+            "jz 3f",
+            "tileloadd tmm0, [{initial} + {initial_stride}]",
+            "tileloadd tmm1, [{initial} + {initial_stride} + 64]",
+            "lea {initial}, [{initial} + 8*{initial_stride}]",
+            "lea {initial}, [{initial} + 8*{initial_stride}]",
+            "tileloadd tmm2, [{initial} + {initial_stride}]",
+            "tileloadd tmm3, [{initial} + {initial_stride} + 64]",
+            "jmp 2f",
+            "3:",
+            "tilezero tmm0",
+            "tilezero tmm1",
+            "tilezero tmm2",
+            "tilezero tmm3",
+            "2:",
+            "tileloadd tmm4, [{left0} + {row}]",
+            "tileloadd tmm6, [{right0} + {row}]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tileloadd tmm7, [{right1} + {row}]",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "tileloadd tmm5, [{left1} + {row}]",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+            "add {left0}, 1024",
+            "add {left1}, 1024",
+            "add {right0}, 1024",
+            "add {right1}, 1024",
+            "dec {depth}",
+            "jnz 2b",
+            "tilestored [{target} + {stride}], tmm0",
+            "tilestored [{target} + {stride} + 64], tmm1",
+            "lea {target}, [{target} + 8*{stride}]",
+            "lea {target}, [{target} + 8*{stride}]",
+            "tilestored [{target} + {stride}], tmm2",
+            "tilestored [{target} + {stride} + 64], tmm3",
+            initial = inout(reg) initial.first => _,
+            initial_stride = in(reg) initial.stride * size_of::<f32>(),
+            left0 = inout(reg) left.as_ptr() => _,
+            left1 = inout(reg) left[depth..].as_ptr() => _,
+            right0 = inout(reg) right.as_ptr() => _,
+            right1 = inout(reg) right[depth..].as_ptr() => _,
+            row = in(reg) 64usize,
+            depth = inout(reg) depth => _,
+            target = inout(reg) target.first => _,
+            stride = in(reg) target.stride * size_of::<f32>(),
+            options(nostack),
+        );
+    }
+}

@@ -1,0 +1,43 @@
+//! Which part of the processor multiplies.
+
+use std::sync::LazyLock;
+
+/// The parts of processors that multiply numbers in bfloat16, and the one that every processor has.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Unit {
+    /// Intel's AMX: products of tiles.
+    #[cfg(target_arch = "x86_64")]
+    Tiles,
+    /// AVX-512 BF16: products of pairs.
+    #[cfg(target_arch = "x86_64")]
+    Pairs,
+    /// Single precision.
+    Single,
+}
+
+/// The best of this processor that the setting allows, found once.
+pub(super) fn unit() -> Unit {
+    static UNIT: LazyLock<Unit> = LazyLock::new(find);
+    *UNIT
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn find() -> Unit {
+    Unit::Single
+}
+
+#[cfg(target_arch = "x86_64")]
+fn find() -> Unit {
+    use crate::flex::simd;
+    use crate::setting::{Setting, setting};
+
+    let wide = matches!(simd::unit(), simd::Unit::Wide);
+    if !wide || !is_x86_feature_detected!("avx512bf16") {
+        return Unit::Single;
+    }
+    if setting() == Setting::Automatic && super::tiles::available() {
+        Unit::Tiles
+    } else {
+        Unit::Pairs
+    }
+}

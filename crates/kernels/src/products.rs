@@ -1,0 +1,37 @@
+//! In which precision matrix products run.
+
+use std::cell::Cell;
+
+/// The precision of the operands of [`linear`](crate::linear) and [`linear_cross_entropy`](crate::linear_cross_entropy)
+/// and of the products in their backward passes. Arguments and results keep their type, sums run in single precision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Products {
+    /// As the tensors are.
+    #[default]
+    F32,
+    /// Rounded to bfloat16, to the nearest and ties to even: 8 bits of precision, the range of single precision.
+    Bf16,
+}
+
+thread_local! {
+    static PRODUCTS: Cell<Products> = const { Cell::new(Products::F32) };
+}
+
+/// Runs `run` with the products of the calling thread in the given precision.
+///
+/// The backward pass of what is computed in `run` keeps that precision, wherever it runs. Scopes nest.
+pub fn with_products<T>(products: Products, run: impl FnOnce() -> T) -> T {
+    struct Restore(Products);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            PRODUCTS.set(self.0);
+        }
+    }
+    let _restore = Restore(PRODUCTS.replace(products));
+    run()
+}
+
+/// The precision that the calling thread is in.
+pub(crate) fn products() -> Products {
+    PRODUCTS.get()
+}
