@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use blip2::{EncoderConfig, LanguageModelConfig, ModelConfig};
+use blip2_kernels::Products;
 use blip2_qformer::RepresentationConfig;
 use serde::{Deserialize, Serialize};
 
@@ -73,10 +74,33 @@ pub struct StageRecipe {
     pub optimizer: OptimizerConfig,
     /// The temperature is kept at or below this; absent: free, as the reference.
     pub maximum_temperature: Option<f32>,
+    /// Precision of the matrix products of the loss and its gradients; everything else stays in single precision.
+    #[serde(default)]
+    pub precision: Precision,
     /// Steps between checkpoints.
     pub checkpoint_every: u64,
     /// Steps between lines of the log.
     pub log_every: u64,
+}
+
+/// Precision of matrix products in training.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Single precision.
+    #[default]
+    F32,
+    /// Operands rounded to bfloat16, sums in single precision.
+    Bf16,
+}
+
+impl From<Precision> for Products {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self::F32,
+            Precision::Bf16 => Self::Bf16,
+        }
+    }
 }
 
 /// What is measured.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use blip2_kernels::with_products;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde_json::{Map, Value, json};
@@ -73,7 +74,7 @@ pub(crate) fn train<M: Module>(
         context
             .device
             .seed(context.seed.wrapping_mul(0x9E37_79B9).wrapping_add(step));
-        let loss = task.loss(&model, step)?;
+        let loss = with_products(stage.precision.into(), || task.loss(&model, step))?;
         let total = f64::from(loss.total.clone().into_scalar::<f32>());
         finite(phase, step, "loss", total)?;
         let rate = stage.schedule.rate(step, stage.steps);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use blip2_trainer::{Recipe, TrainError};
+use blip2_trainer::{Precision, Recipe, TrainError};
 
 fn recipes() -> Vec<PathBuf> {
     let mut folders = vec![PathBuf::from(concat!(
@@ -196,4 +196,13 @@ fn files_that_are_no_recipes_are_refused() {
     assert!(refusal("\u{0}\u{1}").contains("own.toml"));
     let nowhere = PathBuf::from("no-such-recipe.toml");
     message(Recipe::read(&nowhere, &[]), &nowhere);
+}
+
+#[test]
+fn precision_is_single_unless_a_stage_says_otherwise() {
+    let recipe = read(&["stage1.precision=bf16"]).expect("a recipe");
+    assert_eq!(recipe.stage1.precision, Precision::Bf16);
+    assert_eq!(recipe.stage2.precision, Precision::F32);
+    let error = message(read(&["stage1.precision=f16"]), &demo());
+    assert!(error.contains("f16") && error.contains("bf16"), "{error}");
 }
