@@ -17,6 +17,8 @@ use crate::{Observer, Recipe, TrainError};
 
 /// Pictures that go through the encoder at once.
 const ENCODE_BATCH: usize = 32;
+/// Neighbours that stay together in a batch: a scene and its variation.
+const TOGETHER: usize = 2;
 
 /// Training scenes with their features.
 pub(crate) struct Corpus {
@@ -24,8 +26,6 @@ pub(crate) struct Corpus {
     /// Captions for the Q-Former, `[CLS]` to `[SEP]`.
     pub(crate) captions: Vec<Vec<u32>>,
     pub(crate) features: FeatureStore,
-    /// Neighbours that stay together in a batch.
-    together: usize,
 }
 
 impl Corpus {
@@ -40,7 +40,7 @@ impl Corpus {
             seed: recipe.data.seed,
             split: Split::Train,
         };
-        let scenes = draw(set, recipe.data.training_scenes, recipe.data.twins);
+        let scenes = draw(set, recipe.data.training_scenes);
         let captions = tokenise(
             &frozen.tokenizer,
             scenes.iter().map(|scene| scene.caption.as_str()),
@@ -51,14 +51,13 @@ impl Corpus {
             scenes,
             captions,
             features,
-            together: if recipe.data.twins { 2 } else { 1 },
         })
     }
 
-    /// The scenes of `step` (from 1): a function of seed and step. Twins come together, so that each is a negative of the
-    /// other.
+    /// The scenes of `step` (from 1): a function of seed and step. A scene and its variation come together, so that each is
+    /// a hard negative of the other: among scenes drawn at random no batch ever asks which is left of which.
     pub(crate) fn batch(&self, seed: u64, batch: usize, step: u64) -> Result<Vec<usize>, TrainError> {
-        let (units, taken) = (self.scenes.len() / self.together, batch / self.together);
+        let (units, taken) = (self.scenes.len() / TOGETHER, batch / TOGETHER);
         let batches = (units / taken) as u64;
         let (epoch, number) = ((step - 1) / batches, (step - 1) % batches);
         let position = Position {
@@ -68,7 +67,7 @@ impl Corpus {
         let chosen = Loader::new(seed, units, taken, position)?.next_batch();
         Ok(chosen
             .iter()
-            .flat_map(|unit| unit * self.together..(unit + 1) * self.together)
+            .flat_map(|unit| unit * TOGETHER..(unit + 1) * TOGETHER)
             .collect())
     }
 
@@ -89,14 +88,14 @@ impl Corpus {
     }
 }
 
-/// `count` scenes; with `twins` every second one is the twin of the one before it, or another scene where there is none.
-fn draw(set: SceneSet, count: u64, twins: bool) -> Vec<Scene> {
-    let scene = |index: u64| match (twins, index % 2) {
-        (false, _) => set.scene(index),
-        (true, 0) => set.scene(index / 2),
-        (true, _) => set
-            .twin(index / 2)
-            .unwrap_or_else(|| set.scene(count + index / 2)),
+/// `count` scenes; every second one is a variation of the one before it, or another scene where there is none.
+fn draw(set: SceneSet, count: u64) -> Vec<Scene> {
+    let scene = |index: u64| {
+        let unit = index / TOGETHER as u64;
+        match index % TOGETHER as u64 {
+            0 => set.scene(unit),
+            _ => set.variation(unit).unwrap_or_else(|| set.scene(count + unit)),
+        }
     };
     (0..count).into_par_iter().map(scene).collect()
 }
@@ -162,7 +161,7 @@ fn stored_features(
     // The scenes themselves are part of the key: another version of the generator draws other ones.
     let drawn: String = scenes.iter().map(|scene| format!("{scene:?}")).collect();
     let key = content_key(&[
-        frozen.encoder.fingerprint.as_bytes(),
+        frozen.encoder_fingerprint.as_bytes(),
         format!("{:?}", recipe.encoder).as_bytes(),
         drawn.as_bytes(),
     ]);

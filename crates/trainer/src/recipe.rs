@@ -49,11 +49,8 @@ pub struct Recipe {
 pub struct DataRecipe {
     /// Decides the scenes.
     pub seed: u64,
-    /// How many different pictures training sees.
+    /// How many different pictures training sees; every second one is a variation of the one before it.
     pub training_scenes: u64,
-    /// Whether each scene comes with its twin: the same concepts, their relations turned round. Among scenes drawn at random
-    /// no batch ever asks which is left of which.
-    pub twins: bool,
     /// Share of stage-2 examples that are questions; the others are captions.
     pub questions: f64,
 }
@@ -182,9 +179,9 @@ impl Recipe {
                     stage.batch, self.data.training_scenes
                 ));
             }
-            if self.data.twins && stage.batch % 2 == 1 {
+            if stage.batch % 2 == 1 {
                 return Err(format!(
-                    "{name}.batch is {}, but twins come in pairs: choose an even number",
+                    "{name}.batch is {}, but each scene comes with a variation of it: choose an even number",
                     stage.batch
                 ));
             }

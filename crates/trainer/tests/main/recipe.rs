@@ -83,7 +83,7 @@ fn overrides_change_what_they_name_and_nothing_else() {
         "encoder.path=elsewhere/vit.onnx",
         "language_model.prompt=\"a photo of\"",
         "stage2.maximum_temperature=0.5",
-        "data.twins=false",
+        "data.training_scenes=64",
     ])
     .expect("recipe");
     let mut expected = plain;
@@ -94,7 +94,7 @@ fn overrides_change_what_they_name_and_nothing_else() {
     expected.encoder.path = "elsewhere/vit.onnx".into();
     expected.language_model.prompt = "a photo of".to_owned();
     expected.stage2.maximum_temperature = Some(0.5);
-    expected.data.twins = false;
+    expected.data.training_scenes = 64;
     assert_eq!(changed, expected);
     assert_eq!(
         read(&["seed=1", "seed=2"]).expect("recipe").seed,
@@ -149,7 +149,7 @@ fn values_of_another_kind_are_refused_by_name() {
         ("stage2.optimizer.betas=[0.9]", "betas"),
         ("encoder.kind=camera", "kind"),
         ("representation.qformer.hidden_size=wide", "hidden_size"),
-        ("data.twins=2", "twins"),
+        ("data.training_scenes=few", "training_scenes"),
     ] {
         let text = message(read(&[assignment]), &demo());
         assert!(text.contains(key), "{assignment}: {text}");
@@ -167,13 +167,9 @@ fn values_that_cannot_work_are_refused_by_name() {
         ("stage2.log_every=0", "stage2.log_every"),
         ("evaluation.gallery=19", "evaluation.gallery"),
     ] {
-        let text = message(read(&["data.twins=true", assignment]), &demo());
+        let text = message(read(&[assignment]), &demo());
         assert!(text.contains(key), "{assignment}: {text}");
     }
-    assert!(
-        read(&["stage1.batch=31", "data.twins=false"]).is_ok(),
-        "without twins a batch may be odd"
-    );
 }
 
 #[test]
