@@ -41,7 +41,8 @@ pub fn load_bert(
     load(model, &widened, &names, options)
 }
 
-fn bert_name(path: &str) -> String {
+/// BERT's name of a parameter; ours may begin with `qformer.`. Either feed-forward network is BERT's one.
+pub(crate) fn bert_name(path: &str) -> String {
     if let Some(rest) = path.strip_prefix("language_head.") {
         return match rest {
             "bias" => BIAS.to_owned(),

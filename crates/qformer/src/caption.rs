@@ -1,7 +1,7 @@
 //! Writing captions with the Q-Former alone, from the query states of stage 1.
 
 use blip2_core::{ModelError, NextTokenModel};
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::attention::KeyValue;
 use crate::{QueryOutput, RepresentationModel, TextBatch};
@@ -31,15 +31,14 @@ impl<'a> CaptionDecoder<'a> {
             position: 0,
             logits: Tensor::zeros([0, 0], &images.hidden.device()),
         };
-        decoder.feed(images.cache.clone(), &vec![start; batch])?;
+        let start = next_words(&vec![start; batch], &model.qformer.device())?;
+        decoder.feed(images.cache.clone(), &start)?;
         Ok(decoder)
     }
 
-    /// Writes `tokens` behind `past`; nothing has changed where they are refused.
-    fn feed(&mut self, mut past: Vec<KeyValue>, tokens: &[u32]) -> Result<(), ModelError> {
-        let device = self.model.qformer.device();
-        let text = TextBatch::new(tokens.iter().map(|token| vec![*token]).collect(), &device)?;
-        let hidden = self.model.qformer.step(&mut past, &text, self.position)?;
+    /// Writes `text`, one word a row, behind `past`; nothing has changed where it is refused.
+    fn feed(&mut self, mut past: Vec<KeyValue>, text: &TextBatch) -> Result<(), ModelError> {
+        let hidden = self.model.qformer.step(&mut past, text, self.position)?;
         let [rows, _, width] = hidden.dims();
         self.logits = self
             .model
@@ -57,21 +56,37 @@ impl NextTokenModel for CaptionDecoder<'_> {
     }
 
     fn advance(&mut self, parents: &[usize], tokens: &[u32]) -> Result<(), ModelError> {
-        let rows = self.logits.dims()[0];
-        if parents.is_empty() || parents.len() != tokens.len() || parents.iter().any(|parent| *parent >= rows)
-        {
-            return Err(ModelError::Invalid(format!(
-                "{} parents and {} tokens do not continue {rows} rows",
-                parents.len(),
-                tokens.len()
-            )));
-        }
-        let indices: Vec<i64> = parents.iter().map(|parent| *parent as i64).collect();
-        let indices = Tensor::<1, Int>::from_data(
-            TensorData::new(indices, [parents.len()]),
-            &self.model.qformer.device(),
-        );
-        let past = self.past.iter().map(|kv| kv.select(&indices)).collect();
-        self.feed(past, tokens)
+        let (chosen, text) = continued(&self.logits, parents, tokens)?;
+        let past = self.past.iter().map(|past| past.select(&chosen)).collect();
+        self.feed(past, &text)
     }
+}
+
+/// The rows `[rows]` to keep of what was written behind `logits` `[rows, vocabulary]`, and the next word of each.
+///
+/// # Errors
+/// [`ModelError::Invalid`] where parents and tokens do not continue it.
+pub(crate) fn continued(
+    logits: &Tensor<2>,
+    parents: &[usize],
+    tokens: &[u32],
+) -> Result<(Tensor<1, Int>, TextBatch), ModelError> {
+    let (rows, device) = (logits.dims()[0], logits.device());
+    if parents.is_empty() || parents.len() != tokens.len() || parents.iter().any(|parent| *parent >= rows) {
+        return Err(ModelError::Invalid(format!(
+            "{} parents and {} tokens do not continue {rows} rows",
+            parents.len(),
+            tokens.len()
+        )));
+    }
+    let chosen: Vec<i64> = parents.iter().map(|parent| *parent as i64).collect();
+    Ok((
+        Tensor::from_data(TensorData::new(chosen, [parents.len()]), &device),
+        next_words(tokens, &device)?,
+    ))
+}
+
+/// One word a row.
+fn next_words(tokens: &[u32], device: &Device) -> Result<TextBatch, ModelError> {
+    TextBatch::new(tokens.iter().map(|token| vec![*token]).collect(), device)
 }

@@ -1,8 +1,13 @@
 //! Sizes of the Q-Former.
 
+use std::path::Path;
+
+use blip2_core::weights::WeightError;
 use serde::{Deserialize, Serialize};
 
-/// Reads the `qformer_config` of a Hugging Face BLIP-2 `config.json` unchanged; the defaults are BERT-base's.
+use crate::RepresentationConfig;
+
+/// Keys are those of the `qformer_config` in a Hugging Face BLIP-2 `config.json`; the defaults are BERT-base's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct QFormerConfig {
@@ -73,6 +78,104 @@ impl QFormerConfig {
             Some("a Q-Former needs at least one query and one layer".to_owned())
         } else {
             None
+        }
+    }
+}
+
+impl RepresentationConfig {
+    /// Reads the `config.json` of a BLIP-2 or InstructBLIP of `transformers`: its `qformer_config`, and what the Q-Former needs
+    /// to know of the rest. What the file leaves out has the default of that library.
+    ///
+    /// # Errors
+    /// [`WeightError::Io`] where the file cannot be read; [`WeightError::Format`] where it is not the configuration of such a
+    /// model, or asks for another activation.
+    pub fn from_hugging_face(file: &Path) -> Result<Self, WeightError> {
+        let text = std::fs::read(file).map_err(|source| WeightError::Io {
+            action: "read",
+            path: file.to_owned(),
+            source,
+        })?;
+        let parsed: Result<ConfigFile, _> = serde_json::from_slice(&text);
+        let resolved = parsed
+            .map_err(|error| error.to_string())
+            .and_then(ConfigFile::resolve);
+        resolved.map_err(|reason| WeightError::Format {
+            path: file.to_owned(),
+            format: "BLIP-2 configuration",
+            reason,
+        })
+    }
+}
+
+/// `config.json` with the defaults of `transformers`' `Blip2Config`.
+#[derive(Deserialize)]
+struct ConfigFile {
+    qformer_config: QFormerFile,
+    vision_config: VisionFile,
+    #[serde(default = "default_queries")]
+    num_query_tokens: usize,
+    #[serde(default = "default_embedding")]
+    image_text_hidden_size: usize,
+}
+
+#[derive(Deserialize)]
+struct QFormerFile {
+    vocab_size: Option<usize>,
+    hidden_act: Option<String>,
+    #[serde(flatten)]
+    sizes: QFormerConfig,
+}
+
+/// The encoder's, as far as the bridge is concerned.
+#[derive(Deserialize)]
+struct VisionFile {
+    #[serde(default = "default_vision_width")]
+    hidden_size: usize,
+    #[serde(default = "default_vision_epsilon")]
+    layer_norm_eps: f64,
+}
+
+fn default_queries() -> usize {
+    32
+}
+
+fn default_embedding() -> usize {
+    256
+}
+
+fn default_vision_width() -> usize {
+    1408
+}
+
+fn default_vision_epsilon() -> f64 {
+    1e-6
+}
+
+/// BERT's own vocabulary, without `[DEC]`.
+const DEFAULT_VOCABULARY: usize = 30_522;
+
+impl ConfigFile {
+    fn resolve(self) -> Result<RepresentationConfig, String> {
+        let file = self.qformer_config;
+        if let Some(activation) = file.hidden_act.filter(|name| name != "gelu") {
+            return Err(format!(
+                "the Q-Former's activation is `{activation}`; only `gelu` is supported"
+            ));
+        }
+        let qformer = QFormerConfig {
+            vocab_size: file.vocab_size.unwrap_or(DEFAULT_VOCABULARY),
+            // Whatever else the file says, the features are the encoder's.
+            encoder_hidden_size: self.vision_config.hidden_size,
+            num_query_tokens: self.num_query_tokens,
+            ..file.sizes
+        };
+        match qformer.problem() {
+            Some(problem) => Err(problem),
+            None => Ok(RepresentationConfig {
+                qformer,
+                embedding_size: self.image_text_hidden_size,
+                vision_layer_norm_eps: self.vision_config.layer_norm_eps,
+            }),
         }
     }
 }

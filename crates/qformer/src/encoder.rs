@@ -21,6 +21,22 @@ pub struct ImageContext {
 }
 
 impl ImageContext {
+    /// What `layers` read of `features` `[batch, patches, encoder width]`.
+    pub(crate) fn new(layers: &[Layer], features: Tensor<3>) -> Self {
+        let key_value = |layer: &Layer| {
+            let cross = layer.cross_attention.as_ref()?;
+            Some(cross.key_value(features.clone()))
+        };
+        Self {
+            layers: layers.iter().map(key_value).collect(),
+        }
+    }
+
+    /// What layer `index` reads, if anything.
+    pub(crate) fn layer(&self, index: usize) -> Option<&KeyValue> {
+        self.layers[index].as_ref()
+    }
+
     /// The images at `indices` `[rows]`, in that order.
     pub fn select(&self, indices: &Tensor<1, Int>) -> Self {
         Self {
@@ -49,6 +65,31 @@ pub struct TextEmbeddings {
     pub word_embeddings: Embedding,
     /// One row a position; the first text token has position 0, also behind queries.
     pub position_embeddings: Embedding,
+}
+
+impl TextEmbeddings {
+    /// Words and positions of `text`, whose first token has `position`, added up: `[batch, tokens, width]`.
+    ///
+    /// # Errors
+    /// [`ModelError`] where a position or a word is not in the tables.
+    pub(crate) fn forward(&self, text: &TextBatch, position: usize) -> Result<Tensor<3>, ModelError> {
+        let limit = self.position_embeddings.entries();
+        if position + text.tokens() > limit {
+            return Err(ModelError::Context {
+                model: "the text branch",
+                tokens: position + text.tokens(),
+                limit,
+            });
+        }
+        self.word_embeddings.check(text.rows().iter().flatten())?;
+        let words = self.word_embeddings.forward(text.ids.clone());
+        let positions = self
+            .position_embeddings
+            .weight
+            .val()
+            .narrow(0, position, text.tokens());
+        Ok(words + positions.unsqueeze())
+    }
 }
 
 /// Learned queries and the transformer that they share with the text.
@@ -117,11 +158,10 @@ impl QFormer {
         self.query_tokens.val().device()
     }
 
-    /// Prepares `features` `[batch, patches, encoder width]` for the cross-attentions.
-    ///
     /// # Errors
-    /// [`ModelError::Shape`] where the width is not the encoder's that this Q-Former was made for.
-    pub fn image_context(&self, features: Tensor<3>) -> Result<ImageContext, ModelError> {
+    /// [`ModelError::Shape`] where the width of `features` `[batch, patches, width]` is not that of the encoder that this
+    /// Q-Former was made for.
+    pub fn check_features(&self, features: &Tensor<3>) -> Result<(), ModelError> {
         let [_, _, width] = features.dims();
         if width != self.config.encoder_hidden_size {
             return Err(ModelError::Shape {
@@ -131,17 +171,16 @@ impl QFormer {
                 hint: "another encoder has other cross-attention weights: it needs stage 1 again",
             });
         }
-        let layers = self
-            .layers
-            .iter()
-            .map(|layer| {
-                layer
-                    .cross_attention
-                    .as_ref()
-                    .map(|cross| cross.key_value(features.clone()))
-            })
-            .collect();
-        Ok(ImageContext { layers })
+        Ok(())
+    }
+
+    /// Prepares `features` `[batch, patches, encoder width]` for the cross-attentions.
+    ///
+    /// # Errors
+    /// As for [`QFormer::check_features`].
+    pub fn image_context(&self, features: Tensor<3>) -> Result<ImageContext, ModelError> {
+        self.check_features(&features)?;
+        Ok(ImageContext::new(&self.layers, features))
     }
 
     /// Pass 1, unimodal: the queries read the images of `context` (`batch` of them).
@@ -269,22 +308,7 @@ impl QFormer {
                     .to_owned(),
             )
         })?;
-        let limit = embeddings.position_embeddings.entries();
-        if position + text.tokens() > limit {
-            return Err(ModelError::Context {
-                model: "the Q-Former",
-                tokens: position + text.tokens(),
-                limit,
-            });
-        }
-        embeddings.word_embeddings.check(text.rows().iter().flatten())?;
-        let words = embeddings.word_embeddings.forward(text.ids.clone());
-        let positions = embeddings
-            .position_embeddings
-            .weight
-            .val()
-            .narrow(0, position, text.tokens());
-        Ok(self.normalise(words + positions.unsqueeze()))
+        Ok(self.normalise(embeddings.forward(text, position)?))
     }
 
     fn normalise(&self, embedded: Tensor<3>) -> Tensor<3> {
@@ -301,7 +325,7 @@ impl QFormer {
                 } else {
                     0
                 },
-                image: pass.image.and_then(|context| context.layers[index].as_ref()),
+                image: pass.image.and_then(|context| context.layer(index)),
                 past: pass.past.map(|past| &past[index]),
                 visibility: Visibility {
                     bias: pass.bias.clone(),

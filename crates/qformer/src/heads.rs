@@ -22,7 +22,7 @@ pub struct LanguageHead {
 }
 
 impl LanguageHead {
-    fn new(initializer: &mut Initializer, config: &QFormerConfig) -> Self {
+    pub(crate) fn new(initializer: &mut Initializer, config: &QFormerConfig) -> Self {
         let width = config.hidden_size;
         Self {
             dense: Linear::normal(initializer, width, width, config.initializer_range),
@@ -126,10 +126,16 @@ impl RepresentationModel {
     /// # Errors
     /// [`ModelError::Shape`] where the width is another encoder's.
     pub fn image_context(&self, features: Tensor<3>) -> Result<ImageContext, ModelError> {
-        if features.dims()[2] != self.qformer.config().encoder_hidden_size {
-            return self.qformer.image_context(features);
-        }
-        self.qformer.image_context(self.vision_norm.forward(features))
+        self.qformer.image_context(self.normalise(features)?)
+    }
+
+    /// `features` `[batch, patches, encoder width]` of the frozen encoder as the Q-Former reads them.
+    ///
+    /// # Errors
+    /// As for [`RepresentationModel::image_context`].
+    pub fn normalise(&self, features: Tensor<3>) -> Result<Tensor<3>, ModelError> {
+        self.qformer.check_features(&features)?;
+        Ok(self.vision_norm.forward(features))
     }
 
     /// Unit-length image embeddings `[batch, queries, embedding]` of query states `[batch, queries, width]`.

@@ -8,6 +8,7 @@ mod bert;
 mod caption;
 mod config;
 mod encoder;
+mod grounded;
 mod heads;
 mod layer;
 mod names;
@@ -18,6 +19,7 @@ pub use blip2_core::layers::unit_length;
 pub use caption::CaptionDecoder;
 pub use config::QFormerConfig;
 pub use encoder::{ImageContext, QFormer, QueryOutput};
+pub use grounded::GroundedDecoder;
 pub use heads::{LanguageHead, RepresentationConfig, RepresentationModel};
 pub use names::{
     HUGGING_FACE_BRIDGE, HUGGING_FACE_INSTRUCT, HUGGING_FACE_REPRESENTATION, LAVIS_BRIDGE,

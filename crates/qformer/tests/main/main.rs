@@ -3,6 +3,7 @@
 mod bert;
 mod caption;
 mod errors;
+mod golden_bert;
 mod passes;
 mod reference;
 mod sizes;
