@@ -55,19 +55,31 @@ pub fn write_captions(
     prompts: &[Vec<u32>],
     settings: &GenerationConfig,
 ) -> Result<Vec<Written>, Blip2Error> {
-    let tokenizer = &language_model.tokenizer;
-    let mut text = language_model
-        .model
-        .start(bridge.soft_prompt(features)?, prompts)?;
-    let generated = generate(
-        text.as_mut(),
+    let settings = ended_by(settings, language_model.tokenizer.ends());
+    let history = prompts.iter().map(|prompt| language_model.model.history(prompt));
+    write_behind(
+        language_model,
+        bridge.soft_prompt(features)?,
         prompts,
-        &ended_by(settings, tokenizer.ends()),
-        None,
-    )?;
+        &history.collect::<Vec<_>>(),
+        &settings,
+    )
+}
+
+/// Lets the language model continue `prompts` behind `soft_prompt` `[batch, queries, hidden]`; penalties count `history` as
+/// written before.
+pub(crate) fn write_behind(
+    language_model: &LoadedLanguageModel,
+    soft_prompt: Tensor<3>,
+    prompts: &[Vec<u32>],
+    history: &[Vec<u32>],
+    settings: &GenerationConfig,
+) -> Result<Vec<Written>, Blip2Error> {
+    let mut text = language_model.model.start(soft_prompt, prompts)?;
+    let generated = generate(text.as_mut(), history, settings, None)?;
     generated
         .into_iter()
-        .map(|text| Ok(written(tokenizer.decode(&text.ids)?, text)))
+        .map(|text| Ok(written(language_model.tokenizer.decode(&text.ids)?, text)))
         .collect()
 }
 
@@ -94,7 +106,7 @@ pub fn write_captions_by_qformer(
         .collect()
 }
 
-fn ended_by(settings: &GenerationConfig, ends: Vec<u32>) -> GenerationConfig {
+pub(crate) fn ended_by(settings: &GenerationConfig, ends: Vec<u32>) -> GenerationConfig {
     let mut settings = settings.clone();
     if settings.end_tokens.is_empty() {
         settings.end_tokens = ends;

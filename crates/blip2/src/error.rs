@@ -19,8 +19,8 @@ pub enum Blip2Error {
     NoHome,
     /// The folder is no model.
     #[error(
-        "{folder} is no model folder: neither it nor its subfolder `model` holds a `blip2.json`; give the folder of a \
-         finished training run, or one written by `save_pretrained`",
+        "{folder} is no model folder: it holds neither a `config.json` of `transformers` nor, it or its subfolder `model`, a \
+         `blip2.json`; give a Hugging Face folder, or that of a finished training run",
         folder = folder.display()
     )]
     NotAModel {
@@ -35,12 +35,26 @@ pub enum Blip2Error {
         /// Key and problem.
         reason: String,
     },
-    /// Trained weights that this use needs are not in the folder.
-    #[error("{path} is not there: {need}", path = path.display())]
-    Untrained {
-        /// The weight file.
+    /// A name that the Hugging Face cache does not know.
+    #[error(
+        "{name} is neither a folder nor a model in the Hugging Face cache: {what}, {path}, is not there; fetch the model with \
+         `hf download {name}`, or set HF_HOME if the cache is kept in another folder",
+        path = path.display()
+    )]
+    NotInCache {
+        /// What was asked for.
+        name: String,
+        /// What was looked for.
+        what: &'static str,
+        /// And where.
         path: PathBuf,
-        /// What needs it, and what to do.
+    },
+    /// Trained weights that this use needs are not in the folder.
+    #[error("the model in {folder} was not trained for this: {need}", folder = folder.display())]
+    Untrained {
+        /// The model folder.
+        folder: PathBuf,
+        /// What is needed, and what to do.
         need: &'static str,
     },
     /// A frozen model or vocabulary is not where the configuration says.

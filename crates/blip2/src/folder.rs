@@ -13,6 +13,7 @@ use blip2_qformer::RepresentationModel;
 use burn::module::Module;
 use burn::tensor::Device;
 
+use crate::usage::read_json;
 use crate::{Blip2Error, ModelConfig};
 
 /// File name of the configuration in a model folder.
@@ -85,16 +86,7 @@ pub fn model_folder(folder: &Path) -> Result<PathBuf, Blip2Error> {
 /// # Errors
 /// [`Blip2Error::Io`] where it cannot be read, [`Blip2Error::Config`] where a key is unknown, absent or malformed.
 pub fn read_config(folder: &Path) -> Result<ModelConfig, Blip2Error> {
-    let path = folder.join(CONFIG);
-    let text = std::fs::read(&path).map_err(|source| Blip2Error::Io {
-        action: "read",
-        path: path.clone(),
-        source,
-    })?;
-    serde_json::from_slice(&text).map_err(|error| Blip2Error::Config {
-        path,
-        reason: error.to_string(),
-    })
+    read_json(&folder.join(CONFIG))
 }
 
 /// What stage 1 trained, where `folder` holds it.

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use blip2_core::VisionEncoder;
-use blip2_core::weights::fingerprint;
 use blip2_data::pixels::ImageProcessor;
 use blip2_data::text::BertTokenizer;
 use blip2_llm_adapters::LoadedLanguageModel;
@@ -18,8 +17,6 @@ pub struct LoadedEncoder {
     pub encoder: Box<dyn VisionEncoder>,
     /// Brings pictures to the encoder's size and normalisation.
     pub processor: ImageProcessor,
-    /// SHA-256 over all weights as they were loaded.
-    pub fingerprint: String,
 }
 
 /// Loads the image encoder of `config` to `device`, without autodiff.
@@ -32,14 +29,13 @@ pub fn load_encoder(
     home: &Path,
     device: &Device,
 ) -> Result<LoadedEncoder, Blip2Error> {
-    let path = present(home, &config.path, "image encoder")?;
+    let path = present(home.join(&config.path), "image encoder")?;
     let encoder =
         open_encoder(config, &path, &device.clone().inner()).map_err(|source| Blip2Error::Encoder {
             path,
             source: Box::new(source),
         })?;
     Ok(LoadedEncoder {
-        fingerprint: fingerprint(&encoder),
         encoder: Box::new(encoder),
         processor: ImageProcessor {
             width: config.image_size,
@@ -74,7 +70,12 @@ pub fn load_language_model(
     home: &Path,
     device: &Device,
 ) -> Result<LoadedLanguageModel, Blip2Error> {
-    let path = present(home, &config.path, "language model")?;
+    open_language_model(&home.join(&config.path), device)
+}
+
+/// Loads the language model in the file or folder `path`.
+pub(crate) fn open_language_model(path: &Path, device: &Device) -> Result<LoadedLanguageModel, Blip2Error> {
+    let path = present(path.to_owned(), "language model")?;
     blip2_llm_adapters::load_language_model(&path, &device.clone().inner()).map_err(|source| {
         Blip2Error::LanguageModel {
             path,
@@ -83,25 +84,35 @@ pub fn load_language_model(
     })
 }
 
-/// The Q-Former's tokenizer, which must not know more ids than its word embedding has rows.
+/// The Q-Former's tokenizer.
 pub(crate) fn load_vocabulary(config: &ModelConfig, home: &Path) -> Result<BertTokenizer, Blip2Error> {
-    let path = present(home, &config.vocabulary, "vocabulary")?;
+    let path = present(home.join(&config.vocabulary), "vocabulary")?;
     let tokenizer = BertTokenizer::from_file(&path)?;
-    let (ids, rows) = (
-        tokenizer.vocabulary_size(),
-        config.representation.qformer.vocab_size,
-    );
-    if ids > rows {
-        let reason = format!(
-            "it has {ids} ids, but the Q-Former only {rows} word embeddings: it belongs to another model"
-        );
-        return Err(Blip2Error::Config { path, reason });
-    }
+    check_vocabulary(&path, &tokenizer, config.representation.qformer.vocab_size)?;
     Ok(tokenizer)
 }
 
-fn present(home: &Path, path: &Path, what: &'static str) -> Result<PathBuf, Blip2Error> {
-    let path = home.join(path);
+/// A tokenizer must not know more ids than there are `rows` of word embeddings. `[DEC]` may stand outside, where it is an
+/// addition of ours: a model without that row does not write with the Q-Former.
+pub(crate) fn check_vocabulary(
+    path: &Path,
+    tokenizer: &BertTokenizer,
+    rows: usize,
+) -> Result<(), Blip2Error> {
+    let ids = tokenizer.vocabulary_size() - usize::from(tokenizer.decode_id() as usize == rows);
+    if ids <= rows {
+        return Ok(());
+    }
+    let reason = format!(
+        "it has {ids} ids, but the Q-Former only {rows} word embeddings: it belongs to another model"
+    );
+    Err(Blip2Error::Config {
+        path: path.to_owned(),
+        reason,
+    })
+}
+
+fn present(path: PathBuf, what: &'static str) -> Result<PathBuf, Blip2Error> {
     if path.exists() {
         Ok(path)
     } else {

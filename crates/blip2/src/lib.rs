@@ -2,30 +2,35 @@
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use blip2::{Blip2, caption_settings, home, open_picture};
+//! use blip2::{Blip2, home, open_picture};
 //! use burn::tensor::Device;
 //!
 //! let model = Blip2::from_pretrained("runs/demo".as_ref(), &home()?, &Device::flex())?;
 //! let picture = open_picture("picture.png".as_ref())?;
-//! let prompt = model.config().language_model.prompt.clone();
-//! let written = model.caption(&[picture], &[prompt], &caption_settings())?;
+//! let prompt = model.caption_prompt().to_owned();
+//! let written = model.caption(&[picture], &[prompt], model.caption_settings())?;
 //! assert!(!written[0].ids.is_empty());
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! A *model folder* holds what was trained (see [`save_pretrained`]). The frozen models stand where its `blip2.json`
-//! says, relative to the home folder ([`home`]) that all models share.
+//! A folder that `transformers` wrote holds a model whole ([`HuggingFaceFolder`]). A *model folder* of our own holds what was
+//! trained (see [`save_pretrained`]); the frozen models stand where its `blip2.json` says, relative to the home folder
+//! ([`home`]) that all models share.
 
 mod captions;
 mod config;
 mod error;
 mod folder;
 mod frozen;
+mod hub;
+mod hugging_face;
 mod matching;
 mod model;
+mod pretrained;
 mod text;
 mod trace;
+mod usage;
 
 pub use blip2_data::pixels::{RgbImage, open as open_picture};
 pub use blip2_generation::GenerationConfig;
@@ -35,6 +40,8 @@ pub use config::{EncoderConfig, EncoderKind, LanguageModelConfig, ModelConfig, h
 pub use error::Blip2Error;
 pub use folder::{BRIDGE, CONFIG, REPRESENTATION, model_folder, read_config, save_pretrained};
 pub use frozen::{LoadedEncoder, load_encoder, load_language_model};
+pub use hub::locate;
+pub use hugging_face::{HuggingFaceFolder, HuggingFaceKind};
 pub use matching::Match;
 pub use model::{Blip2, ImageEmbeddings, TextEmbeddings};
 pub use text::text_batch;

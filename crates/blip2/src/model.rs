@@ -1,7 +1,7 @@
 //! The model as a whole: pictures and text in, text and vectors out.
 
 use std::cell::OnceCell;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use blip2_data::pixels::RgbImage;
 use blip2_data::text::{self, BertTokenizer};
@@ -11,29 +11,37 @@ use blip2_objectives::Bridge;
 use blip2_qformer::{RepresentationModel, TextBatch};
 use burn::tensor::{Device, Tensor};
 
-use crate::folder::{load_bridge, load_representation, model_folder};
-use crate::frozen::load_vocabulary;
-use crate::{
-    BRIDGE, Blip2Error, CONFIG, LoadedEncoder, ModelConfig, REPRESENTATION, Written, load_encoder,
-    load_language_model, read_config, text_batch, write_captions, write_captions_by_qformer,
-};
+use crate::captions::{ended_by, write_behind};
+use crate::frozen::open_language_model;
+use crate::usage::Usage;
+use crate::{Blip2Error, LoadedEncoder, Written, text_batch, write_captions_by_qformer};
 
 /// A trained BLIP-2 with its frozen models. The language model is loaded when it is first asked.
 pub struct Blip2 {
-    folder: PathBuf,
-    home: PathBuf,
-    config: ModelConfig,
-    device: Device,
-    encoder: LoadedEncoder,
-    representation: Option<Representation>,
-    bridge: Option<Bridge>,
-    language_model: OnceCell<LoadedLanguageModel>,
+    pub(crate) folder: PathBuf,
+    pub(crate) device: Device,
+    pub(crate) encoder: LoadedEncoder,
+    pub(crate) representation: Option<Representation>,
+    pub(crate) bridge: Option<LanguageBridge>,
+    pub(crate) usage: Usage,
 }
 
 /// What stage 1 trained, with its vocabulary.
 pub(crate) struct Representation {
     pub(crate) model: RepresentationModel,
     pub(crate) tokenizer: BertTokenizer,
+    /// Whether the language head was trained, too: Hugging Face folders do not hold it.
+    pub(crate) writes: bool,
+}
+
+/// What stage 2 trained, and the language model behind it.
+pub(crate) struct LanguageBridge {
+    pub(crate) bridge: Bridge,
+    /// The vocabulary of the instructions that its Q-Former reads (InstructBLIP).
+    pub(crate) instructions: Option<BertTokenizer>,
+    /// File or folder.
+    pub(crate) path: PathBuf,
+    pub(crate) language_model: OnceCell<LoadedLanguageModel>,
 }
 
 /// What the Q-Former makes of pictures.
@@ -55,60 +63,19 @@ pub struct TextEmbeddings {
 }
 
 impl Blip2 {
-    /// Loads the model in `folder`, a model folder or a run folder, with the frozen models that it names under `home`.
-    ///
-    /// # Errors
-    /// [`Blip2Error`] names the file at fault: the folder is no model, a frozen model is absent or damaged, or weights do
-    /// not fit.
-    pub fn from_pretrained(folder: &Path, home: &Path, device: &Device) -> Result<Self, Blip2Error> {
-        let folder = model_folder(folder)?;
-        let config = read_config(&folder)?;
-        let device = device.clone().inner();
-        let bridge = load_bridge(&folder, &config, &device)?;
-        let representation = match load_representation(&folder, &config, &device)? {
-            Some(model) => Some(Representation {
-                model,
-                tokenizer: load_vocabulary(&config, home)?,
-            }),
-            None => None,
-        };
-        if bridge.is_none() && representation.is_none() {
-            let reason =
-                format!("beside it stands neither {REPRESENTATION} nor {BRIDGE}: the folder is incomplete");
-            return Err(Blip2Error::Config {
-                path: folder.join(CONFIG),
-                reason,
-            });
-        }
-        let encoder = load_encoder(&config.encoder, home, &device)?;
-        let (width, expected) = (
-            encoder.encoder.width(),
-            config.representation.qformer.encoder_hidden_size,
-        );
-        if width != expected {
-            let reason = format!(
-                "the Q-Former reads features of width {expected}, but the encoder's are {width} wide"
-            );
-            return Err(Blip2Error::Config {
-                path: folder.join(CONFIG),
-                reason,
-            });
-        }
-        Ok(Self {
-            folder,
-            home: home.to_owned(),
-            config,
-            device,
-            encoder,
-            representation,
-            bridge,
-            language_model: OnceCell::new(),
-        })
+    /// What stands in front of a caption where nothing else is asked for; often nothing.
+    pub fn caption_prompt(&self) -> &str {
+        &self.usage.caption_prompt
     }
 
-    /// What the model is made of.
-    pub fn config(&self) -> &ModelConfig {
-        &self.config
+    /// How the model writes captions where nothing else is asked for: as its folder says, else [`crate::caption_settings`].
+    pub fn caption_settings(&self) -> &GenerationConfig {
+        &self.usage.captions
+    }
+
+    /// The same for answers.
+    pub fn answer_settings(&self) -> &GenerationConfig {
+        &self.usage.answers
     }
 
     /// Whether stage 2 was trained, so that the language model can be asked.
@@ -134,17 +101,26 @@ impl Blip2 {
     ) -> Result<Vec<Written>, Blip2Error> {
         let bridge = self.bridge()?;
         let language_model = self.language_model()?;
+        let features = bridge.normalise(self.features(pictures)?)?;
+        let instructions = self.instructions(prompts)?;
+        let soft_prompt = bridge
+            .projection
+            .forward(bridge.query_states(features, instructions.as_ref())?);
         let prompts = prompts
             .iter()
             .map(|prompt| language_model.tokenizer.encode_prompt(prompt));
         let prompts = prompts.collect::<Result<Vec<_>, _>>()?;
-        write_captions(
-            bridge,
-            language_model,
-            self.features(pictures)?,
-            &prompts,
-            settings,
-        )
+        let [_, queries, _] = soft_prompt.dims();
+        let queries = vec![self.usage.image_token; queries];
+        let history: Vec<Vec<u32>> = prompts
+            .iter()
+            .map(|prompt| {
+                let text: Vec<u32> = queries.iter().flatten().chain(prompt).copied().collect();
+                language_model.model.history(&text)
+            })
+            .collect();
+        let settings = ended_by(settings, self.ends(language_model));
+        write_behind(language_model, soft_prompt, &prompts, &history, &settings)
     }
 
     /// Lets the Q-Former alone write about each picture, as stage 1 trained it.
@@ -156,12 +132,22 @@ impl Blip2 {
         pictures: &[RgbImage],
         settings: &GenerationConfig,
     ) -> Result<Vec<Written>, Blip2Error> {
-        let Representation { model, tokenizer } = self.representation()?;
+        let Representation {
+            model,
+            tokenizer,
+            writes,
+        } = self.representation()?;
+        if !writes {
+            return Err(Blip2Error::Untrained {
+                folder: self.folder.clone(),
+                need: "a Hugging Face folder holds no language head of the Q-Former; the checkpoint of LAVIS does",
+            });
+        }
         write_captions_by_qformer(model, tokenizer, self.features(pictures)?, settings)
     }
 
-    /// Answers one question a picture. Questions are cleaned as in training ([`text::question`]) and put into the model's
-    /// question prompt.
+    /// Answers one question a picture. Questions are cleaned as in training ([`text::question`]), taken as they are with a
+    /// Hugging Face folder, and put into the model's question prompt.
     ///
     /// # Errors
     /// As for [`Blip2::caption`].
@@ -171,10 +157,15 @@ impl Blip2 {
         questions: &[String],
         settings: &GenerationConfig,
     ) -> Result<Vec<Written>, Blip2Error> {
-        let template = &self.config.language_model.question_prompt;
         let prompts: Vec<String> = questions
             .iter()
-            .map(|question| template.replace("{}", &text::question(question)))
+            .map(|question| {
+                let question = match self.usage.cleans {
+                    true => text::question(question),
+                    false => question.clone(),
+                };
+                self.usage.question_prompt.replace("{}", &question)
+            })
             .collect();
         self.caption(pictures, &prompts, settings)
     }
@@ -193,7 +184,7 @@ impl Blip2 {
         })
     }
 
-    /// What the Q-Former makes of `texts`, cleaned as captions are.
+    /// What the Q-Former makes of `texts`, cleaned as captions are, taken as they are with a Hugging Face folder.
     ///
     /// # Errors
     /// As for [`Blip2::caption_by_qformer`].
@@ -239,37 +230,63 @@ impl Blip2 {
         self.encode(self.pixels(pictures)?)
     }
 
-    /// `texts` cleaned and tokenised for the Q-Former.
+    /// `texts` tokenised for the Q-Former of stage 1, cleaned where the model wants it.
     pub(crate) fn read(&self, texts: &[String]) -> Result<TextBatch, Blip2Error> {
+        let tokenizer = &self.representation()?.tokenizer;
+        let longest = self.usage.max_text_tokens;
+        if !self.usage.cleans {
+            return text_batch(tokenizer, texts, longest, &self.device);
+        }
         let texts: Vec<String> = texts.iter().map(|text| text::caption(text, "")).collect();
-        text_batch(
-            &self.representation()?.tokenizer,
-            &texts,
-            self.config.max_text_tokens,
-            &self.device,
-        )
+        text_batch(tokenizer, &texts, longest, &self.device)
+    }
+
+    /// `prompts` as the Q-Former of stage 2 reads them, where it does.
+    pub(crate) fn instructions<T: AsRef<str>>(&self, prompts: &[T]) -> Result<Option<TextBatch>, Blip2Error> {
+        let tokenizer = self.language_bridge()?.instructions.as_ref();
+        let longest = self.usage.max_text_tokens;
+        tokenizer
+            .map(|tokenizer| text_batch(tokenizer, prompts, longest, &self.device))
+            .transpose()
+    }
+
+    /// What ends a text where the settings do not say: with the model's own stop where `transformers` wrote the folder, with
+    /// that of training otherwise.
+    fn ends(&self, language_model: &LoadedLanguageModel) -> Vec<u32> {
+        match self.usage.cleans {
+            true => language_model.tokenizer.ends(),
+            false => vec![language_model.tokenizer.end_of_text()],
+        }
     }
 
     pub(crate) fn representation(&self) -> Result<&Representation, Blip2Error> {
         self.representation.as_ref().ok_or_else(|| Blip2Error::Untrained {
-            path: self.folder.join(REPRESENTATION),
-            need: "only what stage 1 trained can match, embed, or caption without the language model",
+            folder: self.folder.clone(),
+            need: "only a stage-1 model can match, embed, or caption without the language model; it stands in \
+                   `representation.safetensors`, or is a `Blip2ForImageTextRetrieval`",
         })
     }
 
     pub(crate) fn bridge(&self) -> Result<&Bridge, Blip2Error> {
+        Ok(&self.language_bridge()?.bridge)
+    }
+
+    fn language_bridge(&self) -> Result<&LanguageBridge, Blip2Error> {
         self.bridge.as_ref().ok_or_else(|| Blip2Error::Untrained {
-            path: self.folder.join(BRIDGE),
-            need: "the language model understands pictures only after stage 2; \
-                   the Q-Former can caption without it (`blip2 caption --by qformer`)",
+            folder: self.folder.clone(),
+            need: "the language model understands pictures only after stage 2, which makes `bridge.safetensors` or a \
+                   `Blip2ForConditionalGeneration`; a Q-Former of our own can caption without it (`--by qformer`)",
         })
     }
 
     pub(crate) fn language_model(&self) -> Result<&LoadedLanguageModel, Blip2Error> {
-        if let Some(loaded) = self.language_model.get() {
+        let LanguageBridge {
+            path, language_model, ..
+        } = self.language_bridge()?;
+        if let Some(loaded) = language_model.get() {
             return Ok(loaded);
         }
-        let loaded = load_language_model(&self.config.language_model, &self.home, &self.device)?;
-        Ok(self.language_model.get_or_init(|| loaded))
+        let loaded = open_language_model(path, &self.device)?;
+        Ok(language_model.get_or_init(|| loaded))
     }
 }

@@ -4,16 +4,18 @@ use blip2::GenerationConfig;
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 
+use crate::wrong_usage;
+
 #[derive(Args)]
 #[command(next_help_heading = "How to write")]
 pub(crate) struct GenerationArguments {
-    /// Beams of the search; 1 takes the likeliest token each time [default: 5, or 1 when sampling]
+    /// Beams of the search; 1 takes the likeliest token each time [default: the model's own, else 5, or 1 when sampling]
     #[arg(long, value_name = "N", value_parser = at_least(1))]
     num_beams: Option<usize>,
-    /// Most new tokens [default: 30 for captions, 10 for answers]
+    /// Most new tokens [default: the model's own, else 30 for captions and 10 for answers]
     #[arg(long, value_name = "N", value_parser = at_least(1))]
     max_new_tokens: Option<usize>,
-    /// No end before this many new tokens [default: 1]
+    /// No end before this many new tokens [default: 1; 0 with a Hugging Face folder]
     #[arg(long, value_name = "N", value_parser = at_least(0))]
     min_length: Option<usize>,
     /// Above 0 favours long beams, below 0 short ones [default: 1 for captions, -1 for answers]
@@ -40,20 +42,27 @@ pub(crate) struct GenerationArguments {
 }
 
 impl GenerationArguments {
-    /// `base` where an option is not given.
-    ///
-    /// # Errors
-    /// What is wrong, where options contradict each other.
-    pub(crate) fn settings(&self, base: GenerationConfig) -> Result<GenerationConfig, &'static str> {
-        let sample = self.top_p.is_some() || self.top_k.is_some() || self.temperature.is_some();
-        let num_beams = self.num_beams.unwrap_or(if sample { 1 } else { base.num_beams });
-        if sample && num_beams > 1 {
-            return Err("--top-p, --top-k and --temperature sample, which needs --num-beams 1");
+    /// Ends the program as `command` wrongly used, where options contradict each other.
+    pub(crate) fn check(&self, command: &str) {
+        if self.samples() && self.num_beams.is_some_and(|beams| beams > 1) {
+            wrong_usage(
+                command,
+                "--top-p, --top-k and --temperature sample, which needs --num-beams 1",
+            );
         }
-        Ok(GenerationConfig {
+    }
+
+    fn samples(&self) -> bool {
+        self.top_p.is_some() || self.top_k.is_some() || self.temperature.is_some()
+    }
+
+    /// `base` where an option is not given. A number of beams asks for no samples.
+    pub(crate) fn settings(&self, base: &GenerationConfig) -> GenerationConfig {
+        let sample = self.samples() || (base.sample && self.num_beams.is_none());
+        GenerationConfig {
             max_new_tokens: self.max_new_tokens.unwrap_or(base.max_new_tokens),
             min_new_tokens: self.min_length.unwrap_or(base.min_new_tokens),
-            num_beams,
+            num_beams: self.num_beams.unwrap_or(if sample { 1 } else { base.num_beams }),
             length_penalty: self.length_penalty.unwrap_or(base.length_penalty),
             repetition_penalty: self.repetition_penalty.unwrap_or(base.repetition_penalty),
             no_repeat_ngram_size: self.no_repeat_ngram_size.unwrap_or(base.no_repeat_ngram_size),
@@ -62,8 +71,8 @@ impl GenerationArguments {
             top_k: self.top_k.unwrap_or(base.top_k),
             top_p: self.top_p.unwrap_or(base.top_p),
             seed: self.seed,
-            end_tokens: base.end_tokens,
-        })
+            end_tokens: base.end_tokens.clone(),
+        }
     }
 }
 

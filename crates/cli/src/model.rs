@@ -11,7 +11,8 @@ use crate::progress;
 
 #[derive(Args)]
 pub(crate) struct ModelArguments {
-    /// Model folder, or the run folder of a training run
+    /// Model folder, run folder of a training run, folder written by `transformers`, or the name of one in the local Hugging
+    /// Face cache
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
     /// Where to compute

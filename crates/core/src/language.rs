@@ -35,6 +35,18 @@ pub trait LanguageModel: Send {
     /// [`ModelError`] where sizes disagree, an id lies outside of the vocabulary, no target is left, or a text is too long.
     fn loss(&self, soft_prompt: Tensor<3>, examples: &[TextExample]) -> Result<Tensor<1>, ModelError>;
 
+    /// Logits `[batch, places, vocabulary]` at every place that the model predicts from: a decoder-only model behind each row
+    /// of `soft_prompt` `[batch, queries, hidden]` and each token of prompt and target, an encoder-decoder model behind its
+    /// start token and each token of the target. Shorter rows are padded on the right; what stands there means nothing.
+    ///
+    /// # Errors
+    /// As for [`LanguageModel::loss`].
+    fn logits(&self, soft_prompt: Tensor<3>, examples: &[TextExample]) -> Result<Tensor<3>, ModelError>;
+
+    /// The ids that stand in front of what is written behind `prompt`, in the model's own stream of output: what penalties
+    /// count as written before. The prompt with a decoder-only model, the start token with an encoder-decoder model.
+    fn history(&self, prompt: &[u32]) -> Vec<u32>;
+
     /// Reads `soft_prompt` `[batch, queries, hidden]` and one prompt a row (of any lengths), ready to write the first token.
     ///
     /// # Errors

@@ -121,12 +121,21 @@ fn read<M: CausalModel>(
     }))
 }
 
-/// Logits `[batch, queries + tokens, vocabulary]` at every position of `soft_prompt` followed by `texts`.
+/// Prompt and target of each example as one text.
+fn whole(examples: &[TextExample]) -> Vec<Vec<u32>> {
+    examples
+        .iter()
+        .map(|example| [&example.prompt[..], &example.target].concat())
+        .collect()
+}
+
+/// [`blip2_core::LanguageModel::logits`].
 pub(crate) fn logits(
     model: &impl CausalModel,
     soft_prompt: Tensor<3>,
-    texts: &[Vec<u32>],
+    examples: &[TextExample],
 ) -> Result<Tensor<3>, ModelError> {
+    let texts = whole(examples);
     let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
     let hidden = read(model, soft_prompt, &texts, drop)?;
     let [batch, tokens, width] = hidden.dims();
@@ -142,10 +151,7 @@ pub(crate) fn loss(
     examples: &[TextExample],
 ) -> Result<Tensor<1>, ModelError> {
     let queries = soft_prompt.dims()[1];
-    let texts: Vec<Vec<u32>> = examples
-        .iter()
-        .map(|example| [&example.prompt[..], &example.target].concat())
-        .collect();
+    let texts = whole(examples);
     texts.iter().try_for_each(|text| model.embedding().check(text))?;
     // The last token is predicted, never read.
     let read_texts: Vec<&[u32]> = texts

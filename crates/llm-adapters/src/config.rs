@@ -1,16 +1,23 @@
-//! What the configurations of all families share: reading a `config.json`, and sizes that can be believed.
+//! What all families share in reading a Hugging Face folder: its `config.json`, sizes that can be believed, and weights
+//! that may stand in a larger model's file.
 
 use std::path::Path;
 
-use blip2_core::weights::WeightError;
+use blip2_core::weights::{SafetensorsStore, TensorStore, Views, WeightError};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// Where a model of several parts keeps the language model's configuration and weights.
+const CONFIG: &str = "text_config";
+const PREFIX: &str = "language_model.";
 
 /// No size of a model comes near; products of a few of them stay far from overflowing.
 pub(crate) const LARGEST: usize = 1 << 24;
 /// Layers are laid out before the weights are looked for, so that their number must be believable by itself.
 pub(crate) const MOST_LAYERS: usize = 1024;
 
-/// Reads the `config.json` at `file` and turns it into a configuration; `format` is how errors call the file.
+/// Reads the `config.json` at `file`, or its `text_config`, and turns it into a configuration; `format` is how errors call
+/// the file.
 ///
 /// # Errors
 /// [`WeightError`] where the file cannot be read or understood, or `resolve` gives a reason against it.
@@ -25,6 +32,7 @@ pub(crate) fn read_config<Raw: DeserializeOwned, Config>(
         source,
     })?;
     serde_json::from_str(&text)
+        .and_then(|config| serde_json::from_value(nested(config)))
         .map_err(|error| error.to_string())
         .and_then(resolve)
         .map_err(|reason| WeightError::Format {
@@ -32,6 +40,18 @@ pub(crate) fn read_config<Raw: DeserializeOwned, Config>(
             format,
             reason,
         })
+}
+
+/// The configuration of the language model in a `config.json`: its `text_config`, where it has one.
+pub(crate) fn nested(mut config: Value) -> Value {
+    let text = config.get_mut(CONFIG).map(Value::take);
+    text.unwrap_or(config)
+}
+
+/// The language model's tensors in `store`: all of them, or those below `language_model.`.
+pub(crate) fn language_model(store: &SafetensorsStore) -> Views<'_> {
+    let nested = store.tensors().keys().any(|name| name.starts_with(PREFIX));
+    Views::below(store, if nested { PREFIX } else { "" })
 }
 
 /// # Errors

@@ -69,6 +69,7 @@ pub fn check(model: &dyn LanguageModel, device: &Device) -> Result<(), Violation
     suite.rows_of_a_batch_are_independent()?;
     suite.the_gradient_reaches_the_soft_prompt()?;
     suite.steps_agree_with_the_loss()?;
+    suite.logits_end_where_writing_goes_on()?;
     suite.beams_follow_their_parents()?;
     suite.bad_input_is_an_error()
 }
@@ -190,6 +191,27 @@ impl Suite<'_> {
         }
         let loss = scalar(property, self.model.loss(soft, &examples))?;
         near(property, "loss", &[sum / f64::from(tokens)], &[loss])
+    }
+
+    fn logits_end_where_writing_goes_on(&self) -> Result<(), Violation> {
+        let property = "the last of all logits are those of the text to write on";
+        let soft = self.soft_prompt(1);
+        for example in self.examples() {
+            let mut text = self.start(property, soft.clone(), from_ref(&example.prompt))?;
+            for token in &example.target {
+                refused(property, text.advance(&[0], &[*token]))?;
+            }
+            let all = refused(property, self.model.logits(soft.clone(), from_ref(&example)))?;
+            let [_, places, _] = all.dims();
+            let last = all.narrow(1, places.saturating_sub(1), 1);
+            near(
+                property,
+                "logits",
+                &numbers(last),
+                &numbers(text.logits()),
+            )?;
+        }
+        Ok(())
     }
 
     fn beams_follow_their_parents(&self) -> Result<(), Violation> {

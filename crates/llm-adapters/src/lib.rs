@@ -5,8 +5,8 @@
 //!
 //! Soft prompt, then the plain text of the prompt (often none), then the caption, then [`LanguageTokenizer::end`]. No chat
 //! template stands in between, even for instruction-tuned models such as SmolLM2-Instruct: the soft prompt takes the place
-//! of all instructions, as in the paper (section 3.3). The special ids around it are those of each family
-//! ([`LanguageTokenizer::encode_prompt`]):
+//! of all instructions, as in the paper (section 3.3). The special ids around it are those that `tokenizer.json` names, else
+//! those of each family ([`LanguageTokenizer::encode_prompt`]):
 //!
 //! | family | in front of the prompt | behind the prompt | end of a caption | padding |
 //! |---|---|---|---|---|
@@ -30,7 +30,7 @@ mod t5;
 mod tokenizer;
 
 pub use llama::{Llama, LlamaConfig};
-pub use loading::{LoadError, LoadedLanguageModel, load_language_model};
+pub use loading::{LoadError, LoadedLanguageModel, from_hugging_face, load_language_model};
 pub use opt::{Opt, OptConfig};
 pub use t5::{GateActivation, T5, T5Config};
 pub use tokenizer::{LanguageTokenizer, TokenizerError};

@@ -10,10 +10,12 @@ use burn::tensor::Device;
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::config::nested;
 use crate::{LanguageTokenizer, Llama, Opt, T5, TokenizerError};
 
-const SUPPORTED: &str = "a GGUF file of the `llama` architecture, or a Hugging Face folder whose `config.json` says \
-                         `\"model_type\": \"llama\"`, `\"opt\"` or `\"t5\"`, with its safetensors and `tokenizer.json`";
+const SUPPORTED: &str = "a GGUF file of the `llama` architecture, or a Hugging Face folder whose `config.json`, or the \
+                         `text_config` in it, says `\"model_type\": \"llama\"`, `\"opt\"` or `\"t5\"`, with its \
+                         safetensors and `tokenizer.json`";
 
 /// A language model that could not be loaded.
 #[derive(Debug, Error)]
@@ -50,8 +52,6 @@ pub struct LoadedLanguageModel {
     pub model: Box<dyn LanguageModel>,
     /// Its vocabulary.
     pub tokenizer: LanguageTokenizer,
-    /// SHA-256 over all weights as they were loaded ([`blip2_core::weights::fingerprint`]).
-    pub fingerprint: String,
 }
 
 /// Loads the language model at `path` to `device`; what it is decides its content, not its name.
@@ -60,7 +60,8 @@ pub struct LoadedLanguageModel {
 /// [`LoadError::Unsupported`] names what can be loaded; the others say what is wrong with the files.
 pub fn load_language_model(path: &Path, device: &Device) -> Result<LoadedLanguageModel, LoadError> {
     let (model, tokenizer) = if path.is_dir() {
-        from_folder(path, device)?
+        let model = from_hugging_face(path, device)?;
+        (model, LanguageTokenizer::from_hugging_face(path)?)
     } else {
         from_file(path, device)?
     };
@@ -72,11 +73,7 @@ pub fn load_language_model(path: &Path, device: &Device) -> Result<LoadedLanguag
             model: rows,
         });
     }
-    Ok(LoadedLanguageModel {
-        fingerprint: model.fingerprint(),
-        model,
-        tokenizer,
-    })
+    Ok(LoadedLanguageModel { model, tokenizer })
 }
 
 fn from_file(path: &Path, device: &Device) -> Result<(Box<dyn LanguageModel>, LanguageTokenizer), LoadError> {
@@ -104,10 +101,12 @@ fn from_file(path: &Path, device: &Device) -> Result<(Box<dyn LanguageModel>, La
     ))
 }
 
-fn from_folder(
-    path: &Path,
-    device: &Device,
-) -> Result<(Box<dyn LanguageModel>, LanguageTokenizer), LoadError> {
+/// Loads the language model in a Hugging Face folder, alone or as the `text_config` and `language_model.` of a larger model,
+/// to `device`, without a tokenizer.
+///
+/// # Errors
+/// As for [`load_language_model`].
+pub fn from_hugging_face(path: &Path, device: &Device) -> Result<Box<dyn LanguageModel>, LoadError> {
     #[derive(Deserialize)]
     struct Family {
         model_type: String,
@@ -116,24 +115,23 @@ fn from_folder(
     let Ok(text) = std::fs::read(&file) else {
         return Err(unsupported(path, "a folder without a readable `config.json`"));
     };
-    let family: Family = serde_json::from_slice(&text).map_err(|error| {
-        unsupported(
-            path,
-            format!("a folder whose `config.json` cannot be understood ({error})"),
-        )
-    })?;
-    let model: Box<dyn LanguageModel> = match family.model_type.as_str() {
-        "llama" => Box::new(Llama::from_hugging_face(path, device)?),
-        "opt" => Box::new(Opt::from_hugging_face(path, device)?),
-        "t5" => Box::new(T5::from_hugging_face(path, device)?),
-        other => {
-            return Err(unsupported(
+    let family: Family = serde_json::from_slice(&text)
+        .and_then(|config| serde_json::from_value(nested(config)))
+        .map_err(|error| {
+            unsupported(
                 path,
-                format!("a folder with a model of type `{other}`"),
-            ));
-        }
-    };
-    Ok((model, LanguageTokenizer::from_hugging_face(path)?))
+                format!("a folder whose `config.json` cannot be understood ({error})"),
+            )
+        })?;
+    match family.model_type.as_str() {
+        "llama" => Ok(Box::new(Llama::from_hugging_face(path, device)?)),
+        "opt" => Ok(Box::new(Opt::from_hugging_face(path, device)?)),
+        "t5" => Ok(Box::new(T5::from_hugging_face(path, device)?)),
+        other => Err(unsupported(
+            path,
+            format!("a folder with a model of type `{other}`"),
+        )),
+    }
 }
 
 fn unsupported(path: &Path, found: impl Into<String>) -> LoadError {

@@ -11,6 +11,8 @@ use tokenizers::pre_tokenizers::digits::Digits;
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::{AddedToken, PreTokenizerWrapper, Tokenizer};
 
+use crate::config::nested;
+
 /// Token types of GGUF metadata that matter here.
 const CONTROL: u64 = 3;
 const USER_DEFINED: u64 = 4;
@@ -47,6 +49,8 @@ pub struct LanguageTokenizer {
     end_of_text: u32,
     padding: u32,
     family: Family,
+    /// Whether the file itself says which special ids stand around a text.
+    framed: bool,
 }
 
 /// Families differ in the special ids that they were trained to see around a text.
@@ -61,7 +65,8 @@ enum Family {
 }
 
 impl LanguageTokenizer {
-    /// Reads `tokenizer.json` from a Hugging Face folder, and the special ids from its `config.json`.
+    /// Reads `tokenizer.json` from a Hugging Face folder, and the special ids from its `config.json`, or the `text_config` in
+    /// it.
     ///
     /// # Errors
     /// [`TokenizerError`] where a file is missing or damaged, or no end-of-text id is given.
@@ -69,8 +74,9 @@ impl LanguageTokenizer {
         let path = folder.join("tokenizer.json");
         let tokenizer = Tokenizer::from_bytes(read(&path)?).map_err(|error| unusable(&path, error))?;
         let path = folder.join("config.json");
-        let ids: SpecialIds =
-            serde_json::from_slice(&read(&path)?).map_err(|error| unusable(&path, error))?;
+        let ids: SpecialIds = serde_json::from_slice(&read(&path)?)
+            .and_then(|config| serde_json::from_value(nested(config)))
+            .map_err(|error| unusable(&path, error))?;
         let end_of_text = ids
             .eos_token_id
             .and_then(EndIds::first)
@@ -170,6 +176,7 @@ impl LanguageTokenizer {
         padding: Option<u32>,
     ) -> Result<Self, TokenizerError> {
         let padding = padding.unwrap_or(end_of_text);
+        let framed = !ids_of(&tokenizer, "", true)?.is_empty();
         let mut this = Self {
             tokenizer,
             beginning,
@@ -177,6 +184,7 @@ impl LanguageTokenizer {
             end_of_text,
             padding,
             family,
+            framed,
         };
         // T5's vocabulary takes a line break for a space.
         if family != Family::T5
@@ -192,22 +200,19 @@ impl LanguageTokenizer {
     /// # Errors
     /// [`TokenizerError::Text`] where the text holds something that the vocabulary has no ids for.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
-        let encoding = self
-            .tokenizer
-            .encode_fast(text, false)
-            .map_err(|error| TokenizerError::Text {
-                action: format!("encode `{text}`"),
-                reason: error.to_string(),
-            })?;
-        Ok(encoding.get_ids().to_vec())
+        ids_of(&self.tokenizer, text, false)
     }
 
-    /// Ids of a prompt as the family was trained to read it behind a soft prompt: OPT with [`LanguageTokenizer::beginning`]
-    /// in front, T5 with [`LanguageTokenizer::end_of_text`] behind (also of an empty prompt), others as they are.
+    /// Ids of a prompt as the family was trained to read it behind a soft prompt, also of an empty one: with the special ids
+    /// that `tokenizer.json` puts around a text. Where it puts none (so do vocabulary files, and GGUF), OPT has
+    /// [`LanguageTokenizer::beginning`] in front, T5 [`LanguageTokenizer::end_of_text`] behind, and others have nothing.
     ///
     /// # Errors
     /// As for [`LanguageTokenizer::encode`].
     pub fn encode_prompt(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        if self.framed {
+            return ids_of(&self.tokenizer, text, true);
+        }
         let ids = self.encode(text)?;
         let (before, behind) = match self.family {
             Family::Opt => (self.beginning, None),
@@ -265,6 +270,17 @@ impl LanguageTokenizer {
     pub fn vocabulary(&self) -> usize {
         self.tokenizer.get_vocab_size(true)
     }
+}
+
+/// Ids of `text`, with the special ids around it that the file wants where `framed`.
+fn ids_of(tokenizer: &Tokenizer, text: &str, framed: bool) -> Result<Vec<u32>, TokenizerError> {
+    let encoding = tokenizer
+        .encode_fast(text, framed)
+        .map_err(|error| TokenizerError::Text {
+            action: format!("encode `{text}`"),
+            reason: error.to_string(),
+        })?;
+    Ok(encoding.get_ids().to_vec())
 }
 
 /// How each kind that llama.cpp tells apart cuts a text before merging.

@@ -2,7 +2,7 @@
 
 use blip2_core::layers::{LayerNorm, Linear};
 use blip2_core::{Initializer, LanguageModel, ModelError, TextExample};
-use blip2_qformer::{QFormer, QFormerConfig, RepresentationModel};
+use blip2_qformer::{QFormer, QFormerConfig, RepresentationModel, TextBatch};
 use burn::module::Module;
 use burn::tensor::Tensor;
 
@@ -12,7 +12,7 @@ use burn::tensor::Tensor;
 pub struct Bridge {
     /// Layer norm on the frozen encoder's features.
     pub vision_norm: LayerNorm,
-    /// Without text branch.
+    /// Without text branch, but where an instruction goes in beside the queries (InstructBLIP).
     pub qformer: QFormer,
     /// From the Q-Former's width to the language model's.
     pub projection: Linear,
@@ -29,11 +29,36 @@ impl Bridge {
         vision_layer_norm_eps: f64,
         hidden_size: usize,
     ) -> Result<Self, ModelError> {
-        Ok(Self {
-            vision_norm: LayerNorm::new(initializer, config.encoder_hidden_size, vision_layer_norm_eps),
-            qformer: QFormer::new(initializer, config, false)?,
-            projection: Linear::uniform(initializer, config.hidden_size, hidden_size),
-        })
+        let qformer = QFormer::new(initializer, config, false)?;
+        Ok(Self::around(initializer, qformer, vision_layer_norm_eps, hidden_size))
+    }
+
+    /// As [`Bridge::new`], with the text branch that reads instructions (InstructBLIP).
+    ///
+    /// # Errors
+    /// As for [`Bridge::new`].
+    pub fn instructed(
+        initializer: &mut Initializer,
+        config: &QFormerConfig,
+        vision_layer_norm_eps: f64,
+        hidden_size: usize,
+    ) -> Result<Self, ModelError> {
+        let qformer = QFormer::new(initializer, config, true)?;
+        Ok(Self::around(initializer, qformer, vision_layer_norm_eps, hidden_size))
+    }
+
+    fn around(
+        initializer: &mut Initializer,
+        qformer: QFormer,
+        vision_layer_norm_eps: f64,
+        hidden_size: usize,
+    ) -> Self {
+        let (features, width) = (qformer.config().encoder_hidden_size, qformer.config().hidden_size);
+        Self {
+            vision_norm: LayerNorm::new(initializer, features, vision_layer_norm_eps),
+            qformer,
+            projection: Linear::uniform(initializer, width, hidden_size),
+        }
     }
 
     /// The bridge of a stage-1 model: its text branch and heads are dropped, the projection is new.
@@ -55,16 +80,36 @@ impl Bridge {
     /// # Errors
     /// [`ModelError::Shape`] where the features are another encoder's.
     pub fn soft_prompt(&self, features: Tensor<3>) -> Result<Tensor<3>, ModelError> {
-        let [batch, _, width] = features.dims();
-        let normalised = if width == self.qformer.config().encoder_hidden_size {
-            self.vision_norm.forward(features)
-        } else {
-            features
-        };
-        let context = self.qformer.image_context(normalised)?;
         Ok(self
             .projection
-            .forward(self.qformer.query_pass(&context, batch).hidden))
+            .forward(self.query_states(self.normalise(features)?, None)?))
+    }
+
+    /// Image features `[batch, patches, encoder width]` as the Q-Former reads them.
+    ///
+    /// # Errors
+    /// As for [`Bridge::soft_prompt`].
+    pub fn normalise(&self, features: Tensor<3>) -> Result<Tensor<3>, ModelError> {
+        self.qformer.check_features(&features)?;
+        Ok(self.vision_norm.forward(features))
+    }
+
+    /// What the queries make of normalised features `[batch, patches, encoder width]`, before the projection
+    /// `[batch, queries, width]`: alone, or seeing an instruction each (InstructBLIP, section 2.3 of Dai et al., 2023).
+    ///
+    /// # Errors
+    /// [`ModelError`] where features, instructions and Q-Former do not fit each other.
+    pub fn query_states(
+        &self,
+        normalised: Tensor<3>,
+        instructions: Option<&TextBatch>,
+    ) -> Result<Tensor<3>, ModelError> {
+        let [batch, _, _] = normalised.dims();
+        let context = self.qformer.image_context(normalised)?;
+        match instructions {
+            None => Ok(self.qformer.query_pass(&context, batch).hidden),
+            Some(instructions) => self.qformer.multimodal_pass(&context, instructions),
+        }
     }
 
     /// The language-modelling loss `[1]` of `examples` behind the images. Gradients reach the bridge alone.

@@ -51,7 +51,11 @@ pub trait Observer {
 /// The frozen models of a run.
 pub(crate) struct Frozen {
     pub(crate) encoder: LoadedEncoder,
+    /// SHA-256 of the encoder's weights as they were loaded.
+    pub(crate) encoder_fingerprint: String,
     pub(crate) language_model: LoadedLanguageModel,
+    /// The same of the language model's.
+    language_model_fingerprint: String,
     pub(crate) tokenizer: BertTokenizer,
     pub(crate) artist: SceneArtist,
     assets: EmojiAssets,
@@ -166,9 +170,13 @@ fn open_run(options: &PretrainOptions, resolved: &str) -> Result<(), TrainError>
 
 fn load_frozen(recipe: &Recipe, home: &Path, device: &Device) -> Result<Frozen, TrainError> {
     let assets = EmojiAssets::in_home(home);
+    let encoder = load_encoder(&recipe.encoder, home, device)?;
+    let language_model = load_language_model(&recipe.language_model, home, device)?;
     Ok(Frozen {
-        encoder: load_encoder(&recipe.encoder, home, device)?,
-        language_model: load_language_model(&recipe.language_model, home, device)?,
+        encoder_fingerprint: encoder.encoder.fingerprint(),
+        encoder,
+        language_model_fingerprint: language_model.model.fingerprint(),
+        language_model,
         tokenizer: BertTokenizer::from_file(&home.join(&recipe.vocabulary))?,
         artist: SceneArtist::load(&assets)?,
         assets,
@@ -189,10 +197,10 @@ fn log_frozen(context: &mut Context<'_>, frozen: &Frozen, when: &str) -> Result<
 
 /// Frozen models are bit for bit what they were when they were loaded.
 fn check_frozen(frozen: &Frozen) -> Result<(), TrainError> {
-    if frozen.encoder.encoder.fingerprint() != frozen.encoder.fingerprint {
+    if frozen.encoder.encoder.fingerprint() != frozen.encoder_fingerprint {
         return Err(TrainError::Thawed("encoder"));
     }
-    if frozen.language_model.model.fingerprint() != frozen.language_model.fingerprint {
+    if frozen.language_model.model.fingerprint() != frozen.language_model_fingerprint {
         return Err(TrainError::Thawed("language model"));
     }
     Ok(())

@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use blip2::answer_settings;
 use clap::Args;
 use serde::Serialize;
 
 use crate::generation::GenerationArguments;
 use crate::model::{ModelArguments, named, open_pictures};
-use crate::{output, progress, wrong_usage};
+use crate::{output, progress};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -46,11 +45,9 @@ struct Record {
 
 impl Ask {
     pub(crate) fn run(self) -> Result<()> {
-        let settings = self
-            .generation
-            .settings(answer_settings())
-            .unwrap_or_else(|problem| wrong_usage("ask", problem));
+        self.generation.check("ask");
         let model = self.model.load()?;
+        let settings = self.generation.settings(model.answer_settings());
         let pictures = open_pictures(std::slice::from_ref(&self.image))?;
         let spinner = progress::spinner("answering");
         let answers = model.ask(&pictures, std::slice::from_ref(&self.question), &settings);

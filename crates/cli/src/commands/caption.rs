@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use blip2::caption_settings;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
@@ -14,6 +13,7 @@ use crate::{output, progress, wrong_usage};
 const EXAMPLES: &str = "\
 Examples:
   blip2 caption --model runs/demo picture.png
+  blip2 caption --model Salesforce/blip2-opt-2.7b picture.png   from the local Hugging Face cache
   blip2 caption --model runs/demo *.jpg --json > captions.jsonl
   blip2 caption --model runs/demo picture.png --prompt 'a drawing of' --num-beams 3
   blip2 caption --model runs/demo picture.png --top-p 0.9 --temperature 0.7 --seed 3
@@ -63,10 +63,7 @@ struct Record<'a> {
 
 impl Caption {
     pub(crate) fn run(self) -> Result<()> {
-        let settings = self
-            .generation
-            .settings(caption_settings())
-            .unwrap_or_else(|problem| wrong_usage("caption", problem));
+        self.generation.check("caption");
         if self.by == Writer::Qformer && self.prompt.is_some() {
             wrong_usage(
                 "caption",
@@ -74,11 +71,12 @@ impl Caption {
             );
         }
         let model = self.model.load()?;
+        let settings = self.generation.settings(model.caption_settings());
         let prompt = match self.by {
             Writer::LanguageModel => self
                 .prompt
                 .as_deref()
-                .unwrap_or(&model.config().language_model.prompt),
+                .unwrap_or_else(|| model.caption_prompt()),
             Writer::Qformer => "",
         };
         let bar = progress::bar(self.images.len() as u64, "captioning");

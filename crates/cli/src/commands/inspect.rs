@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use blip2::{BRIDGE, CONFIG, REPRESENTATION, model_folder, read_config};
+use blip2::{BRIDGE, CONFIG, REPRESENTATION, locate, model_folder, read_config};
 use blip2_core::weights::{GgufStore, OnnxStore, SafetensorsStore, TensorStore};
 use clap::Args;
 use serde::Serialize;
@@ -18,6 +18,7 @@ Examples:
   blip2 inspect runs/demo                  a run or model folder
   blip2 inspect smollm2.gguf               a GGUF, ONNX or safetensors file
   blip2 inspect flan-t5 --json             a Hugging Face folder of safetensors
+  blip2 inspect Salesforce/blip2-opt-2.7b  such a folder in the local Hugging Face cache
 
 GGUF tensors are listed as they are read: as f32, whatever they are stored in.
 With --json, one object a tensor (file, name, dtype, shape), then one a file (file, tensors, values).";
@@ -25,7 +26,7 @@ With --json, one object a tensor (file, name, dtype, shape), then one a file (fi
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Inspect {
-    /// Model folder, run folder, Hugging Face folder, or weight file
+    /// Model folder, run folder, Hugging Face folder or name in its cache, or weight file
     #[arg(value_name = "DIR")]
     path: PathBuf,
     /// Write one JSON object a line
@@ -50,8 +51,9 @@ struct TotalRecord<'a> {
 
 impl Inspect {
     pub(crate) fn run(self) -> Result<()> {
-        let Ok(folder) = model_folder(&self.path) else {
-            return self.list(open(&self.path)?.as_ref());
+        let path = locate(&self.path)?;
+        let Ok(folder) = model_folder(&path) else {
+            return self.list(open(&path)?.as_ref());
         };
         let config = read_config(&folder)?;
         if !self.json {

@@ -17,11 +17,12 @@ Example:
 
 What the file holds:
   pixel_values [1, 3, height, width]
-  vision       [1, patches, encoder width], features of the frozen encoder
+  vision       [1, patches, encoder width], features of the frozen encoder, normalised for the Q-Former
   qformer      [1, queries, width], query states
 and, where stage 2 was trained,
   projected    [1, queries, hidden], the soft prompt
-  logits       [1, 1 + prompt tokens, vocabulary], of what may follow the soft prompt and each token of the prompt";
+  logits       [1, places, vocabulary], of what may follow each query and each token of the prompt, or, with a language
+               model of encoder and decoder, the start of its text";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -46,7 +47,7 @@ impl Trace {
         let prompt = self
             .prompt
             .as_deref()
-            .unwrap_or(&model.config().language_model.prompt);
+            .unwrap_or_else(|| model.caption_prompt());
         let spinner = progress::spinner("tracing");
         let tensors = model.trace(&picture, prompt);
         spinner.finish_and_clear();

@@ -99,20 +99,22 @@ impl TensorStore for Views<'_> {
                 name: name.to_owned(),
             });
         };
-        let whole = self.file.read(&source.name)?;
         let format = |reason: String| WeightError::Format {
             path: self.label().into(),
             format: "weight",
             reason: format!("tensor `{}`: {reason}", source.name),
         };
-        let size = info.dtype.size();
-        let start = source.first * size;
-        let end = start + info.shape.iter().product::<usize>() * size;
-        let bytes = whole
-            .as_bytes()
-            .get(start..end)
-            .ok_or_else(|| format(format!("it ends before byte {end}")))?;
-        TensorData::try_from_bytes_vec(bytes.to_vec(), info.shape.clone(), info.dtype)
-            .map_err(|error| format(error.to_string()))
+        let whole = self.file.read(&source.name)?;
+        let values: usize = info.shape.iter().product();
+        let data = if whole.num_elements() == values {
+            TensorData::try_from_bytes(whole.into_bytes(), info.shape.clone(), info.dtype)
+        } else {
+            let size = info.dtype.size();
+            let (start, end) = (source.first * size, (source.first + values) * size);
+            let part = whole.as_bytes().get(start..end);
+            let part = part.ok_or_else(|| format(format!("it ends before byte {end}")))?;
+            TensorData::try_from_bytes_vec(part.to_vec(), info.shape.clone(), info.dtype)
+        };
+        data.map_err(|error| format(error.to_string()))
     }
 }

@@ -70,13 +70,15 @@ impl BertTokenizer {
         tokenizer
             .with_truncation(None)
             .map_err(|error| refuse(error.to_string()))?;
-        for token in [PAD, UNKNOWN, CLASS, SEPARATOR, MASK] {
+        for token in [PAD, UNKNOWN, CLASS, SEPARATOR] {
             if tokenizer.token_to_id(token).is_none() {
                 return Err(refuse(format!("it has no {token}")));
             }
         }
-        let specials =
-            [PAD, UNKNOWN, CLASS, SEPARATOR, MASK, DECODE].map(|token| AddedToken::from(token, true));
+        // Vocabularies of a Q-Former alone may do without the mask.
+        let mask = tokenizer.token_to_id(MASK).map(|_| MASK);
+        let specials = [PAD, UNKNOWN, CLASS, SEPARATOR, DECODE].into_iter().chain(mask);
+        let specials = specials.map(|token| AddedToken::from(token, true));
         tokenizer
             .add_special_tokens(specials)
             .map_err(|error| refuse(error.to_string()))?;

@@ -15,6 +15,7 @@ pub use config::OptConfig;
 
 use crate::batch::list;
 use crate::causal::{self, CausalModel};
+use crate::config::language_model;
 use layer::DecoderLayer;
 
 /// Deviation of random weights, `init_std` of the family.
@@ -72,7 +73,8 @@ impl Opt {
         model.freeze()
     }
 
-    /// Reads a Hugging Face folder: `config.json` and safetensors, one file or shards.
+    /// Reads a Hugging Face folder: `config.json` and safetensors, one file or shards, of the model alone, or of a larger one
+    /// that has it as `text_config` and `language_model.`, and whose other parts are left unread.
     ///
     /// # Errors
     /// [`WeightError`] where a file is missing or damaged, or the weights do not fit the configuration.
@@ -81,7 +83,7 @@ impl Opt {
         let store = SafetensorsStore::open(folder)?;
         load(
             Self::new(config, 0, device),
-            &store,
+            &language_model(&store),
             &HUGGING_FACE,
             LoadOptions::default(),
         )
@@ -90,15 +92,6 @@ impl Opt {
     /// The sizes of this model.
     pub fn config(&self) -> &OptConfig {
         &self.config
-    }
-
-    /// Logits `[batch, queries + tokens, vocabulary]` at every position of `soft_prompt` `[batch, queries, embedding]`
-    /// followed by `texts`, which are padded on the right to the longest.
-    ///
-    /// # Errors
-    /// As for [`LanguageModel::loss`].
-    pub fn logits(&self, soft_prompt: Tensor<3>, texts: &[Vec<u32>]) -> Result<Tensor<3>, ModelError> {
-        causal::logits(self, soft_prompt, texts)
     }
 }
 
@@ -168,6 +161,14 @@ impl LanguageModel for Opt {
 
     fn loss(&self, soft_prompt: Tensor<3>, examples: &[TextExample]) -> Result<Tensor<1>, ModelError> {
         causal::loss(self, soft_prompt, examples)
+    }
+
+    fn logits(&self, soft_prompt: Tensor<3>, examples: &[TextExample]) -> Result<Tensor<3>, ModelError> {
+        causal::logits(self, soft_prompt, examples)
+    }
+
+    fn history(&self, prompt: &[u32]) -> Vec<u32> {
+        prompt.to_vec()
     }
 
     fn start(

@@ -20,6 +20,7 @@ use burn::tensor::{Device, Tensor};
 pub use config::{GateActivation, T5Config};
 
 use crate::batch::{embed, embed_behind, hide_padding, list, no_target};
+use crate::config::language_model;
 use decoder::{Decoder, DecoderCache};
 use encoder::Encoder;
 use names::{HEAD, HUGGING_FACE};
@@ -64,13 +65,15 @@ impl T5 {
         model.freeze()
     }
 
-    /// Reads a Hugging Face folder: `config.json` and safetensors, one file or shards. The output layer is the one that the
-    /// weights hold, and the embedding only where they hold none, whatever the configuration says.
+    /// Reads a Hugging Face folder: `config.json` and safetensors, one file or shards, of the model alone, or of a larger one
+    /// that has it as `text_config` and `language_model.`, and whose other parts are left unread. The output layer is the one
+    /// that the weights hold, and the embedding only where they hold none, whatever the configuration says.
     ///
     /// # Errors
     /// [`WeightError`] where a file is missing or damaged, or the weights do not fit the configuration.
     pub fn from_hugging_face(folder: &Path, device: &Device) -> Result<Self, WeightError> {
-        let store = SafetensorsStore::open(folder)?;
+        let file = SafetensorsStore::open(folder)?;
+        let store = language_model(&file);
         let config = T5Config {
             tied: !store.tensors().contains_key(HEAD),
             ..T5Config::from_hugging_face(&folder.join("config.json"))?
@@ -86,25 +89,6 @@ impl T5 {
     /// The sizes of this model.
     pub fn config(&self) -> &T5Config {
         &self.config
-    }
-
-    /// Logits `[batch, 1 + tokens, vocabulary]` behind the start token and each of `written`, whose texts are padded on the
-    /// right to the longest; `soft_prompt` `[batch, queries, hidden]` and `prompts` go to the encoder.
-    ///
-    /// # Errors
-    /// As for [`LanguageModel::loss`].
-    pub fn logits(
-        &self,
-        soft_prompt: Tensor<3>,
-        prompts: &[Vec<u32>],
-        written: &[Vec<u32>],
-    ) -> Result<Tensor<3>, ModelError> {
-        let encoded = self.encode(soft_prompt, prompts.iter().map(Vec::as_slice).collect())?;
-        let written: Vec<&[u32]> = written.iter().map(Vec::as_slice).collect();
-        let hidden = self.decode(&encoded, &written, drop)?;
-        let [batch, tokens, width] = hidden.dims();
-        let logits = self.head(hidden.reshape([batch * tokens, width]));
-        Ok(logits.reshape([batch, tokens, self.config.vocabulary_size]))
     }
 
     fn encode(&self, soft_prompt: Tensor<3>, prompts: Vec<&[u32]>) -> Result<Encoded, ModelError> {
@@ -212,6 +196,20 @@ impl LanguageModel for T5 {
             list(labels, &device),
             CrossEntropyOptions::default(),
         ))
+    }
+
+    fn logits(&self, soft_prompt: Tensor<3>, examples: &[TextExample]) -> Result<Tensor<3>, ModelError> {
+        let prompts = examples.iter().map(|example| example.prompt.as_slice());
+        let encoded = self.encode(soft_prompt, prompts.collect())?;
+        let written: Vec<&[u32]> = examples.iter().map(|example| example.target.as_slice()).collect();
+        let hidden = self.decode(&encoded, &written, drop)?;
+        let [batch, tokens, width] = hidden.dims();
+        let logits = self.head(hidden.reshape([batch * tokens, width]));
+        Ok(logits.reshape([batch, tokens, self.config.vocabulary_size]))
+    }
+
+    fn history(&self, _prompt: &[u32]) -> Vec<u32> {
+        vec![self.config.start_token]
     }
 
     fn start(

@@ -60,7 +60,7 @@ fn weights_stay_bit_identical_and_untracked_over_a_training_step() {
     assert_eq!(before, fingerprint(&model));
     assert!(
         !model
-            .logits(soft.inner(), &[vec![1], vec![2]])
+            .logits(soft.inner(), &examples)
             .unwrap()
             .is_autodiff()
     );
@@ -99,7 +99,10 @@ fn text_that_outgrows_the_first_cache_agrees_with_reading_at_once() {
     }
     let steps = text.logits();
     for (row, prompt) in prompts.iter().enumerate() {
-        let whole = [&prompt[..], &written].concat();
+        let whole = TextExample {
+            prompt: prompt.clone(),
+            target: written.clone(),
+        };
         let at_once = model.logits(soft.clone().narrow(0, row, 1), &[whole]).unwrap();
         let last = at_once.dims()[1] - 1;
         let at_once = at_once.narrow(1, last, 1).reshape([1, 50]);

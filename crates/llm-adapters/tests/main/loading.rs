@@ -209,7 +209,7 @@ fn a_gguf_file_and_a_folder_of_the_same_model_are_the_same_model() {
     );
     let hugging_face = load_language_model(place.path(), &Device::flex()).unwrap();
 
-    assert_eq!(gguf.fingerprint, hugging_face.fingerprint);
+    assert_eq!(gguf.model.fingerprint(), hugging_face.model.fingerprint());
     let prompt = vec![gguf.tokenizer.encode("the grün theatre").unwrap()];
     assert_eq!(
         prompt[0],
