@@ -18,6 +18,7 @@
 //! trained (see [`save_pretrained`]); the frozen models stand where its `blip2.json` says, relative to the home folder
 //! ([`home`]) that all models share.
 
+mod captioner;
 mod captions;
 mod config;
 mod error;
@@ -35,6 +36,7 @@ mod usage;
 pub use blip2_data::pixels::{RgbImage, open as open_picture};
 pub use blip2_generation::GenerationConfig;
 pub use blip2_llm_adapters::LoadedLanguageModel;
+pub use captioner::Captioner;
 pub use captions::{Written, answer_settings, caption_settings, write_captions, write_captions_by_qformer};
 pub use config::{EncoderConfig, EncoderKind, LanguageModelConfig, ModelConfig, home};
 pub use error::Blip2Error;

@@ -1,0 +1,177 @@
+//! BLIP's captioner (Li et al., 2022): with it, CapFilt writes the captions that it then chooses from (BLIP-2, section 3.4).
+
+use std::path::Path;
+
+use blip2_core::weights::{LoadOptions, SafetensorsStore, Views, WeightError, load};
+use blip2_core::{Initializer, VisionEncoder};
+use blip2_generation::{Generated, GenerationConfig, generate};
+use blip2_qformer::{GroundedDecoder, QFormerConfig, TextBatch};
+use blip2_vision_encoder::VisionTransformer;
+use burn::tensor::{Device, Tensor};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::Blip2Error;
+
+/// Where the decoder's tensors stand in the file.
+const DECODER: &str = "text_decoder.";
+
+/// An image encoder and a text decoder that reads its features at every word.
+pub struct Captioner {
+    encoder: VisionTransformer,
+    decoder: GroundedDecoder,
+    start_token: u32,
+    end_token: u32,
+}
+
+/// What `config.json` says beside the encoder.
+#[derive(Deserialize)]
+struct ConfigFile {
+    text_config: TextConfig,
+}
+
+/// The sizes of the decoder are named as those of the Q-Former; these defaults are not.
+#[derive(Deserialize)]
+struct TextConfig {
+    #[serde(default = "default_vocabulary")]
+    vocab_size: usize,
+    #[serde(default = "default_heads")]
+    num_attention_heads: usize,
+    hidden_act: Option<String>,
+    #[serde(default = "default_start")]
+    bos_token_id: u32,
+    #[serde(default = "default_end")]
+    sep_token_id: u32,
+}
+
+fn default_vocabulary() -> usize {
+    30_524
+}
+
+fn default_heads() -> usize {
+    8
+}
+
+fn default_start() -> u32 {
+    30_522
+}
+
+fn default_end() -> u32 {
+    102
+}
+
+impl Captioner {
+    /// Loads a Hugging Face folder of `BlipForConditionalGeneration` to `device`: `config.json` and safetensors.
+    ///
+    /// # Errors
+    /// [`Blip2Error`], with the file at fault.
+    pub fn from_hugging_face(folder: &Path, device: &Device) -> Result<Self, Blip2Error> {
+        let encoder =
+            VisionTransformer::from_hugging_face(folder, device).map_err(|source| Blip2Error::Encoder {
+                path: folder.to_owned(),
+                source: Box::new(source),
+            })?;
+        let path = folder.join("config.json");
+        let wrong = |reason: String| Blip2Error::Config {
+            path: path.clone(),
+            reason,
+        };
+        let text = std::fs::read(&path).map_err(|source| Blip2Error::Io {
+            action: "read",
+            path: path.clone(),
+            source,
+        })?;
+        let whole: Value = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
+        let parsed = serde_json::from_value(whole["text_config"].clone()).and_then(|sizes| {
+            let file: ConfigFile = serde_json::from_value(whole)?;
+            Ok((sizes, file.text_config))
+        });
+        let (sizes, text): (QFormerConfig, _) = parsed.map_err(|error| wrong(error.to_string()))?;
+        if let Some(activation) = text.hidden_act.filter(|name| name != "gelu") {
+            return Err(wrong(format!(
+                "the decoder's activation is `{activation}`; only `gelu` is supported"
+            )));
+        }
+        let config = QFormerConfig {
+            vocab_size: text.vocab_size,
+            num_attention_heads: text.num_attention_heads,
+            // Whatever the file says, the features are the encoder's.
+            encoder_hidden_size: encoder.width(),
+            ..sizes
+        };
+        let store = SafetensorsStore::open(folder)?;
+        Ok(Self {
+            decoder: load_decoder(&store, &config, device)?,
+            encoder,
+            start_token: text.bos_token_id,
+            end_token: text.sep_token_id,
+        })
+    }
+
+    /// The id that a prompt begins with, `[DEC]`.
+    pub fn start_token(&self) -> u32 {
+        self.start_token
+    }
+
+    /// Image features `[batch, patches, width]` of normalised `pixels` `[batch, 3, height, width]`.
+    ///
+    /// # Errors
+    /// [`Blip2Error::Model`] where the pixels do not fit the patch grid.
+    pub fn features(&self, pixels: Tensor<4>) -> Result<Tensor<3>, Blip2Error> {
+        Ok(self.encoder.encode(pixels)?)
+    }
+
+    /// Logits `[batch, tokens, vocabulary]` behind each token of `texts`, one text for each image of `features`
+    /// `[batch, patches, width]`. Those of padding mean nothing.
+    ///
+    /// # Errors
+    /// [`Blip2Error::Model`] where features and texts do not fit each other or the model.
+    pub fn logits(&self, features: Tensor<3>, texts: &[Vec<u32>]) -> Result<Tensor<3>, Blip2Error> {
+        let [images, _, _] = features.dims();
+        if images != texts.len() {
+            let problem = format!("{images} images and {} texts are not pairs", texts.len());
+            return Err(blip2_core::ModelError::Invalid(problem).into());
+        }
+        let texts = TextBatch::new(texts.to_vec(), &features.device())?;
+        let context = self.decoder.image_context(features)?;
+        Ok(self.decoder.logits(&context, &texts)?)
+    }
+
+    /// Writes about each image of `features` `[batch, patches, width]` behind `prompt`, ids that begin with
+    /// [`Captioner::start_token`]. Where `settings` name no end tokens, `[SEP]` ends a text.
+    ///
+    /// # Errors
+    /// [`Blip2Error::Model`] where features or prompt do not fit the model, [`Blip2Error::Generation`] for settings that
+    /// contradict themselves.
+    pub fn write(
+        &self,
+        features: Tensor<3>,
+        prompt: &[u32],
+        settings: &GenerationConfig,
+    ) -> Result<Vec<Generated>, Blip2Error> {
+        let [batch, _, _] = features.dims();
+        let context = self.decoder.image_context(features)?;
+        let mut text = self.decoder.start(&context, prompt, batch)?;
+        let mut settings = settings.clone();
+        if settings.end_tokens.is_empty() {
+            settings.end_tokens = vec![self.end_token];
+        }
+        let history = vec![prompt.to_vec(); batch];
+        Ok(generate(text.as_mut(), &history, &settings, None)?)
+    }
+}
+
+fn load_decoder(
+    store: &SafetensorsStore,
+    config: &QFormerConfig,
+    device: &Device,
+) -> Result<GroundedDecoder, Blip2Error> {
+    let random = GroundedDecoder::new(&mut Initializer::new(0, device), config)?;
+    let loaded: Result<_, WeightError> = load(
+        random,
+        &Views::below(store, DECODER),
+        &GroundedDecoder::HUGGING_FACE,
+        LoadOptions::default(),
+    );
+    Ok(loaded?)
+}
