@@ -6,6 +6,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::flex::activation::{self, Activation};
 use crate::flex::attention::Attention;
+use crate::flex::embedding::Rows;
 use crate::flex::linear;
 use crate::flex::loss::{self, LinearCrossEntropy, Targets, Wanted};
 use crate::flex::norm::{self, Norm};
@@ -45,6 +46,8 @@ pub(crate) trait Kernels: Backend {
         #[extension_type] bias: Maybe<Self>,
         products: Products,
     ) -> FloatTensor<Self>;
+
+    fn embedding(weight: FloatTensor<Self>, ids: IntTensor<Self>) -> FloatTensor<Self>;
 
     fn activate(x: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self>;
 
@@ -97,6 +100,10 @@ impl Kernels for Flex {
         products: Products,
     ) -> FloatTensor<Self> {
         linear::linear(&dense(x), &weight, bias.into_option().as_ref(), products)
+    }
+
+    fn embedding(weight: FloatTensor<Self>, ids: IntTensor<Self>) -> FloatTensor<Self> {
+        Rows::new(ids, weight.layout().shape()[0]).of(&dense(weight))
     }
 
     fn activate(x: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {

@@ -14,6 +14,7 @@
 mod activation;
 mod attention;
 mod composed;
+mod embedding;
 mod extension;
 mod flex;
 mod gradient;
@@ -26,6 +27,7 @@ mod setting;
 
 pub use activation::{gelu, gelu_tanh, quick_gelu, silu_gate, softmax};
 pub use attention::{AttentionOptions, attention};
+pub use embedding::embedding;
 pub use linear::linear;
 pub use loss::{CrossEntropyOptions, cross_entropy, linear_cross_entropy};
 pub use norm::{add_layer_norm, layer_norm, rms_norm};

@@ -1,5 +1,6 @@
 //! A table of vectors, looked up by id.
 
+use blip2_kernels as kernels;
 use burn::module::{Module, Param};
 use burn::tensor::{Int, Tensor};
 
@@ -32,9 +33,7 @@ impl Embedding {
         let [batch, tokens] = ids.dims();
         let weight = self.weight.val();
         let width = weight.dims()[1];
-        weight
-            .select(0, ids.reshape([batch * tokens]))
-            .reshape([batch, tokens, width])
+        kernels::embedding(weight, ids.reshape([batch * tokens])).reshape([batch, tokens, width])
     }
 
     /// # Errors

@@ -3,12 +3,14 @@
 
 mod activation;
 mod attention;
+mod embedding;
 mod loss;
 mod norm;
 mod optimizer;
 
 pub(crate) use activation::{gelu, gelu_tanh, quick_gelu, silu_gate, softmax};
 pub(crate) use attention::attention;
+pub(crate) use embedding::embedding;
 pub(crate) use loss::{cross_entropy, linear};
 pub(crate) use norm::{layer_norm, rms_norm};
 pub(crate) use optimizer::{adamw, sum_of_squares};

@@ -2,6 +2,7 @@
 
 mod activation;
 mod attention;
+mod embedding;
 mod linear;
 mod loss;
 mod norm;
@@ -12,6 +13,7 @@ use burn::backend::{Autodiff, Flex};
 
 use crate::extension::{Kernels, Maybe};
 use crate::flex::activation::Activation;
+use crate::flex::embedding::Rows;
 use crate::flex::loss::Targets;
 use crate::flex::storage::width;
 use crate::products::Products;
@@ -27,6 +29,11 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
             Maybe::Given(bias) => linear::with_bias::<C>(x, weight, bias, products),
             Maybe::Absent => linear::without_bias::<C>(x, weight, products),
         }
+    }
+
+    fn embedding(weight: FloatTensor<Self>, ids: IntTensor<Self>) -> FloatTensor<Self> {
+        let rows = Rows::new(ids, weight.primitive().layout().shape()[0]);
+        embedding::embedding::<C>(weight, rows)
     }
 
     fn activate(x: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {

@@ -2,6 +2,7 @@
 
 mod activation;
 mod attention;
+mod embedding;
 mod linear;
 mod loss;
 mod norm;
