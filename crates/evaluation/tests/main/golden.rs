@@ -1,20 +1,16 @@
-//! The folder of golden data, and objects in the order of their file, which carries meaning in it.
+//! Reference scores: files of a known form, and objects in the order of their file, which carries meaning in it.
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::path::PathBuf;
 
+use blip2_golden::find;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
 
-/// `metrics/{name}` of the folder that BLIP2_GOLDEN names, or of the repository's copy.
-pub(crate) fn metrics<Content: DeserializeOwned>(name: &str) -> Content {
-    let folder = std::env::var_os("BLIP2_GOLDEN").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden")),
-        PathBuf::from,
-    );
-    let path = folder.join("metrics").join(name);
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+/// The reference scores in `file`, if the folder that is proved has them.
+pub(crate) fn scores<Content: DeserializeOwned>(file: &str) -> Option<Content> {
+    let path = find(file)?;
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"));
+    Some(serde_json::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}")))
 }
 
 /// A JSON object whose order counts.

@@ -2,8 +2,10 @@
 
 mod caption;
 mod golden;
+mod java;
 mod retrieval;
 mod text;
+mod tokenise;
 mod vqa;
 
 use proptest::test_runner::{Config, RngSeed};
