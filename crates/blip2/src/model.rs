@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::path::PathBuf;
 
+use blip2_core::ModelError;
 use blip2_data::pixels::RgbImage;
 use blip2_data::text::{self, BertTokenizer};
 use blip2_generation::GenerationConfig;
@@ -99,6 +100,7 @@ impl Blip2 {
         prompts: &[String],
         settings: &GenerationConfig,
     ) -> Result<Vec<Written>, Blip2Error> {
+        check_pairs(pictures, prompts)?;
         let bridge = self.bridge()?;
         let language_model = self.language_model()?;
         let features = bridge.normalise(self.features(pictures)?)?;
@@ -160,7 +162,7 @@ impl Blip2 {
         let prompts: Vec<String> = questions
             .iter()
             .map(|question| {
-                let question = match self.usage.cleans {
+                let question = match self.usage.trained_here {
                     true => text::question(question),
                     false => question.clone(),
                 };
@@ -204,14 +206,7 @@ impl Blip2 {
     /// As for [`Blip2::caption_by_qformer`]; [`Blip2Error::Model`] where the numbers differ.
     pub fn embed_multimodal(&self, pictures: &[RgbImage], texts: &[String]) -> Result<Tensor<3>, Blip2Error> {
         let model = &self.representation()?.model;
-        if pictures.len() != texts.len() {
-            let problem = format!(
-                "{} pictures and {} texts are not pairs",
-                pictures.len(),
-                texts.len()
-            );
-            return Err(blip2_core::ModelError::Invalid(problem).into());
-        }
+        check_pairs(pictures, texts)?;
         let context = model.image_context(self.features(pictures)?)?;
         Ok(model.qformer.multimodal_pass(&context, &self.read(texts)?)?)
     }
@@ -234,7 +229,7 @@ impl Blip2 {
     pub(crate) fn read(&self, texts: &[String]) -> Result<TextBatch, Blip2Error> {
         let tokenizer = &self.representation()?.tokenizer;
         let longest = self.usage.max_text_tokens;
-        if !self.usage.cleans {
+        if !self.usage.trained_here {
             return text_batch(tokenizer, texts, longest, &self.device);
         }
         let texts: Vec<String> = texts.iter().map(|text| text::caption(text, "")).collect();
@@ -250,10 +245,9 @@ impl Blip2 {
             .transpose()
     }
 
-    /// What ends a text where the settings do not say: with the model's own stop where `transformers` wrote the folder, with
-    /// that of training otherwise.
+    /// What ends a text where the settings do not say.
     fn ends(&self, language_model: &LoadedLanguageModel) -> Vec<u32> {
-        match self.usage.cleans {
+        match self.usage.trained_here {
             true => language_model.tokenizer.ends(),
             false => vec![language_model.tokenizer.end_of_text()],
         }
@@ -289,4 +283,14 @@ impl Blip2 {
         let loaded = open_language_model(path, &self.device)?;
         Ok(language_model.get_or_init(|| loaded))
     }
+}
+
+fn check_pairs(pictures: &[RgbImage], texts: &[String]) -> Result<(), ModelError> {
+    let (pictures, texts) = (pictures.len(), texts.len());
+    if pictures == texts {
+        return Ok(());
+    }
+    Err(ModelError::Invalid(format!(
+        "{pictures} pictures and {texts} texts are not pairs"
+    )))
 }

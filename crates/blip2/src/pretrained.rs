@@ -79,7 +79,7 @@ fn trained_here(folder: &Path, home: &Path, device: &Device) -> Result<Blip2, Bl
         usage: Usage {
             caption_prompt: config.language_model.prompt,
             question_prompt: config.language_model.question_prompt,
-            cleans: true,
+            trained_here: true,
             max_text_tokens: config.max_text_tokens,
             image_token: None,
             captions: caption_settings(),

@@ -14,8 +14,9 @@ pub(crate) struct Usage {
     pub(crate) caption_prompt: String,
     /// In front of an answer, with `{}` for the question.
     pub(crate) question_prompt: String,
-    /// Whether texts are cleaned as in LAVIS's training; as they are otherwise.
-    pub(crate) cleans: bool,
+    /// Whether it was trained here: texts are then cleaned, and end, as in that training, which is LAVIS's; else they are taken
+    /// and end as `transformers` has it.
+    pub(crate) trained_here: bool,
     /// Longest text of the Q-Former; what is longer is cut.
     pub(crate) max_text_tokens: usize,
     /// The id that stands for each query in a decoder-only model's text, where the family has one: penalties count it.
@@ -50,7 +51,7 @@ impl Usage {
         Ok(Self {
             caption_prompt: String::new(),
             question_prompt: question_prompt.to_owned(),
-            cleans: false,
+            trained_here: false,
             max_text_tokens: usize::MAX,
             image_token: config.image_token_index,
             captions: defaults.over(captions),

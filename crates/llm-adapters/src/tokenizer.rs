@@ -72,7 +72,12 @@ impl LanguageTokenizer {
     /// [`TokenizerError`] where a file is missing or damaged, or no end-of-text id is given.
     pub fn from_hugging_face(folder: &Path) -> Result<Self, TokenizerError> {
         let path = folder.join("tokenizer.json");
-        let tokenizer = Tokenizer::from_bytes(read(&path)?).map_err(|error| unusable(&path, error))?;
+        let mut tokenizer = Tokenizer::from_bytes(read(&path)?).map_err(|error| unusable(&path, error))?;
+        // Length and padding are decided here, whatever was set when the file was saved.
+        tokenizer.with_padding(None);
+        tokenizer
+            .with_truncation(None)
+            .map_err(|error| unusable(&path, error))?;
         let path = folder.join("config.json");
         let ids: SpecialIds = serde_json::from_slice(&read(&path)?)
             .and_then(|config| serde_json::from_value(nested(config)))

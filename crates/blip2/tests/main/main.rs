@@ -1,9 +1,11 @@
 //! Whole models from folders, as their users load them.
 
-mod generation_golden;
 mod golden_captioner;
-mod instruction_golden;
+mod golden_convert;
+mod golden_generation;
+mod golden_instruction;
+mod golden_names;
+mod golden_retrieval;
 mod refusals;
-mod retrieval_golden;
 mod storage;
 mod support;
