@@ -18,9 +18,6 @@ use tracing_subscriber::EnvFilter;
 
 use crate::commands::Command;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const EXAMPLES: &str = "\
 Examples:
   blip2 doctor                                               is everything in place?
@@ -42,6 +39,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    blip2_memory::keep_freed_memory();
     let arguments = Arguments::parse();
     log_to_stderr(arguments.verbose);
     match arguments.command.run() {

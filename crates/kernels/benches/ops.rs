@@ -15,9 +15,6 @@ use blip2_kernels::{
 };
 use burn::tensor::{Device, Distribution, Gradients, Int, Tensor};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Sequences, tokens, width and heads of the Q-Former of the embedded default.
 const SEQUENCES: usize = 32;
 const TOKENS: usize = 64;
@@ -40,6 +37,7 @@ const LINEAR: [[usize; 3]; 6] = [
 const CHILD: &str = "BLIP2_KERNELS_BENCH_CHILD";
 
 fn main() {
+    blip2_memory::keep_freed_memory();
     let own = measure();
     if std::env::var_os(CHILD).is_some() {
         for (name, seconds, _) in own {
