@@ -61,11 +61,7 @@ impl Becomes {
     pub(super) fn token(self, found: &str) -> Option<String> {
         match self {
             Self::Itself => Some(respelled(found)),
-            Self::Straight => Some(
-                respelled(found)
-                    .chars()
-                    .fold(String::new(), |token, letter| token + &straight(letter)),
-            ),
+            Self::Straight => Some(straight(&respelled(found))),
             Self::Bracketed => Some(respelled(found).replace('(', "-lrb-").replace(')', "-rrb-")),
             Self::Fixed(token) => Some(token.to_owned()),
             Self::Nothing => None,
@@ -86,12 +82,10 @@ fn respelled(token: &str) -> String {
     spelled.replace("&amp;", "&")
 }
 
-fn straight(letter: char) -> String {
-    match letter {
-        '‘' | '‛' | '‹' => "`".to_owned(),
-        '’' | '›' | '\u{92}' => "'".to_owned(),
-        '“' | '«' => "``".to_owned(),
-        '”' | '»' => "''".to_owned(),
-        letter => letter.to_string(),
-    }
+fn straight(token: &str) -> String {
+    token
+        .replace(['‘', '‛', '‹'], "`")
+        .replace(['’', '›', '\u{92}'], "'")
+        .replace(['“', '«'], "``")
+        .replace(['”', '»'], "''")
 }
