@@ -256,8 +256,8 @@ impl Blip2 {
     pub(crate) fn representation(&self) -> Result<&Representation, Blip2Error> {
         self.representation.as_ref().ok_or_else(|| Blip2Error::Untrained {
             folder: self.folder.clone(),
-            need: "only a stage-1 model can match, embed, or caption without the language model; it stands in \
-                   `representation.safetensors`, or is a `Blip2ForImageTextRetrieval`",
+            need: "only what stage 1 trained can match, embed, or caption without the language model; it stands in \
+                   `representation.safetensors`, or in a `Blip2ForImageTextRetrieval`",
         })
     }
 

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod caption;
+mod hugging_face;
 mod inspect;
 mod pretrain;
 mod representation;

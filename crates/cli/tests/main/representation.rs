@@ -182,9 +182,10 @@ fn a_trace_ends_in_the_logits_that_the_caption_begins_with() {
     assert_eq!(read(&trace, "qformer").0, [1, QUERIES, WIDTH]);
     assert_eq!(read(&trace, "projected").0, [1, QUERIES, hidden]);
     let (shape, logits) = read(&trace, "logits");
-    assert_eq!(shape, [1, 4, vocabulary]);
-    for (row, prompt) in ["", "w5", "w5 w6", "w5 w6 w7"].into_iter().enumerate() {
-        let row = &logits[row * vocabulary..(row + 1) * vocabulary];
+    assert_eq!(shape, [1, QUERIES + 3, vocabulary]);
+    // Behind the last query, and behind each word.
+    let rows = logits.chunks(vocabulary).skip(QUERIES - 1);
+    for (row, prompt) in rows.zip(["", "w5", "w5 w6", "w5 w6 w7"]) {
         let likeliest = (0..vocabulary)
             .max_by(|a, b| row[*a].total_cmp(&row[*b]))
             .unwrap();
