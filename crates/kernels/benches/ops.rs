@@ -9,9 +9,9 @@ use std::process::Command;
 use std::time::Instant;
 
 use blip2_kernels::{
-    AdamWStep, AttentionOptions, CrossEntropyOptions, Products, adamw, add_layer_norm, attention,
-    cross_entropy, gelu, gelu_tanh, layer_norm, linear, linear_cross_entropy, rms_norm, silu_gate, softmax,
-    sum_of_squares, with_products,
+    AdamWStep, AttentionOptions, CrossEntropyOptions, PackedWeight, Packing, Products, adamw, add_layer_norm,
+    attention, cross_entropy, gelu, gelu_tanh, layer_norm, linear, linear_cross_entropy, packed_linear,
+    rms_norm, silu_gate, softmax, sum_of_squares, with_products,
 };
 use burn::tensor::{Device, Distribution, Gradients, Int, Tensor};
 
@@ -31,6 +31,14 @@ const LINEAR: [[usize; 3]; 6] = [
     [640, WIDTH, CLASSES],
     [514, 1408, 6144],
     [300, 2560, 10240],
+];
+
+/// The same with packed weights: words of OPT-2.7B one at a time, five beams, and a prompt.
+const PACKED: [[usize; 3]; 4] = [
+    [1, 2560, 10240],
+    [5, 2560, 10240],
+    [300, 2560, 10240],
+    [1, 2560, 50272],
 ];
 
 /// Set in the second process.
@@ -141,6 +149,19 @@ fn measure() -> Vec<(String, f64, Option<f64>)> {
                     drop(backward(linear(x.clone(), weight.clone(), Some(bias.clone()))));
                 });
             });
+        }
+    }
+    for packing in [Packing::Bf16, Packing::Int8, Packing::Int4] {
+        for [rows, input, output] in PACKED {
+            let weight = random([output, input], &plain).into_data();
+            let weight = PackedWeight::new(&weight, packing).expect("a weight");
+            let x = random([rows, input], &plain);
+            let operations = 2.0 * (rows * input * output) as f64;
+            case(
+                &format!("packed_linear {rows}x{input}x{output} {packing:?}"),
+                Some(operations),
+                &mut || keep(packed_linear(x.clone(), &weight, None)),
+            );
         }
     }
     let split = |device: &Device| random([SEQUENCES, TOKENS, HEADS, WIDTH / HEADS], device).swap_dims(1, 2);

@@ -11,6 +11,7 @@ use crate::flex::linear;
 use crate::flex::loss::{self, LinearCrossEntropy, Targets, Wanted};
 use crate::flex::norm::{self, Norm};
 use crate::flex::storage::{dense, width};
+use crate::packed::PackedWeight;
 use crate::products::Products;
 use crate::setting::{Setting, setting};
 
@@ -45,6 +46,13 @@ pub(crate) trait Kernels: Backend {
         weight: FloatTensor<Self>,
         #[extension_type] bias: Maybe<Self>,
         products: Products,
+    ) -> FloatTensor<Self>;
+
+    /// Weight and bias are constants.
+    fn packed_linear(
+        x: FloatTensor<Self>,
+        weight: PackedWeight,
+        #[extension_type] bias: Maybe<Self>,
     ) -> FloatTensor<Self>;
 
     fn embedding(weight: FloatTensor<Self>, ids: IntTensor<Self>) -> FloatTensor<Self>;
@@ -100,6 +108,10 @@ impl Kernels for Flex {
         products: Products,
     ) -> FloatTensor<Self> {
         linear::linear(&dense(x), &weight, bias.into_option().as_ref(), products)
+    }
+
+    fn packed_linear(x: FloatTensor<Self>, weight: PackedWeight, bias: Maybe<Self>) -> FloatTensor<Self> {
+        linear::packed_linear(&dense(x), weight.weight(), bias.into_option().map(dense).as_ref())
     }
 
     fn embedding(weight: FloatTensor<Self>, ids: IntTensor<Self>) -> FloatTensor<Self> {

@@ -22,6 +22,7 @@ mod linear;
 mod loss;
 mod norm;
 mod optimizer;
+mod packed;
 mod products;
 mod setting;
 
@@ -32,4 +33,5 @@ pub use linear::linear;
 pub use loss::{CrossEntropyOptions, cross_entropy, linear_cross_entropy};
 pub use norm::{add_layer_norm, layer_norm, rms_norm};
 pub use optimizer::{AdamWStep, adamw, sum_of_squares};
+pub use packed::{PackError, PackedWeight, Packing, packed_linear};
 pub use products::{Products, with_products};

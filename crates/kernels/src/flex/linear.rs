@@ -5,7 +5,8 @@ use std::mem::MaybeUninit;
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
-use super::bf16::{self, Start, Target};
+use super::bf16::weight::Weight;
+use super::bf16::{self, Right, Start, Target};
 use super::rows::sum_rows;
 use super::storage::{dense, filled, piece, tensor, values, width};
 use crate::products::Products;
@@ -134,7 +135,7 @@ unsafe fn multiply(
         };
         let start = if add { Start::Target } else { Start::Zero };
         // SAFETY: the target is as large as asserted, and borrowed by the caller.
-        return unsafe { bf16::multiply(place, left, right, start, threads) };
+        return unsafe { bf16::multiply(place, left, Right::Matrix(right), start, threads) };
     }
     let parallelism = if threads {
         gemm::Parallelism::Rayon(0)
@@ -170,6 +171,9 @@ unsafe fn multiply(
 
 /// `left · right` in fresh memory, rows one after the other; each row starts from `bias` if there is one.
 pub(crate) fn product(left: Matrix, right: Matrix, bias: Option<&[f32]>, products: Products) -> Vec<f32> {
+    if products == Products::Bf16 {
+        return bf16_product(left, Right::Matrix(right), bias);
+    }
     let placement = Placement {
         stride: right.columns,
         factor: 1.0,
@@ -192,6 +196,31 @@ pub(crate) fn product(left: Matrix, right: Matrix, bias: Option<&[f32]>, product
     let mut target = unsafe { filled(left.rows * bias.len(), fill) };
     add_product(&mut target, left, right, placement);
     target
+}
+
+/// [`product`] of operands rounded to bfloat16.
+fn bf16_product(left: Matrix, right: Right, bias: Option<&[f32]>) -> Vec<f32> {
+    let (rows, columns, depth) = (left.rows, right.columns(), left.columns);
+    assert_eq!(depth, right.depth(), "matrix product: inner sizes");
+    assert!(
+        left.fits() && bias.is_none_or(|bias| bias.len() == columns),
+        "matrix product: operands within their slices"
+    );
+    let start = bias.map_or(Start::Zero, Start::Row);
+    let fill = |target: &mut [MaybeUninit<f32>]| {
+        if target.is_empty() {
+            return;
+        }
+        assert!(depth > 0, "matrix product: a sum of nothing");
+        let place = Target {
+            first: target.as_mut_ptr().cast(),
+            stride: columns,
+        };
+        // SAFETY: the target has a place for each row and column.
+        unsafe { bf16::multiply(place, left, right, start, rows * columns * depth >= WORTH_THREADS) };
+    };
+    // SAFETY: the product covers the target.
+    unsafe { filled(rows * columns, fill) }
 }
 
 /// A two-dimensional tensor as a matrix, without a copy where its strides allow.
@@ -261,6 +290,26 @@ pub(crate) fn linear_backward_x(
     let mut shape = gradient.layout().shape().clone();
     let last = shape.num_dims() - 1;
     shape[last] = weight.layout().shape()[1];
+    tensor(x, shape)
+}
+
+/// `x · weightᵀ + bias`; `x` and the bias dense.
+pub(crate) fn packed_linear(x: &FlexTensor, weight: &Weight, bias: Option<&FlexTensor>) -> FlexTensor {
+    let left = Matrix::new(values(x), weight.inputs());
+    let y = bf16_product(left, Right::Transposed(weight), bias.map(values));
+    let mut shape = x.layout().shape().clone();
+    let last = shape.num_dims() - 1;
+    shape[last] = weight.outputs();
+    tensor(y, shape)
+}
+
+/// The gradient of `x` in [`packed_linear`]: `gradient · weight`; `gradient` dense.
+pub(crate) fn packed_linear_backward(gradient: &FlexTensor, weight: &Weight) -> FlexTensor {
+    let left = Matrix::new(values(gradient), weight.outputs());
+    let x = bf16_product(left, Right::Straight(weight), None);
+    let mut shape = gradient.layout().shape().clone();
+    let last = shape.num_dims() - 1;
+    shape[last] = weight.inputs();
     tensor(x, shape)
 }
 

@@ -6,6 +6,7 @@ mod embedding;
 mod linear;
 mod loss;
 mod norm;
+mod packed;
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::{FloatTensor, IntTensor};
@@ -16,6 +17,7 @@ use crate::flex::activation::Activation;
 use crate::flex::embedding::Rows;
 use crate::flex::loss::Targets;
 use crate::flex::storage::width;
+use crate::packed::PackedWeight;
 use crate::products::Products;
 
 impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
@@ -29,6 +31,11 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
             Maybe::Given(bias) => linear::with_bias::<C>(x, weight, bias, products),
             Maybe::Absent => linear::without_bias::<C>(x, weight, products),
         }
+    }
+
+    fn packed_linear(x: FloatTensor<Self>, weight: PackedWeight, bias: Maybe<Self>) -> FloatTensor<Self> {
+        let bias = bias.into_option().map(Tracked::into_primitive);
+        packed::packed_linear::<C>(x, weight, bias)
     }
 
     fn embedding(weight: FloatTensor<Self>, ids: IntTensor<Self>) -> FloatTensor<Self> {

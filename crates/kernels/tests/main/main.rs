@@ -7,6 +7,7 @@ mod linear;
 mod loss;
 mod norm;
 mod optimizer;
+mod packed;
 mod processes;
 mod products;
 mod support;

@@ -111,7 +111,7 @@ impl Engine {
                 }),
             };
             // SAFETY: as promised by the caller for the target; the row was checked for its length.
-            return unsafe { self.whole(left, right, target, initial) };
+            return unsafe { self.whole(left, right, target, rows, initial) };
         }
         let mut buffer = [[0.0; BLOCK]; BLOCK];
         for (index, buffer) in buffer.iter_mut().enumerate().take(rows) {
@@ -134,7 +134,7 @@ impl Engine {
         };
         // SAFETY: the buffer is a whole block; the caller promises that rows and columns of the target may be written.
         unsafe {
-            self.whole(left, right, inside, Some(initial));
+            self.whole(left, right, inside, rows, Some(initial));
             for index in 0..rows {
                 let row = inside.at(index, 0).first;
                 row.copy_to_nonoverlapping(target.at(index, 0).first, columns);
@@ -142,10 +142,19 @@ impl Engine {
         }
     }
 
+    /// Computes at least the first `rows` of a whole block.
+    ///
     /// # Safety
     ///
     /// The target must be valid for writing a whole block, and `initial` for reading one.
-    unsafe fn whole(&self, left: &[Tile], right: &[Tile], target: Target, initial: Option<Initial>) {
+    unsafe fn whole(
+        &self,
+        left: &[Tile],
+        right: &[Tile],
+        target: Target,
+        rows: usize,
+        initial: Option<Initial>,
+    ) {
         assert!(
             left.len() == right.len() && left.len().is_multiple_of(2),
             "two panels of one depth"
@@ -156,9 +165,9 @@ impl Engine {
             Unit::Tiles => unsafe { tiles::block(left, right, target, initial) },
             // SAFETY: as promised by the caller; the unit was found, and the panels are as long as asserted.
             #[cfg(target_arch = "x86_64")]
-            Unit::Pairs => unsafe { pairs::block(left, right, target, initial) },
+            Unit::Pairs => unsafe { pairs::block(left, right, target, rows, initial) },
             // SAFETY: as promised by the caller.
-            Unit::Single => unsafe { single::block(left, right, target, initial) },
+            Unit::Single => unsafe { single::block(left, right, target, rows, initial) },
         }
     }
 }

@@ -5,6 +5,7 @@
 //! length alone.
 
 mod block;
+pub(crate) mod levels;
 mod pack;
 #[cfg(target_arch = "x86_64")]
 mod pairs;
@@ -12,6 +13,7 @@ mod single;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
 mod unit;
+pub(crate) mod weight;
 #[cfg(target_arch = "x86_64")]
 mod wide;
 
@@ -23,6 +25,7 @@ use rayon::prelude::*;
 use super::linear::Matrix;
 use block::{BLOCK, Engine};
 use pack::{DEPTH, Form, PANEL, Tile, pack};
+use weight::Weight;
 
 pub(crate) use block::{Start, Target};
 
@@ -32,34 +35,71 @@ const LONGEST: usize = 1024;
 /// Rows or columns of the target that a task computes: with [`LONGEST`], at most half a megabyte of packed numbers.
 const STRIP: Range<usize> = 64..256;
 
+/// The right operand of a product.
+#[derive(Clone, Copy)]
+pub(crate) enum Right<'a> {
+    /// A matrix, to be packed on the way.
+    Matrix(Matrix<'a>),
+    /// The transpose of a packed weight.
+    Transposed(&'a Weight),
+    /// A packed weight as it is.
+    Straight(&'a Weight),
+}
+
+impl Right<'_> {
+    /// Columns of the target.
+    pub(crate) fn columns(&self) -> usize {
+        match self {
+            Self::Matrix(matrix) => matrix.columns,
+            Self::Transposed(weight) => weight.outputs(),
+            Self::Straight(weight) => weight.inputs(),
+        }
+    }
+
+    /// Length of the sums.
+    pub(crate) fn depth(&self) -> usize {
+        match self {
+            Self::Matrix(matrix) => matrix.rows,
+            Self::Transposed(weight) => weight.inputs(),
+            Self::Straight(weight) => weight.outputs(),
+        }
+    }
+}
+
 /// `target = start + left · right`.
 ///
 /// # Safety
 ///
-/// The target must be valid for writing `left.rows` rows of `right.columns` numbers and, with [`Start::Target`], for
-/// reading them; nobody else may use it meanwhile.
-pub(crate) unsafe fn multiply(target: Target, left: Matrix, right: Matrix, start: Start, threads: bool) {
-    let depth = left.columns;
-    let part = depth.div_ceil(depth.div_ceil(LONGEST)).next_multiple_of(DEPTH);
-    for first in (0..depth).step_by(part) {
+/// The target must be valid for writing `left.rows` rows of as many numbers as `right` has columns and, with
+/// [`Start::Target`], for reading them; nobody else may use it meanwhile.
+pub(crate) unsafe fn multiply(target: Target, left: Matrix, right: Right, start: Start, threads: bool) {
+    for depth in parts(left.columns) {
         let product = Product {
             target,
             left,
-            right: right.transposed(),
-            depth: first..(first + part).min(depth),
-            start: if first == 0 { start } else { Start::Target },
+            right,
+            start: if depth.start == 0 { start } else { Start::Target },
+            depth,
         };
         // SAFETY: as promised by the caller; from the second part on, the first has written the target.
         unsafe { product.run(threads) };
     }
 }
 
+/// The parts of a sum that are packed one after the other; all but the last are whole tiles.
+fn parts(depth: usize) -> impl Iterator<Item = Range<usize>> {
+    let count = depth.div_ceil(LONGEST).max(1);
+    let part = depth.div_ceil(count).next_multiple_of(DEPTH).max(DEPTH);
+    (0..depth)
+        .step_by(part)
+        .map(move |first| first..(first + part).min(depth))
+}
+
 /// What one part of the sums adds to the target.
 struct Product<'a> {
     target: Target,
     left: Matrix<'a>,
-    /// Its rows are the columns of the target.
-    right: Matrix<'a>,
+    right: Right<'a>,
     depth: Range<usize>,
     start: Start<'a>,
 }
@@ -76,12 +116,10 @@ impl Product<'_> {
     ///
     /// As for [`multiply`].
     unsafe fn run(&self, threads: bool) {
-        // The strips cut the longer side.
-        let by_rows = self.left.rows > self.right.rows;
-        let (shared, cut) = match by_rows {
-            true => (self.right.rows, self.left.rows),
-            false => (self.left.rows, self.right.rows),
-        };
+        let (rows, columns) = (self.left.rows, self.right.columns());
+        // The strips cut the longer side; a packed weight is used as it lies.
+        let by_rows = rows > columns && matches!(self.right, Right::Matrix(_));
+        let (shared, cut) = if by_rows { (columns, rows) } else { (rows, columns) };
         let tasks = if threads {
             4 * rayon::current_num_threads()
         } else {
@@ -102,12 +140,21 @@ impl Product<'_> {
             let shared = Packed { tiles, first: 0 };
             let work = |index: usize| {
                 let first = index * strip;
-                with_tiles(self.tiles(strip.min(cut - first)), |tiles| {
-                    self.pack(by_rows, first, tiles);
+                let multiply = |tiles: &[Tile]| {
                     let own = Packed { tiles, first };
                     let (rows, columns) = if by_rows { (own, shared) } else { (shared, own) };
                     // SAFETY: as promised by the caller; the strips do not overlap.
                     unsafe { self.strip(by_rows, rows, columns) };
+                };
+                let width = strip.min(cut - first);
+                if let Right::Transposed(weight) = self.right
+                    && let Some(tiles) = weight.tiles(&self.depth, first, width)
+                {
+                    return multiply(tiles);
+                }
+                with_tiles(self.tiles(width), |tiles| {
+                    self.pack(by_rows, first, tiles);
+                    multiply(tiles);
                 });
             };
             match threads {
@@ -129,11 +176,22 @@ impl Product<'_> {
 
     /// Packs as many rows of the left operand, or columns of the right one, as `tiles` holds.
     fn pack(&self, left: bool, first: usize, tiles: &mut [Tile]) {
-        let (matrix, form) = match left {
-            true => (self.left, Form::Rows),
-            false => (self.right, Form::Pairs),
-        };
-        pack(matrix, first, self.depth.clone(), form, tiles);
+        match self.right {
+            _ if left => pack(self.left, first, self.depth.clone(), Form::Rows, tiles),
+            Right::Matrix(right) => pack(right.transposed(), first, self.depth.clone(), Form::Pairs, tiles),
+            Right::Transposed(weight) => weight.unpack_tiles(&self.depth, first, tiles),
+            Right::Straight(weight) => {
+                let last = (first + tiles.len() / self.panel() * PANEL).min(weight.inputs());
+                let columns = weight.columns(self.depth.clone(), first..last);
+                pack(
+                    Matrix::new(&columns, self.depth.len()),
+                    0,
+                    0..self.depth.len(),
+                    Form::Pairs,
+                    tiles,
+                );
+            }
+        }
     }
 
     /// Computes the part of the target that packed rows and columns span. The operand of which there is one strip
@@ -145,16 +203,14 @@ impl Product<'_> {
     unsafe fn strip(&self, by_rows: bool, rows: Packed, columns: Packed) {
         let engine = Engine::new();
         let pair = 2 * self.panel();
+        let size = [self.left.rows, self.right.columns()];
         let compute = |row: usize, column: usize| {
             let (row, left) = (rows.first + row * BLOCK, &rows.tiles[row * pair..][..pair]);
             let (column, right) = (
                 columns.first + column * BLOCK,
                 &columns.tiles[column * pair..][..pair],
             );
-            let size = [
-                BLOCK.min(self.left.rows - row),
-                BLOCK.min(self.right.rows - column),
-            ];
+            let size = [BLOCK.min(size[0] - row), BLOCK.min(size[1] - column)];
             // SAFETY: the block lies in the part of the target that is spanned.
             unsafe {
                 engine.block(

@@ -105,13 +105,16 @@ impl Part<'_> {
             ..
         } = self.matrix;
         let start = self.rows.start * row_stride + self.columns.start * column_stride;
-        let whole = self.rows.len() == PANEL && self.columns.len() == DEPTH;
-        let (vectors, found) = if whole && column_stride == 1 {
-            (wide::rows(&values[start..], row_stride), Form::Rows)
-        } else if whole && row_stride == 1 {
+        let whole = self.columns.len() == DEPTH;
+        let (vectors, found) = if whole && column_stride == 1 && !self.rows.is_empty() {
+            (
+                wide::rows(&values[start..], row_stride, self.rows.len()),
+                Form::Rows,
+            )
+        } else if whole && row_stride == 1 && self.rows.len() == PANEL {
             (wide::pairs(&values[start..], column_stride), Form::Pairs)
         } else {
-            (wide::rows(self.gather().as_flattened(), DEPTH), Form::Rows)
+            (wide::rows(self.gather().as_flattened(), DEPTH, PANEL), Form::Rows)
         };
         wide::store(
             if form == found {
@@ -125,7 +128,7 @@ impl Part<'_> {
 }
 
 /// The nearest bfloat16, ties to even.
-fn narrow(x: f32) -> u16 {
+pub(super) fn narrow(x: f32) -> u16 {
     let bits = x.to_bits();
     if x.is_nan() {
         // A quiet one: a NaN whose mark is in the lower half must not become an infinity.

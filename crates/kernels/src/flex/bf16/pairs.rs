@@ -6,23 +6,29 @@ use std::arch::x86_64::{
 };
 use std::mem::transmute;
 
-use super::block::{BLOCK, Initial, Target};
+use super::block::{Initial, Target};
 use super::pack::{PANEL, Tile};
 
 /// Rows that are summed at a time: with two vectors each they fill half of the registers.
 const ROWS: usize = 8;
 
-/// A block of the target from two panels of each operand.
+/// At least the first `rows` of a block of the target, from two panels of each operand.
 ///
 /// # Safety
 ///
 /// The processor must have the instructions, both operands be of one length, the target valid for writing a block, and
 /// `initial` for reading one.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-pub(super) unsafe fn block(left: &[Tile], right: &[Tile], target: Target, initial: Option<Initial>) {
+pub(super) unsafe fn block(
+    left: &[Tile],
+    right: &[Tile],
+    target: Target,
+    rows: usize,
+    initial: Option<Initial>,
+) {
     let depth = left.len() / 2;
     let right = right.split_at(depth);
-    for row in (0..BLOCK).step_by(ROWS) {
+    for row in (0..rows).step_by(ROWS) {
         let left = &left[row / PANEL * depth..][..depth];
         let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
         if let Some(initial) = initial {

@@ -7,14 +7,20 @@ use crate::flex::simd::{multiply_add, vectorised};
 /// Rows that are summed at a time.
 const ROWS: usize = 4;
 
-/// A block of the target from two panels of each operand.
+/// At least the first `rows` of a block of the target, from two panels of each operand.
 ///
 /// # Safety
 ///
 /// The target must be valid for writing a block, and `initial` for reading one.
-pub(super) unsafe fn block(left: &[Tile], right: &[Tile], target: Target, initial: Option<Initial>) {
+pub(super) unsafe fn block(
+    left: &[Tile],
+    right: &[Tile],
+    target: Target,
+    rows: usize,
+    initial: Option<Initial>,
+) {
     let depth = left.len() / 2;
-    for row in (0..BLOCK).step_by(ROWS) {
+    for row in (0..rows).step_by(ROWS) {
         for column in (0..BLOCK).step_by(PANEL) {
             let mut sums = [[0.0; PANEL]; ROWS];
             if let Some(initial) = initial {

@@ -1,19 +1,24 @@
-//! The packing of a tile by AVX-512.
+//! The packing and unpacking of a tile by AVX-512.
 
 use std::arch::x86_64::{
-    __m512, __m512i, _mm512_cvtne2ps_pbh, _mm512_loadu_ps, _mm512_permutexvar_epi16, _mm512_setzero_si512,
-    _mm512_shuffle_i32x4, _mm512_store_si512, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64,
+    __m512, __m512i, _mm_loadu_si128, _mm256_loadu_si256, _mm512_and_si512, _mm512_cvtepi32_ps,
+    _mm512_cvtepu8_epi32, _mm512_cvtne2ps_pbh, _mm512_cvtph_ps, _mm512_fmadd_ps, _mm512_loadu_ps,
+    _mm512_permutexvar_epi16, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_shuffle_i32x4,
+    _mm512_srli_epi32, _mm512_store_si512, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64,
     _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
 };
 use std::mem::transmute;
 
+use half::f16;
+
+use super::levels::{Bits, Scale};
 use super::pack::{DEPTH, PANEL, Tile};
 
-/// Rows of pairs: 16 rows of 32 numbers that follow each other in memory.
+/// Rows of pairs: `count` rows of 32 numbers that follow each other in memory, and zeros for the others.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-pub(super) fn rows(values: &[f32], stride: usize) -> [__m512i; PANEL] {
+pub(super) fn rows(values: &[f32], stride: usize, count: usize) -> [__m512i; PANEL] {
     let mut rows = [_mm512_setzero_si512(); PANEL];
-    for (index, row) in rows.iter_mut().enumerate() {
+    for (index, row) in rows.iter_mut().enumerate().take(count) {
         let values = &values[index * stride..][..DEPTH];
         *row = narrow(load(&values[..PANEL]), load(&values[PANEL..]));
     }
@@ -23,24 +28,54 @@ pub(super) fn rows(values: &[f32], stride: usize) -> [__m512i; PANEL] {
 /// Pairs of rows: 32 rows of 16 numbers that follow each other in memory.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(super) fn pairs(values: &[f32], stride: usize) -> [__m512i; PANEL] {
-    const INTERLEAVED: [u16; 32] = {
-        let mut places = [0; 32];
-        let mut index = 0;
-        while index < 32 {
-            places[index] = (index / 2 + index % 2 * 16) as u16;
-            index += 1;
-        }
-        places
-    };
-    // SAFETY: both types are 64 bytes of whatever content.
-    let interleaved: __m512i = unsafe { transmute(INTERLEAVED) };
     let mut pairs = [_mm512_setzero_si512(); PANEL];
     for (index, pair) in pairs.iter_mut().enumerate() {
         let first = load(&values[2 * index * stride..][..PANEL]);
         let second = load(&values[(2 * index + 1) * stride..][..PANEL]);
-        *pair = _mm512_permutexvar_epi16(interleaved, narrow(first, second));
+        *pair = interleaved(first, second);
     }
     pairs
+}
+
+/// A tile from its levels.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+pub(super) fn unpack(bits: Bits, codes: &[u8], scale: &Scale, tile: &mut Tile) {
+    let (step, offset) = (widened(&scale.step), widened(&scale.offset));
+    let number = |level| _mm512_fmadd_ps(_mm512_cvtepi32_ps(level), step, offset);
+    let mut rows = [_mm512_setzero_si512(); PANEL];
+    for (pair, row) in rows.iter_mut().enumerate() {
+        let (first, second) = match bits {
+            Bits::Four => {
+                let both = levels(&codes[pair * PANEL..]);
+                (
+                    _mm512_and_si512(both, _mm512_set1_epi32(15)),
+                    _mm512_srli_epi32::<4>(both),
+                )
+            }
+            Bits::Eight => {
+                let codes = &codes[2 * pair * PANEL..];
+                (levels(codes), levels(&codes[PANEL..]))
+            }
+        };
+        *row = interleaved(number(first), number(second));
+    }
+    store(rows, tile);
+}
+
+/// 16 bytes as integers.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn levels(codes: &[u8]) -> __m512i {
+    // SAFETY: the slice is checked to hold 16 bytes.
+    _mm512_cvtepu8_epi32(unsafe { _mm_loadu_si128(codes[..PANEL].as_ptr().cast()) })
+}
+
+/// Numbers in half precision as single precision.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn widened(values: &[f16; PANEL]) -> __m512 {
+    // SAFETY: the array is 32 bytes.
+    _mm512_cvtph_ps(unsafe { _mm256_loadu_si256(values.as_ptr().cast()) })
 }
 
 /// Rows as columns.
@@ -89,6 +124,24 @@ pub(super) fn store(rows: [__m512i; PANEL], tile: &mut Tile) {
 fn load(values: &[f32]) -> __m512 {
     // SAFETY: the slice is checked to hold 16 numbers.
     unsafe { _mm512_loadu_ps(values[..PANEL].as_ptr()) }
+}
+
+/// Rounded to bfloat16, each number of `first` before its partner of `second`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+fn interleaved(first: __m512, second: __m512) -> __m512i {
+    const INTERLEAVED: [u16; 32] = {
+        let mut places = [0; 32];
+        let mut index = 0;
+        while index < 32 {
+            places[index] = (index / 2 + index % 2 * 16) as u16;
+            index += 1;
+        }
+        places
+    };
+    // SAFETY: both types are 64 bytes of whatever content.
+    let places: __m512i = unsafe { transmute(INTERLEAVED) };
+    _mm512_permutexvar_epi16(places, narrow(first, second))
 }
 
 /// Rounded to bfloat16, the numbers of `first` before those of `second`.

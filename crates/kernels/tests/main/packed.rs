@@ -1,0 +1,162 @@
+//! Linear maps with packed weights.
+
+use blip2_kernels::{PackError, PackedWeight, Packing, Products, linear, packed_linear, with_products};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use proptest::prelude::*;
+
+use crate::support::{close, numbers, read, tensor};
+
+const PACKINGS: [Packing; 3] = [Packing::Bf16, Packing::Int8, Packing::Int4];
+
+fn data(seed: u64, shape: [usize; 2], dtype: DType) -> TensorData {
+    TensorData::new(numbers(seed, shape[0] * shape[1]), shape).convert_dtype(dtype)
+}
+
+/// Half the distance between levels, at most, for numbers of [`numbers`]; and what rounding to bfloat16 adds.
+fn error(packing: Packing) -> f64 {
+    let (range, rounding) = (2.0 * 3.4, 3.4 / 256.0);
+    match packing {
+        Packing::Bf16 => rounding,
+        Packing::Int8 => range / 255.0 / 2.0 * 1.2 + rounding,
+        Packing::Int4 => range / 15.0 / 2.0 * 1.05 + rounding,
+    }
+}
+
+/// A packed map gives what the map with the numbers that it stands for gives, forwards and backwards.
+fn check([rows, inputs, outputs]: [usize; 3], packing: Packing, dtype: DType) {
+    let source = data(2, [outputs, inputs], dtype);
+    let weight = PackedWeight::new(&source, packing).expect("a weight");
+    assert_eq!((weight.dims(), weight.packing()), ([outputs, inputs], packing));
+    let unpacked = weight.unpacked();
+    let original: Vec<f64> = source.iter::<f64>().collect();
+    for (index, (number, original)) in unpacked.iter::<f64>().zip(original).enumerate() {
+        assert!(
+            (number - original).abs() <= error(packing),
+            "{packing:?}: {number} for {original} at {index}"
+        );
+    }
+
+    let device = Device::flex().autodiff();
+    let x = Tensor::<1>::from_data(numbers(1, rows * inputs).as_slice(), &device)
+        .reshape([1, rows, inputs])
+        .require_grad();
+    let bias = Tensor::<1>::from_data(numbers(3, outputs).as_slice(), &device);
+    let probe =
+        Tensor::<1>::from_data(numbers(4, rows * outputs).as_slice(), &device).reshape([1, rows, outputs]);
+    let outcome = |y: Tensor<3>| {
+        let gradients = (y.clone() * probe.clone()).sum().backward();
+        (read(y), read(x.grad(&gradients).expect("a gradient")))
+    };
+    let found = outcome(packed_linear(x.clone(), &weight, Some(bias.clone())));
+    let plain = Tensor::from_data(unpacked, &device);
+    let expected = outcome(with_products(Products::Bf16, || {
+        linear(x.clone(), plain, Some(bias.clone()))
+    }));
+    close("values", &found.0, &expected.0, 1e-5);
+    close("gradient of x", &found.1, &expected.1, 1e-5);
+    let without = packed_linear(x.clone().inner(), &weight, None) + bias.inner().unsqueeze();
+    close("values without bias", &read(without), &expected.0, 1e-5);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #[test]
+    fn packed_maps_are_maps_with_what_they_stand_for(
+        rows in 1usize..40,
+        inputs in 1usize..70,
+        outputs in 1usize..70,
+        packing in prop::sample::select(&PACKINGS[..]),
+        dtype in prop::sample::select(&[DType::F32, DType::F16, DType::BF16][..]),
+    ) {
+        check([rows, inputs, outputs], packing, dtype);
+    }
+}
+
+#[test]
+fn few_rows_and_long_sums() {
+    for packing in PACKINGS {
+        for rows in [1, 3, 8] {
+            check([rows, 2085, 301], packing, DType::BF16);
+        }
+        check([97, 70, 1100], packing, DType::F32);
+    }
+}
+
+#[test]
+fn a_weight_in_bfloat16_is_kept_as_it_is() {
+    let source = data(1, [37, 45], DType::BF16);
+    let weight = PackedWeight::new(&source, Packing::Bf16).expect("a weight");
+    assert_eq!(
+        weight.unpacked().try_to_vec::<f32>().expect("numbers"),
+        source
+            .convert_dtype(DType::F32)
+            .try_to_vec::<f32>()
+            .expect("numbers")
+    );
+}
+
+#[test]
+fn levels_that_were_there_are_found_again() {
+    // Blocks of 32 that use all levels between their least and their largest number: as in files that were quantised.
+    for (packing, levels) in [(Packing::Int4, 16), (Packing::Int8, 256)] {
+        let number = |index: usize| 0.25 * (index % 32 * (levels - 1) / 31) as f32 - 1.5;
+        let row: Vec<f32> = (0..256).map(number).collect();
+        let source = TensorData::new(row.clone(), [1, 256]);
+        let weight = PackedWeight::new(&source, packing).expect("a weight");
+        let found = weight.unpacked().try_to_vec::<f32>().expect("numbers");
+        for (index, (found, expected)) in found.iter().zip(&row).enumerate() {
+            assert!(
+                (found - expected).abs() <= expected.abs() / 256.0,
+                "{packing:?}: {found} for {expected} at {index}"
+            );
+        }
+    }
+}
+
+#[test]
+fn memory_is_what_the_packing_says() {
+    let source = data(1, [64, 128], DType::F32);
+    for (packing, bits) in [(Packing::Bf16, 16), (Packing::Int8, 9), (Packing::Int4, 5)] {
+        let weight = PackedWeight::new(&source, packing).expect("a weight");
+        assert_eq!(weight.bytes(), 64 * 128 * bits / 8, "{packing:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_packed_is_refused() {
+    let flat = TensorData::new(vec![1.0f32; 6], [6]);
+    assert_eq!(
+        PackedWeight::new(&flat, Packing::Bf16).unwrap_err(),
+        PackError::Shape(vec![6])
+    );
+    let empty = TensorData::new(Vec::<f32>::new(), [0, 3]);
+    assert_eq!(
+        PackedWeight::new(&empty, Packing::Int8).unwrap_err(),
+        PackError::Shape(vec![0, 3])
+    );
+    let double = data(1, [2, 3], DType::F64);
+    assert_eq!(
+        PackedWeight::new(&double, Packing::Int4).unwrap_err(),
+        PackError::Type(DType::F64)
+    );
+    for strange in [f32::NAN, f32::INFINITY, 70000.0] {
+        let mut values = vec![0.5; 40 * 33];
+        values[35 * 33 + 32] = strange;
+        let source = TensorData::new(values, [40, 33]);
+        for packing in [Packing::Int8, Packing::Int4] {
+            let error = PackedWeight::new(&source, packing).unwrap_err();
+            assert!(
+                error.to_string().starts_with("row 35 of the weight holds"),
+                "{error}"
+            );
+        }
+        assert!(PackedWeight::new(&source, Packing::Bf16).is_ok());
+    }
+}
+
+#[test]
+#[should_panic(expected = "packed_linear: the last dimension of x [2, 3] must be that of weight [5, 4]")]
+fn widths_are_checked() {
+    let weight = PackedWeight::new(&data(1, [5, 4], DType::F32), Packing::Bf16).expect("a weight");
+    packed_linear(tensor(&[0.0; 6], [2, 3], DType::F32), &weight, None);
+}
