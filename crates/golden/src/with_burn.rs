@@ -4,9 +4,28 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::{Numbers, TensorFile};
 
-/// Where golden tests compute.
+/// Names the device that golden tests compute on.
+const DEVICE: &str = "BLIP2_TEST_DEVICE";
+
+/// Where golden tests compute: on `flex`, or where `BLIP2_TEST_DEVICE` says, `cuda`, `wgpu` or `libtorch`, as far as this
+/// crate is built with the feature (`cuda`, `wgpu`, `tch`).
+///
+/// # Panics
+/// On any other name.
 pub fn device() -> Device {
-    Device::flex()
+    match std::env::var(DEVICE).unwrap_or_default().as_str() {
+        "" | "flex" => Device::flex(),
+        #[cfg(feature = "cuda")]
+        "cuda" => Device::cuda(burn::tensor::DeviceIndex::Default),
+        #[cfg(feature = "wgpu")]
+        "wgpu" => Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),
+        #[cfg(feature = "tch")]
+        #[expect(deprecated, reason = "kept to compare with, as long as burn has it")]
+        "libtorch" => Device::libtorch(),
+        other => {
+            panic!("{DEVICE} is `{other}`: it is no device, or blip2-golden is built without its feature")
+        }
+    }
 }
 
 impl TensorFile {

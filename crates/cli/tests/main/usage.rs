@@ -108,13 +108,13 @@ fn every_shell_gets_its_completions() {
 fn what_is_not_built_in_says_how_to_build_it() {
     let fixture = Fixture::new(Stages::First);
     let caption = ["caption", "--model", "model", "red.png", "--by", "qformer"];
-    for (device, built_in) in [
-        ("cuda", cfg!(feature = "cuda")),
-        ("wgpu", cfg!(feature = "wgpu")),
-        ("libtorch", cfg!(feature = "libtorch")),
+    for (device, feature, built_in) in [
+        ("cuda", "cuda", cfg!(feature = "cuda")),
+        ("wgpu", "wgpu", cfg!(feature = "wgpu")),
+        ("libtorch", "tch", cfg!(feature = "tch")),
     ] {
         if !built_in {
-            let parts = [&*format!("--features {device}"), "--device flex"];
+            let parts = [&*format!("--features {feature}"), "--device flex"];
             fixture.assert_fails(&[&caption[..], &["--device", device]].concat(), &parts);
         }
     }
@@ -128,9 +128,19 @@ fn only_verbose_runs_name_the_device() {
     let fixture = Fixture::new(Stages::First);
     let caption = ["caption", "--model", "model", "red.png", "--by", "qformer"];
     assert_eq!(stderr(&fixture.run(&caption)), "");
-    assert!(
-        stderr(&fixture.run(&[&caption[..], &["-v"]].concat())).contains("device flex, chosen automatically")
-    );
+    let verbose = fixture.run(&[&caption[..], &["-v"]].concat());
+    let lines = stderr(&verbose);
+    let chosen: Vec<&str> = lines
+        .lines()
+        .filter(|line| line.contains("chosen automatically"))
+        .collect();
+    assert_eq!(chosen.len(), 1, "{lines}");
+    if !cfg!(any(feature = "cuda", feature = "wgpu")) {
+        assert!(
+            chosen[0].contains("device flex") && chosen[0].contains("cuda is not built in"),
+            "{lines}"
+        );
+    }
 }
 
 #[test]
