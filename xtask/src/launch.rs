@@ -125,7 +125,7 @@ impl Training {
             assets::ensure(&home)?;
         }
         Ok(Self {
-            binary: build()?,
+            binary: build("blip2")?,
             home,
             recipe,
             run,
@@ -179,19 +179,20 @@ impl Training {
     }
 }
 
-/// Builds the `blip2` binary and returns where it is.
-fn build() -> Result<PathBuf> {
+/// Builds the binary `name` and returns where it is. The features are those of the whole workspace, as in tests: the
+/// tensor crates are compiled once for all.
+pub(crate) fn build(name: &str) -> Result<PathBuf> {
     let target = places::target()?;
-    eprintln!("building blip2 in {}", target.display());
+    eprintln!("building {name} in {}", target.display());
     let mut command = cargo();
     command
-        .args(["build", "--release", "--package", "blip2-cli"])
+        .args(["build", "--release", "--workspace", "--bin", name])
         .env("CARGO_TARGET_DIR", &target);
     let ending = process::run(&mut command, || ())?;
     if !ending.is_success() {
-        bail!("blip2 does not build (cargo: {ending})");
+        bail!("{name} does not build (cargo: {ending})");
     }
-    Ok(target.join("release").join("blip2"))
+    Ok(target.join("release").join(name))
 }
 
 /// The cargo that runs us, at work in the root of the repository.

@@ -9,6 +9,7 @@
 
 mod archive;
 mod assets;
+mod bench;
 mod catalogue;
 mod checks;
 mod clients;
@@ -45,6 +46,8 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         home: Option<PathBuf>,
     },
+    /// Time our operations, models and steps and PyTorch's in turns, and print how they compare
+    Bench(bench::Bench),
     /// Train both stages on real pictures in minutes and print what was learned
     Demo(launch::Demo),
     /// Print all figures of a finished run as Markdown, as they stand in docs/
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
             .and_then(|home| assets::ensure(&home))
             .map(|()| ExitCode::SUCCESS),
         Command::Test { home } => places::home(home).and_then(|home| checks::run(&home)),
+        Command::Bench(bench) => bench.run(),
         Command::Figures { run } => report::markdown(&run).map(|page| {
             print!("{page}");
             ExitCode::SUCCESS

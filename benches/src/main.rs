@@ -1,0 +1,71 @@
+//! Our side of `cargo xtask bench`. Each line of standard input is a request, each line of output its answer, both JSON:
+//!
+//! - `{"open": WORK}` builds a workload of `workloads.toml` and runs it once; answered with what the work needs at least
+//! - `{"run": N}` runs it N times; answered with the seconds, and the peak memory since it was opened
+//!
+//! What goes wrong is answered with `{"error": TEXT}`. `peer/peer.py` answers the same requests with PyTorch.
+#![allow(clippy::print_stdout, reason = "answers are written to the standard output")]
+
+mod captions;
+mod encode;
+mod generate;
+mod ops;
+mod pixels;
+mod process;
+mod qformer;
+mod stage1;
+mod stage2;
+mod workload;
+
+use std::io::{Write, stdin, stdout};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use burn::tensor::Device;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use workload::{Work, Workload};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Request {
+    Open(Work),
+    Run(u64),
+}
+
+fn main() -> Result<()> {
+    blip2_memory::keep_freed_memory();
+    let mut open = None;
+    for line in stdin().lines() {
+        let answer = answer(&line?, &mut open).unwrap_or_else(|error| json!({"error": format!("{error:#}")}));
+        let mut output = stdout().lock();
+        writeln!(output, "{answer}")?;
+        output.flush()?;
+    }
+    Ok(())
+}
+
+fn answer(line: &str, open: &mut Option<Workload>) -> Result<Value> {
+    match serde_json::from_str(line)? {
+        Request::Open(work) => {
+            // What was open gives its memory back first.
+            *open = None;
+            process::forget_peak()?;
+            let mut workload = work.open(&Device::flex())?;
+            (workload.run)()?;
+            let needs = serde_json::to_value(&workload.needs)?;
+            *open = Some(workload);
+            Ok(needs)
+        }
+        Request::Run(times) => {
+            let workload = open.as_mut().context("no workload is open")?;
+            let start = Instant::now();
+            for _ in 0..times {
+                (workload.run)()?;
+            }
+            let seconds = start.elapsed().as_secs_f64();
+            Ok(json!({"seconds": seconds, "peak_bytes": process::peak_bytes()?}))
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! A training step of stage 1 on stored features: three losses, all gradients, AdamW.
+
+use anyhow::{Context, Result};
+use blip2_core::Initializer;
+use blip2_objectives::{NegativeSource, RepresentationOptions, representation_loss};
+use blip2_qformer::{QFormerConfig, RepresentationConfig, RepresentationModel, TextBatch};
+use blip2_trainer::{Optimizer, OptimizerConfig};
+use burn::tensor::{Device, Distribution, Tensor};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde::Deserialize;
+
+use crate::captions::token_ids;
+use crate::workload::{Needs, Precision, Workload};
+
+/// Sizes of the step; the Q-Former is BERT-base with 32 queries.
+#[derive(Deserialize)]
+pub(crate) struct Stage1 {
+    batch: usize,
+    image_tokens: usize,
+    image_width: usize,
+    /// Of each caption; by default captions of 6 to 20 words.
+    text_tokens: Option<usize>,
+    #[serde(default)]
+    dropout: f64,
+    #[serde(default)]
+    precision: Precision,
+}
+
+impl Stage1 {
+    pub(crate) fn open(self, device: &Device) -> Result<Workload> {
+        let device = device.clone().autodiff();
+        let config = RepresentationConfig {
+            qformer: QFormerConfig {
+                encoder_hidden_size: self.image_width,
+                hidden_dropout_prob: self.dropout,
+                attention_probs_dropout_prob: self.dropout,
+                ..QFormerConfig::default()
+            },
+            ..RepresentationConfig::default()
+        };
+        let model = RepresentationModel::new(&mut Initializer::new(1, &device), &config)?;
+        let shape = [self.batch, self.image_tokens, self.image_width];
+        let features = Tensor::<3>::random(shape, Distribution::Normal(0.0, 1.0), &device);
+        let texts = TextBatch::new(token_ids(self.batch, self.text_tokens)?, &device)?;
+        let options = RepresentationOptions::default();
+        let settings = adamw();
+        let mut generator = ChaCha8Rng::seed_from_u64(1);
+        let mut optimizer = Optimizer::new();
+        let mut state = Some(model);
+        let run = move || {
+            let model = state.take().context("the last step failed")?;
+            let loss = self.precision.scope(|| {
+                let negatives = NegativeSource::Drawn(&mut generator);
+                representation_loss(&model, features.clone(), &texts, &options, negatives)
+            })?;
+            let gradients = loss.total().backward();
+            let (moved, report) = optimizer.step(model, &gradients, &settings, &|_| 1e-4);
+            anyhow::ensure!(report.gradient_norm.is_finite(), "the gradients are no numbers");
+            state = Some(moved);
+            Ok(())
+        };
+        Ok(Workload {
+            needs: Needs::default(),
+            run: Box::new(run),
+        })
+    }
+}
+
+/// The paper's optimiser, without clipping.
+pub(crate) fn adamw() -> OptimizerConfig {
+    OptimizerConfig {
+        betas: [0.9, 0.98],
+        weight_decay: 0.05,
+        clip_norm: None,
+    }
+}

@@ -1,0 +1,98 @@
+//! What can be asked for, and what it is once it is open.
+
+use anyhow::Result;
+use blip2_kernels::{Products, with_products};
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+use crate::{encode, generate, ops, pixels, qformer, stage1, stage2};
+
+/// A kind of work and its sizes.
+#[derive(Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum Work {
+    /// One operation.
+    Op(ops::Op),
+    /// A training step of the Q-Former on stored features.
+    Stage1(stage1::Stage1),
+    /// A training step of the bridge in front of a frozen language model.
+    Stage2(stage2::Stage2),
+    /// One pass of the Q-Former over images and texts.
+    Qformer(qformer::Pass),
+    /// A frozen image encoder.
+    Encode(encode::Encode),
+    /// A caption of one picture.
+    Generate(generate::Generate),
+    /// The same model, from the start of the process to its first token.
+    Load,
+    /// A picture file to a training view; `tensors` is the peer's choice of its own path.
+    Pixels {},
+}
+
+impl Work {
+    /// Builds it on `device`, a plain one.
+    pub(crate) fn open(self, device: &Device) -> Result<Workload> {
+        match self {
+            Self::Op(op) => Ok(op.open(device)),
+            Self::Stage1(stage1) => stage1.open(device),
+            Self::Stage2(stage2) => stage2.open(device),
+            Self::Qformer(pass) => pass.open(device),
+            Self::Encode(encode) => encode.open(device),
+            Self::Generate(generate) => generate.open(device),
+            Self::Load => generate::Generate::first_token().open(device),
+            Self::Pixels {} => pixels::open(),
+        }
+    }
+}
+
+/// Work that is ready to run over and over.
+pub(crate) struct Workload {
+    pub(crate) needs: Needs,
+    pub(crate) run: Box<dyn FnMut() -> Result<()>>,
+}
+
+/// What the work needs at least, where it is counted.
+#[derive(Clone, Copy, Default, Serialize)]
+pub(crate) struct Needs {
+    /// Operations of matrix products, by the type of what is multiplied.
+    pub(crate) f32_operations: f64,
+    pub(crate) bf16_operations: f64,
+    /// Bytes read and written if nothing is touched twice.
+    pub(crate) bytes: f64,
+}
+
+/// In which type matrix products are taken.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Precision {
+    /// Single precision.
+    #[default]
+    F32,
+    /// Operands rounded to bf16, sums in single precision.
+    Bf16,
+}
+
+impl Precision {
+    /// The needs of this many operations of matrix products.
+    pub(crate) fn products(self, operations: f64) -> Needs {
+        match self {
+            Self::F32 => Needs {
+                f32_operations: operations,
+                ..Needs::default()
+            },
+            Self::Bf16 => Needs {
+                bf16_operations: operations,
+                ..Needs::default()
+            },
+        }
+    }
+
+    /// Runs `compute` with its matrix products in this precision.
+    pub(crate) fn scope<T>(self, compute: impl FnOnce() -> T) -> T {
+        let products = match self {
+            Self::F32 => Products::F32,
+            Self::Bf16 => Products::Bf16,
+        };
+        with_products(products, compute)
+    }
+}

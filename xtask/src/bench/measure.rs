@@ -1,0 +1,91 @@
+//! Timing both sides in turns.
+
+use std::time::Instant;
+
+use anyhow::Result;
+
+use super::Sides;
+use super::catalogue::Workload;
+use super::contestant::{Contestant, Needs, Ran};
+use super::outcome::{Machine, Outcome, Side};
+
+/// One measurement of a short workload repeats it until this many seconds are over.
+const SHORTEST: f64 = 0.06;
+
+/// Times a workload on processes that stay.
+pub(super) fn alternate(
+    pair: &mut [Contestant; 2],
+    workload: &Workload,
+    machine: &Machine,
+) -> Result<Outcome> {
+    let [ours, peer] = pair;
+    let needs = ours.open(&workload.work)?;
+    peer.open(&workload.work)?;
+    let mut times = [1, 1];
+    for (times, side) in times.iter_mut().zip([&mut *ours, &mut *peer]) {
+        *times = ((SHORTEST / side.run(1)?.seconds).ceil() as u64).clamp(1, 10_000);
+    }
+    let (mut seconds, mut peaks) = ([Vec::new(), Vec::new()], [0, 0]);
+    for round in 0..workload.repeats {
+        // Who begins changes from round to round.
+        for side in [round % 2, 1 - round % 2] {
+            let Ran {
+                seconds: taken,
+                peak_bytes,
+            } = pair[side].run(times[side])?;
+            seconds[side].push(taken / times[side] as f64);
+            peaks[side] = peak_bytes;
+        }
+    }
+    Ok(outcome(workload, machine, needs, seconds, peaks))
+}
+
+/// Times a workload from the start of a new process each time.
+pub(super) fn starts(sides: &Sides, workload: &Workload, machine: &Machine) -> Result<Outcome> {
+    let (mut seconds, mut peaks) = ([Vec::new(), Vec::new()], [0, 0]);
+    let mut needs = Needs::default();
+    // The first start of either side reads its files from the disk.
+    for round in 0..=workload.repeats {
+        for side in [0, 1] {
+            let start = Instant::now();
+            let mut process = match side {
+                0 => sides.ours(workload)?,
+                _ => sides.peer(workload)?,
+            };
+            let opened = process.open(&workload.work)?;
+            let taken = start.elapsed().as_secs_f64();
+            if side == 0 {
+                needs = opened;
+            }
+            peaks[side] = process.run(0)?.peak_bytes;
+            if round > 0 {
+                seconds[side].push(taken);
+            }
+        }
+    }
+    Ok(outcome(workload, machine, needs, seconds, peaks))
+}
+
+fn outcome(
+    workload: &Workload,
+    machine: &Machine,
+    needs: Needs,
+    seconds: [Vec<f64>; 2],
+    peaks: [u64; 2],
+) -> Outcome {
+    let [ours, peer] = [0, 1].map(|side| Side::of(&seconds[side], peaks[side]));
+    Outcome {
+        name: workload.name.clone(),
+        ours_s: ours.median,
+        peer_s: peer.median,
+        ratio: peer.median / ours.median,
+        goal: workload.goal,
+        ours_spread: ours.spread,
+        peer_spread: peer.spread,
+        ours_peak_bytes: ours.peak_bytes,
+        peer_peak_bytes: peer.peak_bytes,
+        repeats: workload.repeats,
+        threads: workload.threads,
+        limit_s: machine.limit(&needs),
+    }
+}

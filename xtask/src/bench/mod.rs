@@ -1,0 +1,126 @@
+//! `cargo xtask bench`: our work and PyTorch's, timed alternately in one run.
+//!
+//! Each side is a process that stays ([`contestant`]): it builds a workload of `benches/workloads.toml`, warms up, and
+//! then runs it whenever it is asked, so that neither side is timed while the other one works.
+
+mod catalogue;
+mod contestant;
+mod measure;
+mod outcome;
+mod peer;
+mod table;
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::{assets, launch, places};
+use catalogue::{Catalogue, Workload};
+use contestant::Contestant;
+use outcome::{Machine, Record};
+use peer::Peer;
+
+#[derive(Args)]
+pub(crate) struct Bench {
+    /// What to measure, such as `stage1-step`, or the beginning of names, such as `ops` or `generate` [default: all]
+    name: Vec<String>,
+    /// Make the Python environment of the peer, and the files that both sides read
+    #[arg(long)]
+    setup: bool,
+    /// Only the rows that say most about the others: some minutes
+    #[arg(long, conflicts_with = "name")]
+    quick: bool,
+    /// Print all that was measured so far as Markdown, as it stands in docs/performance.md
+    #[arg(long)]
+    markdown: bool,
+    /// Cache folder [default: $BLIP2_HOME, else blip2 in the user's cache folder]
+    #[arg(long, value_name = "DIR")]
+    home: Option<PathBuf>,
+}
+
+impl Bench {
+    pub(crate) fn run(self) -> Result<ExitCode> {
+        let home = places::home(self.home)?;
+        let record = Record::in_folder(&places::root().join("target/bench"));
+        if self.setup {
+            assets::ensure(&home)?;
+            Peer::set_up(&home)?;
+        } else if self.markdown {
+            print!("{}", table::markdown(&record.machine()?, &record.outcomes()?));
+        } else {
+            let catalogue = Catalogue::read()?;
+            let chosen = catalogue.choose(&self.name, self.quick)?;
+            let sides = Sides {
+                ours: launch::build("blip2-bench")?,
+                peer: Peer::found(&home)?,
+                home,
+            };
+            let machine = sides.machine()?;
+            record.keep_machine(&machine)?;
+            println!("{}", machine.line());
+            println!("{}", table::head());
+            // All operations share a pair of processes: starting Python takes longer than timing them.
+            let mut pair = None;
+            for workload in chosen {
+                if !workload.shares_processes() {
+                    pair = None;
+                }
+                let outcome = if workload.from_start {
+                    measure::starts(&sides, workload, &machine)?
+                } else {
+                    let pair = match &mut pair {
+                        Some(pair) => pair,
+                        none => none.insert(sides.pair(workload)?),
+                    };
+                    measure::alternate(pair, workload, &machine)?
+                };
+                println!("{}", table::line(&outcome));
+                record.keep(outcome)?;
+                if !workload.shares_processes() {
+                    pair = None;
+                }
+            }
+            println!("{}", places::shown(record.file()));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// What it takes to start either side.
+struct Sides {
+    ours: PathBuf,
+    peer: Peer,
+    home: PathBuf,
+}
+
+impl Sides {
+    fn pair(&self, workload: &Workload) -> Result<[Contestant; 2]> {
+        Ok([self.ours(workload)?, self.peer(workload)?])
+    }
+
+    fn ours(&self, workload: &Workload) -> Result<Contestant> {
+        self.start("ours", Command::new(&self.ours), workload.threads)
+    }
+
+    fn peer(&self, workload: &Workload) -> Result<Contestant> {
+        self.start("the peer", self.peer.command(workload.lavis), workload.threads)
+    }
+
+    fn start(&self, name: &'static str, mut command: Command, threads: usize) -> Result<Contestant> {
+        command.env("BLIP2_HOME", &self.home);
+        for variable in ["RAYON_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"] {
+            command.env(variable, threads.to_string());
+        }
+        Contestant::start(name, command)
+    }
+
+    /// What this machine can do, as the peer's own libraries reach it.
+    fn machine(&self) -> Result<Machine> {
+        let measured = self
+            .start("the peer", self.peer.command(false), 2)?
+            .ask(&serde_json::json!({"open": {"kind": "machine"}}))?;
+        serde_json::from_value(measured).context("the peer describes the machine in another way")
+    }
+}

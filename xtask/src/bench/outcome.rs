@@ -1,0 +1,226 @@
+//! What was measured, and where it is kept.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use super::contestant::Needs;
+
+/// One row of the table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Outcome {
+    pub(crate) name: String,
+    /// Medians.
+    pub(crate) ours_s: f64,
+    pub(crate) peer_s: f64,
+    /// Peer over ours: above 1, we are faster.
+    pub(crate) ratio: f64,
+    /// What the ratio is meant to be.
+    pub(crate) goal: Option<f64>,
+    /// Slowest less fastest run, as a share of the median.
+    pub(crate) ours_spread: f64,
+    pub(crate) peer_spread: f64,
+    /// The most memory that the process has had while it was measured.
+    pub(crate) ours_peak_bytes: u64,
+    pub(crate) peer_peak_bytes: u64,
+    pub(crate) repeats: usize,
+    pub(crate) threads: usize,
+    /// What the hardware allows at best, where the work is counted.
+    pub(crate) limit_s: Option<f64>,
+}
+
+/// The runs of one side.
+pub(crate) struct Side {
+    pub(crate) median: f64,
+    pub(crate) spread: f64,
+    pub(crate) peak_bytes: u64,
+}
+
+impl Side {
+    /// Of at least one run.
+    pub(crate) fn of(seconds: &[f64], peak_bytes: u64) -> Self {
+        let mut sorted = seconds.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let (low, high) = (sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
+        let median = (low + high) / 2.0;
+        Self {
+            median,
+            spread: (sorted[sorted.len() - 1] - sorted[0]) / median,
+            peak_bytes,
+        }
+    }
+}
+
+/// What the machine is and what it can do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Machine {
+    pub(crate) processor: String,
+    pub(crate) cores: u32,
+    pub(crate) memory_bytes: u64,
+    /// Bytes a second that both cores read together.
+    pub(crate) read_per_s: f64,
+    /// Operations a second of the peer's best matrix product.
+    pub(crate) f32_per_s: f64,
+    pub(crate) bf16_per_s: f64,
+    /// Of the peer's packages.
+    pub(crate) versions: BTreeMap<String, String>,
+}
+
+impl Machine {
+    /// Seconds below which the work cannot be done: all products at the best rate, or all bytes at the memory's.
+    pub(crate) fn limit(&self, needs: &Needs) -> Option<f64> {
+        let products = needs.f32_operations / self.f32_per_s + needs.bf16_operations / self.bf16_per_s;
+        let limit = products.max(needs.bytes / self.read_per_s);
+        (limit > 0.0).then_some(limit)
+    }
+
+    pub(crate) fn line(&self) -> String {
+        let versions: Vec<String> = self
+            .versions
+            .iter()
+            .map(|(name, version)| format!("{name} {version}"))
+            .collect();
+        format!(
+            "{}, {} cores, {:.0} GB; reads {:.0} GB/s, multiplies {:.0} GFLOP/s in f32 and {:.0} in bf16; {}",
+            self.processor,
+            self.cores,
+            self.memory_bytes as f64 / 1e9,
+            self.read_per_s / 1e9,
+            self.f32_per_s / 1e9,
+            self.bf16_per_s / 1e9,
+            versions.join(", ")
+        )
+    }
+}
+
+/// The folder in which outcomes are kept from run to run: the newest of each name.
+pub(crate) struct Record {
+    outcomes: PathBuf,
+    machine: PathBuf,
+}
+
+impl Record {
+    pub(crate) fn in_folder(folder: &Path) -> Self {
+        Self {
+            outcomes: folder.join("results.json"),
+            machine: folder.join("machine.toml"),
+        }
+    }
+
+    /// The file of the outcomes.
+    pub(crate) fn file(&self) -> &Path {
+        &self.outcomes
+    }
+
+    /// All outcomes in the order in which they were first measured.
+    pub(crate) fn outcomes(&self) -> Result<Vec<Outcome>> {
+        if !self.outcomes.exists() {
+            return Ok(Vec::new());
+        }
+        let text = read(&self.outcomes)?;
+        serde_json::from_str(&text).with_context(|| unreadable(&self.outcomes))
+    }
+
+    /// Keeps `outcome` in place of an older one of its name.
+    pub(crate) fn keep(&self, outcome: Outcome) -> Result<()> {
+        let mut outcomes = self.outcomes()?;
+        match outcomes.iter_mut().find(|older| older.name == outcome.name) {
+            Some(older) => *older = outcome,
+            None => outcomes.push(outcome),
+        }
+        write(&self.outcomes, &(serde_json::to_string_pretty(&outcomes)? + "\n"))
+    }
+
+    pub(crate) fn machine(&self) -> Result<Machine> {
+        toml::from_str(&read(&self.machine)?).with_context(|| unreadable(&self.machine))
+    }
+
+    pub(crate) fn keep_machine(&self, machine: &Machine) -> Result<()> {
+        write(&self.machine, &toml::to_string(machine)?)
+    }
+}
+
+fn read(file: &Path) -> Result<String> {
+    fs::read_to_string(file).with_context(|| {
+        format!(
+            "cannot read {}: measure first, with `cargo xtask bench`",
+            file.display()
+        )
+    })
+}
+
+fn unreadable(file: &Path) -> String {
+    format!("{} is damaged: remove it and measure again", file.display())
+}
+
+fn write(file: &Path, text: &str) -> Result<()> {
+    let folder = file.parent().unwrap_or(file);
+    fs::create_dir_all(folder)
+        .and_then(|()| fs::write(file, text))
+        .with_context(|| format!("cannot write {}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(name: &str, ratio: f64) -> Outcome {
+        Outcome {
+            name: name.to_owned(),
+            ours_s: 1.0,
+            peer_s: ratio,
+            ratio,
+            goal: None,
+            ours_spread: 0.0,
+            peer_spread: 0.0,
+            ours_peak_bytes: 0,
+            peer_peak_bytes: 0,
+            repeats: 5,
+            threads: 2,
+            limit_s: None,
+        }
+    }
+
+    #[test]
+    fn a_new_outcome_takes_the_place_of_the_older_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let record = Record::in_folder(&folder.path().join("bench"));
+        assert_eq!(record.outcomes().unwrap(), []);
+        for (name, ratio) in [("load", 1.0), ("pixels", 2.0), ("load", 3.0)] {
+            record.keep(outcome(name, ratio)).unwrap();
+        }
+        let kept = record.outcomes().unwrap();
+        assert_eq!(kept, [outcome("load", 3.0), outcome("pixels", 2.0)]);
+    }
+
+    #[test]
+    fn the_median_is_the_middle_and_the_spread_a_share_of_it() {
+        let side = Side::of(&[2.0, 1.0, 5.0], 0);
+        assert_eq!((side.median, side.spread), (2.0, 2.0));
+        assert_eq!(Side::of(&[1.0, 2.0], 0).median, 1.5);
+    }
+
+    #[test]
+    fn the_limit_is_what_takes_longer() {
+        let machine = Machine {
+            processor: String::new(),
+            cores: 2,
+            memory_bytes: 0,
+            read_per_s: 10.0,
+            f32_per_s: 100.0,
+            bf16_per_s: 400.0,
+            versions: BTreeMap::new(),
+        };
+        let needs = |f32_operations, bytes| Needs {
+            f32_operations,
+            bytes,
+            bf16_operations: 400.0,
+        };
+        assert_eq!(machine.limit(&needs(100.0, 0.0)), Some(2.0));
+        assert_eq!(machine.limit(&needs(0.0, 100.0)), Some(10.0));
+        assert_eq!(machine.limit(&Needs::default()), None);
+    }
+}
