@@ -14,6 +14,7 @@ mod catalogue;
 mod checks;
 mod clients;
 mod launch;
+mod parity;
 mod places;
 mod process;
 mod report;
@@ -48,6 +49,8 @@ enum Command {
     },
     /// Time our operations, models and steps and PyTorch's in turns, and print how they compare
     Bench(bench::Bench),
+    /// Compare with the reference implementations: a line a comparison, and what was left out
+    Parity(parity::Parity),
     /// Train both stages on real pictures in minutes and print what was learned
     Demo(launch::Demo),
     /// Print all figures of a finished run as Markdown, as they stand in docs/
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
             .map(|()| ExitCode::SUCCESS),
         Command::Test { home } => places::home(home).and_then(|home| checks::run(&home)),
         Command::Bench(bench) => bench.run(),
+        Command::Parity(parity) => parity.run(),
         Command::Figures { run } => report::markdown(&run).map(|page| {
             print!("{page}");
             ExitCode::SUCCESS

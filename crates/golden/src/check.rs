@@ -99,8 +99,7 @@ impl Drop for Check {
     fn drop(&mut self) {
         if std::thread::panicking() {
             // What made the test panic stands in its message; here it is said which data it was about.
-            let unfinished = Comparison::new(&self.subject, "panicked", f64::NAN, 0.0, Measure::Absolute);
-            return Line::Compared(unfinished).append();
+            return Line::Compared(Comparison::failed(&self.subject, "panicked")).append();
         }
         assert!(self.compared > 0, "{}: nothing was compared", self.subject);
         assert!(

@@ -10,10 +10,13 @@ use crate::{Check, TensorFile};
 
 /// The golden folder: the one that `BLIP2_GOLDEN` names, else the repository's own.
 pub fn root() -> PathBuf {
-    std::env::var_os(ROOT).map_or_else(
-        || concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden").into(),
-        PathBuf::from,
-    )
+    std::env::var_os(ROOT).map_or_else(|| fixture(""), PathBuf::from)
+}
+
+/// The file or folder `relative` to the repository's own golden folder, whichever folder is proved: something real for tests
+/// of other things.
+pub fn fixture(relative: &str) -> PathBuf {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden")).join(relative)
 }
 
 /// The repository's own folder must have everything; another may have a part of it.

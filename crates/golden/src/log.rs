@@ -83,6 +83,11 @@ impl Comparison {
         }
     }
 
+    /// A comparison that should have been made and was not.
+    pub fn failed(subject: &str, what: &str) -> Self {
+        Self::new(subject, what, f64::NAN, 0.0, Measure::Absolute)
+    }
+
     /// Whether we are near enough. A difference that is not a number is never near.
     pub fn passed(&self) -> bool {
         self.difference <= self.allowed

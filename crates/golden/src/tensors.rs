@@ -119,6 +119,25 @@ impl TensorFile {
             .collect()
     }
 
+    /// The rows of the ids called `ids` without their padding, which has 0 in the mask called `mask`. A mask that is longer
+    /// than its row, because the queries stand in front, counts from the end.
+    ///
+    /// # Panics
+    /// As [`TensorFile::ids`], or where the two do not fit.
+    pub fn texts(&self, ids: &str, mask: &str) -> Vec<Vec<u32>> {
+        let (rows, masks) = (self.ids(ids), self.ids(mask));
+        assert_eq!(rows.len(), masks.len(), "{}: `{ids}` and `{mask}`", self.file);
+        let real = |(row, mask): (&Vec<u32>, &Vec<u32>)| {
+            let front = mask
+                .len()
+                .checked_sub(row.len())
+                .expect("a mask as long as its row");
+            let kept = row.iter().zip(&mask[front..]).filter(|(_, real)| **real == 1);
+            kept.map(|(id, _)| *id).collect()
+        };
+        rows.iter().zip(&masks).map(real).collect()
+    }
+
     /// The only value of a tensor.
     ///
     /// # Panics

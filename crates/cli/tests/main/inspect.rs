@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::support::{Fixture, Stages, golden};
+use crate::support::{Fixture, Stages};
 
 /// A whole GGUF file (version 3): one metadata entry and one tensor of four f32 values.
 fn gguf() -> Vec<u8> {
@@ -100,7 +100,7 @@ fn totals_are_the_sum_of_the_tensors() {
 #[test]
 fn every_file_that_is_cut_short_is_an_error_that_names_it() {
     let fixture = Fixture::new(Stages::First);
-    let safetensors = fs::read(golden("parts/dinov2/model.safetensors")).unwrap();
+    let safetensors = fs::read(fixture("parts/dinov2/model.safetensors")).unwrap();
     for (name, whole, tensor) in [
         ("a.gguf", gguf(), "token_embd.weight"),
         ("a.onnx", onnx(), "weight"),

@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use blip2::{EncoderConfig, EncoderKind, LanguageModelConfig, ModelConfig, save_pretrained};
 use blip2_core::Initializer;
 use blip2_data::text::BertTokenizer;
+use blip2_golden::fixture;
 use blip2_objectives::Bridge;
 use blip2_qformer::{QFormerConfig, RepresentationConfig, RepresentationModel};
 use burn::tensor::Device;
@@ -36,8 +37,8 @@ impl Fixture {
     pub(crate) fn new(stages: Stages) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
-        copy_folder(&golden("parts/dinov2"), &root.join("home/encoder"));
-        copy_folder(&golden("parts/llama"), &root.join("home/language-model"));
+        copy_folder(&fixture("parts/dinov2"), &root.join("home/encoder"));
+        copy_folder(&fixture("parts/llama"), &root.join("home/language-model"));
         write_tokenizer(&root.join("home/language-model"));
         let fixture = Self {
             config: config(root),
@@ -112,14 +113,6 @@ pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-pub(crate) fn golden(name: &str) -> PathBuf {
-    let root = std::env::var_os("BLIP2_GOLDEN").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden")),
-        PathBuf::from,
-    );
-    root.join(name)
-}
-
 /// A size in a `config.json`.
 pub(crate) fn number(file: &Path, key: &str) -> usize {
     let config: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
@@ -132,7 +125,7 @@ pub(crate) fn word(id: usize) -> String {
 }
 
 fn config(root: &Path) -> ModelConfig {
-    let vocabulary = golden("lavis/bert-vocab.txt").canonicalize().unwrap();
+    let vocabulary = fixture("lavis/bert-vocab.txt").canonicalize().unwrap();
     let encoder = root.join("home/encoder/config.json");
     ModelConfig {
         encoder: EncoderConfig {

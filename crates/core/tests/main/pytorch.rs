@@ -1,41 +1,36 @@
 //! Files of `torch.save`: LAVIS's equal to the same weights as safetensors; damaged or hostile ones refused.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use blip2_core::weights::{PytorchStore, SafetensorsStore, TensorStore, WeightError};
-
-fn lavis(file: &str) -> PathBuf {
-    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden");
-    std::env::var_os("BLIP2_GOLDEN")
-        .map_or_else(|| own.into(), PathBuf::from)
-        .join("lavis")
-        .join(file)
-}
+use blip2_golden::{Check, find, fixture, variants};
 
 #[test]
-fn a_lavis_checkpoint_holds_the_trainable_weights_and_no_run_state() {
-    let checkpoint = PytorchStore::open(&lavis("stage1_eva.pth")).unwrap();
-    let whole = SafetensorsStore::open(&lavis("stage1_eva_weights.safetensors")).unwrap();
-    for (name, info) in checkpoint.tensors() {
-        assert_eq!(whole.tensors().get(name), Some(info), "{name}");
-        assert_eq!(
-            checkpoint.read(name).unwrap(),
-            whole.read(name).unwrap(),
-            "{name}"
-        );
+fn golden_checkpoints_of_lavis_hold_the_trainable_weights_and_no_run_state() {
+    for encoder in variants("lavis/stage1_", ".pth") {
+        let file = format!("lavis/stage1_{encoder}.pth");
+        let mut check = Check::new(&file);
+        let checkpoint = PytorchStore::open(&find(&file).unwrap()).unwrap();
+        let weights = format!("lavis/stage1_{encoder}_weights.safetensors");
+        let whole = SafetensorsStore::open(&find(&weights).unwrap()).unwrap();
+        for (name, info) in checkpoint.tensors() {
+            assert_eq!(whole.tensors().get(name), Some(info), "{name}");
+            let (ours, theirs) = (checkpoint.read(name).unwrap(), whole.read(name).unwrap());
+            check.identical(&format!("bytes/{name}"), ours.as_bytes(), theirs.as_bytes());
+        }
+        // LAVIS leaves out the frozen encoder, and nothing else.
+        let frozen = |name: &&String| name.starts_with("visual_encoder.");
+        let absent: Vec<&String> = whole
+            .tensors()
+            .keys()
+            .filter(|name| !checkpoint.tensors().contains_key(*name))
+            .collect();
+        assert!(absent.iter().all(frozen), "{absent:?}");
+        assert!(!checkpoint.tensors().keys().any(|name| frozen(&name)));
+        let error = checkpoint.read("visual_encoder.none").unwrap_err();
+        assert!(matches!(error, WeightError::Absent { .. }), "{error}");
     }
-    // LAVIS leaves out the frozen encoder, and nothing else.
-    let frozen = |name: &&String| name.starts_with("visual_encoder.");
-    let absent: Vec<&String> = whole
-        .tensors()
-        .keys()
-        .filter(|name| !checkpoint.tensors().contains_key(*name))
-        .collect();
-    assert!(absent.iter().all(frozen), "{absent:?}");
-    assert!(!checkpoint.tensors().keys().any(|name| frozen(&name)));
-    let error = checkpoint.read("visual_encoder.cls_token").unwrap_err();
-    assert!(matches!(error, WeightError::Absent { .. }), "{error}");
 }
 
 /// Opens the file and reads all it claims to have.
@@ -49,7 +44,7 @@ fn read_all(path: &Path) -> Result<(), WeightError> {
 
 #[test]
 fn a_truncated_checkpoint_is_an_error_that_names_the_file() {
-    let whole = fs::read(lavis("stage1_eva.pth")).unwrap();
+    let whole = fs::read(fixture("lavis/stage1_eva.pth")).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("short.pth");
     for part in 0..50 {

@@ -1,157 +1,11 @@
-//! Decoding, resizing and normalising against Pillow, and what happens to bad pictures.
+//! What holds for pictures of any kind, and what happens to bad ones.
 
-use crate::golden;
 use blip2_data::Stream;
 use blip2_data::pixels::{
-    Augmentation, CropBox, ImageProcessor, PixelsError, RgbImage, decode, flip_horizontal, open, resize,
-    resize_crop,
+    Augmentation, CropBox, ImageProcessor, PixelsError, RgbImage, decode, open, resize, resize_crop,
 };
-use safetensors::SafeTensors;
+use blip2_golden::fixture;
 use std::path::Path;
-
-fn picture(tensors: &SafeTensors<'_>, name: &str) -> RgbImage {
-    let view = tensors
-        .tensor(name)
-        .unwrap_or_else(|error| panic!("{name}: {error}"));
-    let shape = view.shape();
-    RgbImage::from_raw(shape[1] as u32, shape[0] as u32, view.data().to_vec())
-        .expect("[height, width, 3] bytes")
-}
-
-/// (share of values that differ, mean and greatest absolute difference)
-fn difference(ours: &RgbImage, reference: &RgbImage) -> (f64, f64, u8) {
-    assert_eq!(ours.dimensions(), reference.dimensions());
-    let gaps: Vec<u8> = ours
-        .as_raw()
-        .iter()
-        .zip(reference.as_raw())
-        .map(|(left, right)| left.abs_diff(*right))
-        .collect();
-    let count = gaps.len() as f64;
-    let share = gaps.iter().filter(|gap| **gap > 0).count() as f64 / count;
-    let mean = gaps.iter().map(|gap| f64::from(*gap)).sum::<f64>() / count;
-    (share, mean, gaps.into_iter().max().unwrap_or(0))
-}
-
-fn assert_resized(name: &str, ours: &RgbImage, reference: &RgbImage) {
-    let (share, _, greatest) = difference(ours, reference);
-    assert!(
-        greatest <= 1 && share <= 0.001,
-        "{name}: {share} of the values differ, by up to {greatest}"
-    );
-}
-
-#[test]
-fn pictures_decode_as_pillow_decodes_them() {
-    let bytes = golden::bytes("images/expected.safetensors");
-    let tensors = golden::tensors(&bytes);
-    for file in golden::json("images/cases.json")["files"]
-        .as_array()
-        .expect("files")
-    {
-        let file = file.as_str().expect("a file name");
-        let ours = open(&golden::folder("images").join(file)).expect("a whole picture");
-        let (share, mean, greatest) = difference(&ours, &picture(&tensors, &format!("{file}.decoded")));
-        let lossy = file.ends_with(".jpg") || file.starts_with("lossy");
-        let (mean_limit, limit) = if lossy { (0.5, 6) } else { (0.0, 0) };
-        assert!(
-            mean <= mean_limit && greatest <= limit,
-            "{file}: mean {mean}, greatest {greatest}, share {share}"
-        );
-    }
-}
-
-#[test]
-fn resizing_and_cropping_are_pillows() {
-    let bytes = golden::bytes("images/expected.safetensors");
-    let tensors = golden::tensors(&bytes);
-    let resized: Vec<&str> = tensors
-        .names()
-        .into_iter()
-        .filter_map(|name| name.strip_suffix(".resized224"))
-        .collect();
-    assert!(!resized.is_empty());
-    for file in resized {
-        let decoded = picture(&tensors, &format!("{file}.decoded"));
-        let reference = picture(&tensors, &format!("{file}.resized224"));
-        let ours = resize(&decoded, reference.width(), reference.height()).expect("a size above 0");
-        assert_resized(file, &ours, &reference);
-    }
-    for case in golden::json("images/cases.json")["cases"]
-        .as_array()
-        .expect("cases")
-    {
-        let file = case["file"].as_str().expect("a file name");
-        let decoded = picture(&tensors, &format!("{file}.decoded"));
-        let number = |value: &serde_json::Value| value.as_u64().expect("a whole number") as u32;
-        if let Some(edges) = case["crop"].as_array() {
-            let reference = picture(&tensors, case["key"].as_str().expect("a key"));
-            let crop = CropBox {
-                left: number(&edges[0]),
-                top: number(&edges[1]),
-                right: number(&edges[2]),
-                bottom: number(&edges[3]),
-            };
-            let mut ours =
-                resize_crop(&decoded, crop, reference.width(), reference.height()).expect("inside");
-            if case["flip"].as_bool().expect("flip") {
-                ours = flip_horizontal(&ours);
-            }
-            assert_resized(file, &ours, &reference);
-        } else {
-            let side = number(&case["size"]);
-            let ours = resize(&decoded, side, side).expect("a size above 0");
-            let sum: f64 = ours.as_raw().iter().map(|byte| f64::from(*byte)).sum();
-            let expected = case["sum"].as_f64().expect("a sum");
-            let allowed = 0.001 * ours.as_raw().len() as f64;
-            assert!(
-                (sum - expected).abs() <= allowed,
-                "{file} at {side}: sum {sum}, expected {expected}"
-            );
-        }
-    }
-}
-
-#[test]
-fn the_processor_of_a_model_folder_gives_its_pixel_values() {
-    let folders = std::fs::read_dir(golden::folder("hf")).expect("golden model folders");
-    let mut models = 0;
-    for folder in folders {
-        let folder = format!("hf/{}", folder.expect("an entry").file_name().display());
-        let processor = ImageProcessor::from_folder(&golden::folder(&folder)).expect("a processor");
-        let bytes = golden::bytes(&format!("{folder}/expected.safetensors"));
-        let tensors = golden::tensors(&bytes);
-        let mut images = 0;
-        while let Ok(view) = tensors.tensor(&format!("{images}.pixel_values")) {
-            let picture =
-                open(&golden::folder(&folder).join(format!("image{images}.png"))).expect("a whole picture");
-            let ours = processor.process(&picture).expect("a size above 0");
-            assert_eq!(view.shape().iter().product::<usize>(), ours.len());
-            let reference = golden::floats(&tensors, &format!("{images}.pixel_values"));
-            // One step of a byte after normalisation: the reference resizes with torchvision here, not Pillow.
-            let step = 1.0 / 255.0 / processor.std.iter().copied().fold(f32::INFINITY, f32::min);
-            let far = ours
-                .iter()
-                .zip(&reference)
-                .filter(|(left, right)| (*left - *right).abs() > 1e-5)
-                .count();
-            let greatest = ours
-                .iter()
-                .zip(&reference)
-                .map(|(left, right)| (left - right).abs())
-                .fold(0.0, f32::max);
-            assert!(
-                greatest <= step * 1.01 && far as f64 <= 0.001 * ours.len() as f64,
-                "{folder} {images}: {far} of {} differ, by up to {greatest}",
-                ours.len()
-            );
-            images += 1;
-        }
-        assert!(images > 0, "{folder} holds no pixel values");
-        models += 1;
-    }
-    assert!(models > 0, "there is no golden model folder");
-}
 
 #[test]
 fn bad_pictures_are_refused_by_name() {
@@ -362,13 +216,11 @@ fn configurations_that_cannot_be_followed_are_refused() {
 #[test]
 fn damaged_pictures_never_break_the_decoder() {
     let mut outcomes = [0; 2];
-    for file in golden::json("images/cases.json")["files"]
-        .as_array()
-        .expect("files")
-    {
-        let file = file.as_str().expect("a file name");
-        let whole = std::fs::read(golden::folder("images").join(file)).expect("a golden picture");
-        if whole.len() > 20_000 {
+    for entry in std::fs::read_dir(fixture("images")).expect("golden pictures") {
+        let path = entry.expect("a file").path();
+        let file = path.file_name().and_then(|name| name.to_str()).expect("a name");
+        let whole = std::fs::read(&path).expect("a golden picture");
+        if whole.len() > 20_000 || file.ends_with(".json") {
             continue;
         }
         for attempt in 0..60 {

@@ -1,11 +1,11 @@
-//! Cleaning and word pieces against the original training code.
+//! Cleaning of text as the original training code does it, and word pieces.
 
-use crate::golden;
 use blip2_data::text::{BertTokenizer, Padding, TextError, caption, question};
+use blip2_golden::fixture;
 use std::path::Path;
 
 fn tokenizer() -> BertTokenizer {
-    BertTokenizer::from_file(&golden::folder("lavis/bert-vocab.txt")).expect("the golden vocabulary")
+    BertTokenizer::from_file(&fixture("lavis/bert-vocab.txt")).expect("the golden vocabulary")
 }
 
 #[test]
@@ -33,49 +33,8 @@ fn questions_lose_punctuation_without_a_space() {
 }
 
 #[test]
-fn the_captions_of_the_training_step_get_its_ids() {
-    let sizes = golden::json("lavis/config.json");
-    let max_length = sizes["max_txt_len"].as_u64().expect("a length") as usize;
-    for kind in ["eva", "clip"] {
-        let trajectory = golden::json(&format!("lavis/stage1_{kind}_trajectory.json"));
-        let captions: Vec<&str> = trajectory["captions"]
-            .as_array()
-            .expect("captions")
-            .iter()
-            .filter_map(|text| text.as_str())
-            .collect();
-        let batch = tokenizer()
-            .encode(&captions, max_length, Padding::MaxLength)
-            .expect("tokens");
-
-        let bytes = golden::bytes(&format!("lavis/stage1_{kind}_io.safetensors"));
-        let tensors = golden::tensors(&bytes);
-        let reference = |name: &str| -> Vec<i64> {
-            let view = tensors
-                .tensor(name)
-                .unwrap_or_else(|error| panic!("{name}: {error}"));
-            assert_eq!(view.shape(), batch.shape());
-            view.data()
-                .as_chunks::<8>()
-                .0
-                .iter()
-                .map(|bytes| i64::from_le_bytes(*bytes))
-                .collect()
-        };
-        let ids: Vec<i64> = batch.ids.iter().flatten().map(|id| i64::from(*id)).collect();
-        let mask: Vec<i64> = batch.mask.iter().flatten().map(|real| i64::from(*real)).collect();
-        assert_eq!(ids, reference("input_ids"));
-        assert_eq!(mask, reference("attention_mask"));
-
-        for (row, text) in batch.ids.iter().zip(&captions) {
-            assert_eq!(tokenizer().decode(row).expect("known ids"), *text);
-        }
-    }
-}
-
-#[test]
 fn the_decode_token_follows_the_vocabulary() {
-    let lines = std::fs::read_to_string(golden::folder("lavis/bert-vocab.txt"))
+    let lines = std::fs::read_to_string(fixture("lavis/bert-vocab.txt"))
         .expect("a file")
         .lines()
         .count();

@@ -1,86 +1,59 @@
-//! `parts/llama`, `opt`, `t5` and `t5-erf`: what `transformers` computes for small models with a soft prefix.
+//! Language models behind a soft prompt, as `transformers` computes them: logits, loss, and what beam search writes.
 
-use std::path::PathBuf;
-
-use blip2_core::weights::{SafetensorsStore, TensorStore};
 use blip2_core::{LanguageModel, TextExample};
 use blip2_generation::{GenerationConfig, generate};
+use blip2_golden::{Check, Model, TensorFile, device, models, tolerance};
 use blip2_llm_adapters::{Llama, Opt, T5};
-use burn::tensor::{Device, Tensor};
-
-fn folder(part: &str) -> PathBuf {
-    let root = std::env::var_os("BLIP2_GOLDEN").map_or_else(
-        || concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden").into(),
-        PathBuf::from,
-    );
-    root.join("parts").join(part)
-}
+use burn::tensor::Tensor;
 
 struct Golden {
-    expected: SafetensorsStore,
+    expected: TensorFile,
+    check: Check,
     prefix: Tensor<3>,
     /// The ids of each row without padding.
     texts: Vec<Vec<u32>>,
 }
 
 impl Golden {
-    fn open(part: &str) -> Self {
-        let expected = SafetensorsStore::open(&folder(part).join("expected.safetensors")).unwrap();
-        let prefix: Tensor<3> = Tensor::from_data(expected.read("prefix_embeds").unwrap(), &Device::flex());
-        let [rows, queries, _] = prefix.dims();
-        let ids = integers(&expected, "input_ids");
-        let mask = integers(&expected, "attention_mask");
-        let (tokens, all) = (ids.len() / rows, mask.len() / rows);
-        let texts = (0..rows)
-            .map(|row| {
-                let mask = &mask[row * all + queries..(row + 1) * all];
-                let ids = ids[row * tokens..(row + 1) * tokens].iter().zip(mask);
-                ids.filter(|(_, real)| **real == 1)
-                    .map(|(id, _)| *id as u32)
-                    .collect()
-            })
-            .collect();
+    fn open(model: &Model) -> Self {
+        let expected = model.expected();
         Self {
+            check: model.check(),
+            prefix: expected.tensor("prefix_embeds"),
+            texts: expected.texts("input_ids", "attention_mask"),
             expected,
-            prefix,
-            texts,
         }
     }
 
-    /// Compares the first `real` places of each row of `actual` `[batch, places, vocabulary]`.
-    fn check_logits(&self, actual: Tensor<3>, real: &[usize]) {
+    /// Compares the first places of each row of `actual` `[batch, places, vocabulary]`, as many as are `real`, with those of
+    /// the reference that are no padding.
+    fn check_logits(&mut self, actual: Tensor<3>, real: &[Vec<usize>]) {
         let [_, places, vocabulary] = actual.dims();
-        let actual: Vec<f32> = actual.into_data().iter().collect();
-        let expected: Vec<f32> = self.expected.read("logits").unwrap().iter().collect();
-        assert_eq!(actual.len(), expected.len());
-        let largest = expected
-            .iter()
-            .fold(0.0f32, |largest, value| largest.max(value.abs()));
+        let actual: Vec<f64> = actual.into_data().iter().collect();
+        let expected = self.expected.array("logits");
         for (row, real) in real.iter().enumerate() {
-            let real = row * places * vocabulary..(row * places + real) * vocabulary;
-            for (actual, expected) in actual[real.clone()].iter().zip(&expected[real]) {
-                assert!(
-                    (actual - expected).abs() <= 2e-4 * largest,
-                    "row {row}: {actual} instead of {expected}"
-                );
-            }
+            let ours = &actual[row * places * vocabulary..][..real.len() * vocabulary];
+            let theirs: Vec<f64> = real
+                .iter()
+                .flat_map(|place| {
+                    &expected.values[(row * expected.shape[1] + place) * vocabulary..][..vocabulary]
+                })
+                .copied()
+                .collect();
+            self.check
+                .close(&format!("logits/{row}"), ours, &theirs, tolerance::FEATURES);
         }
     }
 
-    fn check_loss(&self, model: &dyn LanguageModel, examples: &[TextExample]) {
-        let actual: f64 = model.loss(self.prefix.clone(), examples).unwrap().into_scalar();
-        let expected = self.expected.read("loss").unwrap().iter::<f64>().next().unwrap();
-        assert!(
-            (actual - expected).abs() <= 1e-5 * expected,
-            "{actual} instead of {expected}"
-        );
+    fn check_loss(&mut self, model: &dyn LanguageModel, examples: &[TextExample]) {
+        let loss = model.loss(self.prefix.clone(), examples).unwrap();
+        let expected = self.expected.array("loss");
+        self.check.close("loss", &loss, &expected, tolerance::LOSS);
     }
 
     /// A decoder-only model: logits at every real place, and the loss of the texts behind the prefix.
-    fn check_decoder(&self, model: &dyn LanguageModel, logits: Tensor<3>) {
-        let queries = self.prefix.dims()[1];
-        let real: Vec<usize> = self.texts.iter().map(|text| queries + text.len()).collect();
-        self.check_logits(logits, &real);
+    fn check_decoder(&mut self, model: &dyn LanguageModel) {
+        let real: Vec<Vec<usize>> = self.expected.ids("attention_mask").iter().map(real).collect();
         let examples: Vec<TextExample> = self
             .texts
             .iter()
@@ -89,47 +62,43 @@ impl Golden {
                 target: text.clone(),
             })
             .collect();
+        self.check_logits(model.logits(self.prefix.clone(), &examples).unwrap(), &real);
         self.check_loss(model, &examples);
     }
 }
 
-fn integers(store: &SafetensorsStore, name: &str) -> Vec<i64> {
-    store.read(name).unwrap().iter::<i64>().collect()
+/// The places that a mask calls real.
+fn real(mask: &Vec<u32>) -> Vec<usize> {
+    (0..mask.len()).filter(|place| mask[*place] == 1).collect()
 }
 
 #[test]
 fn llama_agrees_with_the_reference() {
-    let golden = Golden::open("llama");
-    let model = Llama::from_hugging_face(&folder("llama"), &Device::flex()).unwrap();
-    let logits = model.logits(golden.prefix.clone(), &golden.texts).unwrap();
-    golden.check_decoder(&model, logits);
+    for model in models("LlamaForCausalLM") {
+        let llama = Llama::from_hugging_face(&model.path, &device()).unwrap();
+        Golden::open(&model).check_decoder(&llama);
+    }
 }
 
 #[test]
 fn opt_agrees_with_the_reference() {
-    let golden = Golden::open("opt");
-    let model = Opt::from_hugging_face(&folder("opt"), &Device::flex()).unwrap();
-    let logits = model.logits(golden.prefix.clone(), &golden.texts).unwrap();
-    golden.check_decoder(&model, logits);
+    for model in models("OPTForCausalLM") {
+        let opt = Opt::from_hugging_face(&model.path, &device()).unwrap();
+        Golden::open(&model).check_decoder(&opt);
+    }
 }
 
 #[test]
 fn t5_agrees_with_the_reference_with_either_gelu() {
-    for part in ["t5", "t5-erf"] {
-        let golden = Golden::open(part);
-        let model = T5::from_hugging_face(&folder(part), &Device::flex()).unwrap();
-        let labels = integers(&golden.expected, "labels");
+    for model in models("T5ForConditionalGeneration") {
+        let t5 = T5::from_hugging_face(&model.path, &device()).unwrap();
+        let mut golden = Golden::open(&model);
+        let labels = golden.expected.integers("labels");
         let targets: Vec<Vec<u32>> = labels
             .chunks(labels.len() / golden.texts.len())
             .map(|row| row.iter().filter(|id| **id >= 0).map(|id| *id as u32).collect())
             .collect();
-        let read: Vec<Vec<u32>> = targets
-            .iter()
-            .map(|target| target[..target.len() - 1].to_vec())
-            .collect();
-        let logits = model.logits(golden.prefix.clone(), &golden.texts, &read).unwrap();
-        let real: Vec<usize> = targets.iter().map(Vec::len).collect();
-        golden.check_logits(logits, &real);
+        let real: Vec<Vec<usize>> = targets.iter().map(|target| (0..target.len()).collect()).collect();
         let examples: Vec<TextExample> = golden
             .texts
             .iter()
@@ -139,29 +108,50 @@ fn t5_agrees_with_the_reference_with_either_gelu() {
                 target,
             })
             .collect();
-        golden.check_loss(&model, &examples);
+        // Behind the last target nothing was asked.
+        let read: Vec<TextExample> = examples
+            .iter()
+            .map(|example| TextExample {
+                target: example.target[..example.target.len() - 1].to_vec(),
+                ..example.clone()
+            })
+            .collect();
+        golden.check_logits(t5.logits(golden.prefix.clone(), &read).unwrap(), &real);
+        golden.check_loss(&t5, &examples);
     }
 }
 
 #[test]
 fn beam_search_writes_what_the_reference_writes() {
-    let golden = Golden::open("llama");
-    let model = Llama::from_hugging_face(&folder("llama"), &Device::flex()).unwrap();
-    let expected: Vec<u32> = integers(&golden.expected, "beam4_ids")
-        .iter()
-        .map(|id| *id as u32)
-        .collect();
-    let config: serde_json::Value =
-        serde_json::from_str(&std::fs::read_to_string(folder("llama").join("config.json")).unwrap()).unwrap();
-    let settings = GenerationConfig {
-        num_beams: 4,
-        max_new_tokens: expected.len(),
-        end_tokens: vec![config["eos_token_id"].as_u64().unwrap() as u32],
-        ..Default::default()
-    };
-    let prefix = golden.prefix.clone().narrow(0, 0, 1);
-    let prompt = &golden.texts[..1];
-    let mut text = model.start(prefix, prompt).unwrap();
-    let written = generate(text.as_mut(), prompt, &settings, None).unwrap();
-    assert_eq!(written[0].ids, expected);
+    for model in models("LlamaForCausalLM") {
+        let llama = Llama::from_hugging_face(&model.path, &device()).unwrap();
+        let mut golden = Golden::open(&model);
+        for beams in golden.expected.stems("_ids") {
+            let Some(beams) = beams.strip_prefix("beam") else {
+                continue;
+            };
+            let expected = golden.expected.ids(&format!("beam{beams}_ids"));
+            let (rows, end) = (
+                expected.len(),
+                model.config["eos_token_id"].as_u64().unwrap() as u32,
+            );
+            let settings = GenerationConfig {
+                num_beams: beams.parse().unwrap(),
+                max_new_tokens: expected[0].len(),
+                end_tokens: vec![end],
+                ..Default::default()
+            };
+            let prompts = &golden.texts[..rows];
+            let mut text = llama
+                .start(golden.prefix.clone().narrow(0, 0, rows), prompts)
+                .unwrap();
+            let written = generate(text.as_mut(), prompts, &settings, None).unwrap();
+            for (row, (written, expected)) in written.iter().zip(&expected).enumerate() {
+                // Behind its end the reference pads a text.
+                let expected = expected.split_inclusive(|id| *id == end).next().unwrap();
+                let what = format!("beam{beams}_ids/{row}");
+                golden.check.identical(&what, &written.ids, expected);
+            }
+        }
+    }
 }

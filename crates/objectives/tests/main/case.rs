@@ -1,45 +1,40 @@
 //! A recorded stage-1 run of LAVIS's own code (`tests/golden/lavis`), set up here. The trainer's tests include this file
 //! too.
 
-use std::path::PathBuf;
-
 use blip2_core::Initializer;
 use blip2_core::weights::{LoadOptions, SafetensorsStore, TensorStore, load};
+use blip2_golden::{Check, TensorFile, find, json};
 use blip2_objectives::RepresentationOptions;
 use blip2_qformer::{
     LAVIS_REPRESENTATION, QFormerConfig, RepresentationConfig, RepresentationModel, TextBatch,
 };
 use burn::tensor::{Device, Tensor, TensorData};
-
-/// Both kinds of image encoder.
-pub(crate) const ENCODERS: [&str; 2] = ["eva", "clip"];
+use serde_json::Value;
 
 /// Model, input and settings at the first step.
 pub(crate) struct Case {
     pub(crate) model: RepresentationModel,
     pub(crate) options: RepresentationOptions,
     /// Input and output of the first step.
-    pub(crate) io: SafetensorsStore,
+    pub(crate) io: TensorFile,
+    pub(crate) check: Check,
     weights: SafetensorsStore,
     epsilon: f64,
     device: Device,
 }
 
-pub(crate) fn golden() -> PathBuf {
-    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden");
-    std::env::var_os("BLIP2_GOLDEN")
-        .map_or_else(|| own.into(), PathBuf::from)
-        .join("lavis")
+/// The sizes of all that was recorded.
+pub(crate) fn sizes() -> Value {
+    json("lavis/config.json").expect("sizes beside the recorded runs")
 }
 
-pub(crate) fn json(file: &str) -> serde_json::Value {
-    serde_json::from_slice(&std::fs::read(golden().join(file)).expect("golden file")).expect("json")
+/// The weights in a recorded file.
+pub(crate) fn weights(file: &str) -> SafetensorsStore {
+    let path = find(&format!("lavis/{file}.safetensors")).expect("weights beside the recorded runs");
+    SafetensorsStore::open(&path).expect("safetensors")
 }
 
-pub(crate) fn open(file: &str) -> SafetensorsStore {
-    SafetensorsStore::open(&golden().join(file)).expect("golden file")
-}
-
+/// A tensor of a weight file as f32.
 pub(crate) fn values(store: &SafetensorsStore, name: &str) -> Vec<f32> {
     store
         .read(name)
@@ -49,27 +44,28 @@ pub(crate) fn values(store: &SafetensorsStore, name: &str) -> Vec<f32> {
         .expect("floats")
 }
 
-pub(crate) fn relative(ours: f32, theirs: f32) -> f32 {
-    (ours - theirs).abs() / theirs.abs()
-}
-
-/// The largest magnitude.
-pub(crate) fn largest(values: impl Iterator<Item = f32>) -> f32 {
-    values.fold(0.0, |largest, value| largest.max(value.abs()))
+/// The stage-2 and the stage-1 Q-Former's sizes: what `config.json` does not say is read off the tensors.
+pub(crate) fn qformer_config(sizes: &Value, weights: &SafetensorsStore) -> QFormerConfig {
+    let shape = |name: &str| weights.tensors()[name].shape.clone();
+    QFormerConfig {
+        num_query_tokens: shape("query_tokens")[1],
+        encoder_hidden_size: shape("ln_vision.weight")[0],
+        hidden_dropout_prob: 0.0,
+        attention_probs_dropout_prob: 0.0,
+        ..serde_json::from_value(sizes["qformer"].clone()).expect("sizes")
+    }
 }
 
 impl Case {
     pub(crate) fn new(encoder: &str) -> Self {
-        let config = json("config.json");
-        let weights = open(&format!("stage1_{encoder}_weights.safetensors"));
+        let sizes = sizes();
+        let weights = weights(&format!("stage1_{encoder}_weights"));
         let vocabulary = weights.tensors()["Qformer.bert.embeddings.word_embeddings.weight"].shape[0];
-        let mut qformer: QFormerConfig = serde_json::from_value(config["qformer"].clone()).expect("sizes");
-        qformer.vocab_size = vocabulary;
-        qformer.num_query_tokens = weights.tensors()["query_tokens"].shape[1];
-        qformer.encoder_hidden_size = weights.tensors()["ln_vision.weight"].shape[0];
-        qformer.hidden_dropout_prob = 0.0;
-        qformer.attention_probs_dropout_prob = 0.0;
-        let epsilon = config["ln_vision_eps"].as_f64().expect("epsilon");
+        let qformer = QFormerConfig {
+            vocab_size: vocabulary,
+            ..qformer_config(&sizes, &weights)
+        };
+        let epsilon = sizes["ln_vision_eps"].as_f64().expect("epsilon");
         let embedding_size = weights.tensors()["vision_proj.weight"].shape[0];
         let config = RepresentationConfig {
             qformer,
@@ -86,7 +82,8 @@ impl Case {
         Self {
             model,
             options,
-            io: open(&format!("stage1_{encoder}_io.safetensors")),
+            io: TensorFile::open(&format!("lavis/stage1_{encoder}_io.safetensors")),
+            check: Check::new(&format!("lavis/stage1_{encoder}")),
             weights,
             epsilon,
             device,
@@ -95,37 +92,16 @@ impl Case {
 
     /// The text ids without their padding, `[CLS]` first.
     pub(crate) fn texts(&self) -> TextBatch {
-        let tokens = self.io.tensors()["input_ids"].shape[1];
-        let ids: Vec<u32> = self
-            .io
-            .read("input_ids")
-            .expect("ids")
-            .iter::<i64>()
-            .map(|id| id as u32)
-            .collect();
-        let mask: Vec<i64> = self
-            .io
-            .read("attention_mask")
-            .expect("mask")
-            .iter::<i64>()
-            .collect();
-        let real = |(ids, mask): (&[u32], &[i64])| {
-            ids.iter()
-                .zip(mask)
-                .filter(|(_, seen)| **seen == 1)
-                .map(|(id, _)| *id)
-                .collect()
-        };
-        let rows = ids.chunks(tokens).zip(mask.chunks(tokens)).map(real).collect();
+        let rows = self.io.texts("input_ids", "attention_mask");
         TextBatch::new(rows, &self.device).expect("texts")
     }
 
     /// The encoder's features: the golden file holds them after `ln_vision`, which is undone here. A normalised row has the
     /// variance `v / (v + epsilon)`, and that tells what the row was scaled by.
     pub(crate) fn raw_features(&self) -> Tensor<3> {
-        let shape: [usize; 3] = self.io.tensors()["image_embeds"]
-            .shape
-            .clone()
+        let shape: [usize; 3] = self
+            .io
+            .shape("image_embeds")
             .try_into()
             .expect("three dimensions");
         let (scale, shift) = (
@@ -134,7 +110,7 @@ impl Case {
         );
         let width = shape[2];
         let mut raw = Vec::new();
-        for row in values(&self.io, "image_embeds").chunks(width) {
+        for row in self.io.floats("image_embeds").chunks(width) {
             let unit: Vec<f64> = (0..width)
                 .map(|i| (f64::from(row[i]) - f64::from(shift[i])) / f64::from(scale[i]))
                 .collect();

@@ -1,7 +1,8 @@
-//! Every gradient of a module, by the path of its parameter.
+//! Every gradient of a module, by the path of its parameter, and how near each must be to the reference.
 
 use std::collections::BTreeMap;
 
+use blip2_golden::{Check, TensorFile, tolerance};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor};
 
@@ -36,4 +37,24 @@ pub(crate) fn gradients<M: Module>(module: &M, gradients: &Gradients) -> BTreeMa
     };
     module.visit(&mut visitor);
     visitor.found
+}
+
+/// Compares the gradient `ours` of LAVIS's parameter `name` with that in `expected`.
+///
+/// A key's bias shifts all scores of a row alike: its gradient is rounding alone, and is judged by that of the key's weight.
+/// What the contrast alone trains gets a small difference of large terms: summed in f64, the reference's gradients move by
+/// up to 2e-4 of the largest, and that of the temperature, whose terms are 8,000 times their sum, by 7e-4.
+pub(crate) fn check_gradient(check: &mut Check, expected: &TensorFile, name: &str, ours: &[f32]) {
+    let what = format!("gradient/{name}");
+    let theirs = expected.floats(name);
+    if name.ends_with("key.bias") {
+        let weight = expected.array(&name.replace("key.bias", "key.weight"));
+        return check.absolute(&what, ours, &theirs, tolerance::GRADIENT * weight.largest());
+    }
+    let factor = match name {
+        "temp" => 10.0,
+        _ if name.starts_with("text_proj.") || name.starts_with("vision_proj.") => 5.0,
+        _ => 1.0,
+    };
+    check.close(&what, ours, &theirs, factor * tolerance::GRADIENT);
 }

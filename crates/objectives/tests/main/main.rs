@@ -4,9 +4,9 @@ mod bridge;
 mod case;
 mod contrast;
 mod generation;
+mod golden_stage1;
+mod golden_stage2;
 mod gradients;
-mod lavis;
-mod lavis_stage2;
 mod negatives;
 mod start;
 #[path = "../../../qformer/tests/main/tiny.rs"]

@@ -3,6 +3,7 @@
 #[path = "../../../objectives/tests/main/case.rs"]
 mod case;
 mod checkpoints;
+mod golden;
 mod log;
 mod optimizer;
 mod recipe;
@@ -10,4 +11,3 @@ mod resume;
 mod steps;
 #[path = "../../../qformer/tests/main/tiny.rs"]
 mod tiny;
-mod trajectory;

@@ -1,46 +1,17 @@
-//! The transformer against Hugging Face's DINOv2, and what it does with what does not fit.
+//! What a DINOv2 transformer offers, and what it does with what does not fit.
 
 use blip2_core::weights::{SafetensorsStore, TensorStore, WeightError, fingerprint};
 use blip2_core::{Initializer, ModelError, VisionEncoder};
+use blip2_golden::fixture;
 use blip2_vision_encoder::{EncoderError, VisionTransformer, VisionTransformerConfig};
 use burn::tensor::{Device, Tensor};
 
-use crate::golden;
-
-const TOLERANCE: f32 = 1e-5;
-
 fn config() -> VisionTransformerConfig {
-    VisionTransformerConfig::read(&golden::folder("parts/dinov2").join("config.json")).unwrap()
+    VisionTransformerConfig::read(&fixture("parts/dinov2").join("config.json")).unwrap()
 }
 
 fn reference() -> VisionTransformer {
-    VisionTransformer::from_hugging_face(&golden::folder("parts/dinov2"), &Device::flex()).unwrap()
-}
-
-#[test]
-fn features_are_those_of_the_reference_at_every_size() {
-    let encoder = reference();
-    let expected =
-        SafetensorsStore::open(&golden::folder("parts/dinov2").join("expected.safetensors")).unwrap();
-    let sizes: Vec<&str> = expected
-        .tensors()
-        .keys()
-        .filter_map(|name| name.strip_prefix("last_hidden"))
-        .collect();
-    assert!(sizes.len() > 1, "the reference holds one size only");
-    for size in sizes {
-        let pixels: Tensor<4> = golden::tensor(&expected, &format!("pixel_values{size}"));
-        let [_, _, height, width] = pixels.dims();
-        let features = encoder.encode(pixels).unwrap();
-        assert_eq!(features.dims()[1], encoder.tokens(height, width).unwrap());
-        assert_eq!(features.dims()[2], encoder.width());
-        golden::assert_close(
-            size,
-            features,
-            golden::tensor(&expected, &format!("last_hidden{size}")),
-            TOLERANCE,
-        );
-    }
+    VisionTransformer::from_hugging_face(&fixture("parts/dinov2"), &Device::flex()).unwrap()
 }
 
 #[test]
@@ -93,7 +64,7 @@ fn initial_weights_are_decided_by_the_seed() {
 
 #[test]
 fn a_configuration_that_is_wrong_names_the_file_and_the_reason() {
-    let good = std::fs::read_to_string(golden::folder("parts/dinov2").join("config.json")).unwrap();
+    let good = std::fs::read_to_string(fixture("parts/dinov2").join("config.json")).unwrap();
     let good: serde_json::Value = serde_json::from_str(&good).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.json");
@@ -129,7 +100,7 @@ fn a_configuration_that_is_wrong_names_the_file_and_the_reason() {
 #[test]
 fn weights_of_another_size_are_listed() {
     let folder = tempfile::tempdir().unwrap();
-    let source = golden::folder("parts/dinov2");
+    let source = fixture("parts/dinov2");
     let text = std::fs::read_to_string(source.join("config.json")).unwrap();
     let mut config: serde_json::Value = serde_json::from_str(&text).unwrap();
     config["num_hidden_layers"] = (config["num_hidden_layers"].as_u64().unwrap() + 1).into();

@@ -1,35 +1,151 @@
-//! Where the reference data is, and how far we are from it.
+//! Every encoder against the reference implementations: `transformers`' own folders, and LAVIS's checkpoints
+//! (`lavis/stage1_*`).
 
-use std::path::PathBuf;
+use blip2_core::VisionEncoder;
+use blip2_core::weights::SafetensorsStore;
+use blip2_golden::{Check, Model, TensorFile, device, find, models, tolerance, variants};
+use blip2_vision_encoder::{Clip, VisionTransformer};
+use burn::tensor::Tensor;
 
-use blip2_core::weights::{SafetensorsStore, TensorStore};
-use burn::tensor::{Device, Tensor};
+use crate::lavis;
 
-pub(crate) fn folder(name: &str) -> PathBuf {
-    let root = std::env::var_os("BLIP2_GOLDEN").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden")),
-        PathBuf::from,
-    );
-    root.join(name)
+fn encoder(model: &Model) -> VisionTransformer {
+    VisionTransformer::from_hugging_face(&model.path, &device()).unwrap()
 }
 
-pub(crate) fn tensor<const D: usize>(store: &SafetensorsStore, name: &str) -> Tensor<D> {
-    Tensor::from_data(store.read(name).unwrap(), &Device::flex())
+#[test]
+fn features_of_dinov2_at_every_size() {
+    for model in models("Dinov2Model") {
+        let (encoder, expected, mut check) = (encoder(&model), model.expected(), model.check());
+        for name in expected.names() {
+            let Some(size) = name.strip_prefix("last_hidden") else {
+                continue;
+            };
+            let pixels: Tensor<4> = expected.tensor(&format!("pixel_values{size}"));
+            let [_, _, height, width] = pixels.dims();
+            let features = encoder.encode(pixels).unwrap();
+            assert_eq!(features.dims()[1], encoder.tokens(height, width).unwrap());
+            assert_eq!(features.dims()[2], encoder.width());
+            check.close(
+                &format!("features/{height}x{width}"),
+                &features,
+                &expected.array(name),
+                tolerance::FEATURES,
+            );
+        }
+    }
 }
 
-/// Asserts that every value lies within `tolerance` times the largest expected magnitude.
-pub(crate) fn assert_close<const D: usize>(
-    what: &str,
-    actual: Tensor<D>,
-    expected: Tensor<D>,
-    tolerance: f32,
-) {
-    assert_eq!(actual.dims(), expected.dims(), "{what}");
-    let largest: f32 = expected.clone().abs().max().into_scalar();
-    let difference: f32 = (actual - expected).abs().max().into_scalar();
-    assert!(
-        difference <= tolerance * largest,
-        "{what}: off by {difference}, largest value {largest}, relative {}",
-        difference / largest
-    );
+#[test]
+fn features_of_clip_after_the_last_and_the_second_last_block() {
+    for model in models("CLIPModel") {
+        let (encoder, expected, mut check) = (encoder(&model), model.expected(), model.check());
+        let blocks = encoder.blocks();
+        for (name, after) in [
+            ("vision.last_hidden", blocks),
+            ("vision.second_last_hidden", blocks - 1),
+        ] {
+            let encoder = encoder.clone().with_features(after, false).unwrap();
+            check.close(
+                name,
+                &encoder.encode(expected.tensor("pixel_values")).unwrap(),
+                &expected.array(name),
+                tolerance::FEATURES,
+            );
+        }
+    }
+}
+
+#[test]
+fn the_last_norm_of_clip_leads_to_its_image_embeddings() {
+    for model in models("CLIPModel") {
+        let (expected, mut check) = (model.expected(), model.check());
+        let weights = SafetensorsStore::open(&model.path).unwrap();
+        let projection: Tensor<2> = crate::tensor(&weights, "visual_projection.weight");
+        let features = encoder(&model).encode(expected.tensor("pixel_values")).unwrap();
+        let projected = features
+            .narrow(1, 0, 1)
+            .squeeze_dim::<2>(1)
+            .matmul(projection.transpose());
+        let length = projected.clone().square().sum_dim(1).sqrt();
+        check.close(
+            "image_embeds",
+            &(projected / length),
+            &expected.array("image_embeds"),
+            tolerance::FEATURES,
+        );
+    }
+}
+
+#[test]
+fn embeddings_and_logits_of_both_towers_of_clip() {
+    for model in models("CLIPModel") {
+        let (expected, mut check) = (model.expected(), model.check());
+        let clip = Clip::from_hugging_face(&model.path, &device()).unwrap();
+        let images = clip.image_embeddings(expected.tensor("pixel_values")).unwrap();
+        let texts = clip
+            .text_embeddings(&expected.texts("input_ids", "attention_mask"))
+            .unwrap();
+        let logits = clip.logits(images.clone(), texts.clone());
+        for (name, ours) in [
+            ("image_embeds", images),
+            ("text_embeds", texts),
+            ("logits_per_image", logits),
+        ] {
+            check.close(name, &ours, &expected.array(name), tolerance::FEATURES);
+        }
+    }
+}
+
+#[test]
+fn features_of_siglip() {
+    for model in models("SiglipVisionModel") {
+        let (encoder, expected, mut check) = (encoder(&model), model.expected(), model.check());
+        let pixels: Tensor<4> = expected.tensor("pixel_values");
+        let [_, _, height, width] = pixels.dims();
+        let features = encoder.encode(pixels).unwrap();
+        assert_eq!(features.dims()[1], encoder.tokens(height, width).unwrap());
+        check.close(
+            "features",
+            &features,
+            &expected.array("last_hidden"),
+            tolerance::FEATURES,
+        );
+    }
+}
+
+#[test]
+fn features_of_the_encoder_within_a_blip2_folder() {
+    for model in models("Blip2ForConditionalGeneration") {
+        let (encoder, expected, mut check) = (encoder(&model), model.expected(), model.check());
+        for image in expected.stems(".vision") {
+            let pixels = expected.tensor(&format!("{image}.pixel_values"));
+            check.close(
+                &format!("vision/{image}"),
+                &encoder.encode(pixels).unwrap(),
+                &expected.array(&format!("{image}.vision")),
+                tolerance::FEATURES,
+            );
+        }
+    }
+}
+
+#[test]
+fn features_of_lavis_behind_its_norm() {
+    for family in variants("lavis/stage1_", "_io.safetensors") {
+        let path = find(&format!("lavis/stage1_{family}_weights.safetensors")).expect("weights beside them");
+        let weights = SafetensorsStore::open(&path).unwrap();
+        let sizes = blip2_golden::json("lavis/config.json").expect("sizes beside them");
+        let io = TensorFile::open(&format!("lavis/stage1_{family}_io.safetensors"));
+        let features = lavis::encoder(&family, &weights, &sizes)
+            .encode(io.tensor("image"))
+            .unwrap();
+        let mut check = Check::new("lavis");
+        check.close(
+            &format!("image_embeds/{family}"),
+            &lavis::vision_norm(&weights, &sizes).forward(features),
+            &io.array("image_embeds"),
+            tolerance::FEATURES,
+        );
+    }
 }

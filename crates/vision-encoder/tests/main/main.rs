@@ -7,3 +7,11 @@ mod golden;
 mod hugging_face;
 mod lavis;
 mod saliency;
+
+use blip2_core::weights::{SafetensorsStore, TensorStore};
+use burn::tensor::{Device, Tensor};
+
+/// A tensor of a weight file, in the file's number format.
+fn tensor<const D: usize>(store: &SafetensorsStore, name: &str) -> Tensor<D> {
+    Tensor::from_data(store.read(name).unwrap(), &Device::flex())
+}
