@@ -257,7 +257,7 @@ fn metadata_that_does_not_fit_is_refused_by_name() {
     let message = |change: &[(&str, Vec<u8>)]| refused(change).to_string();
     assert!(message(&[("llama.block_count", vec![])]).contains("`llama.block_count`"));
     assert!(message(&[("llama.block_count", 0u32.to_le_bytes().to_vec())]).contains("number of layers"));
-    assert!(message(&[("llama.attention.head_count_kv", 4u32.to_le_bytes().to_vec())]).contains("evenly"));
+    assert!(message(&[("llama.attention.head_count_kv", 5u32.to_le_bytes().to_vec())]).contains("evenly"));
     assert!(message(&[("tokenizer.ggml.pre", text("qwen2"))]).contains("`qwen2`"));
     assert!(message(&[("tokenizer.ggml.model", text("llama"))]).contains("`llama`"));
     assert!(message(&[("tokenizer.ggml.eos_token_id", 9_999u32.to_le_bytes().to_vec())]).contains("9999"));

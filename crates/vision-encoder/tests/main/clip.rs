@@ -94,7 +94,7 @@ fn a_configuration_beyond_reason_is_an_error() {
     for (part, key, value) in [
         (Some("text_config"), "vocab_size", 0usize),
         (Some("text_config"), "num_hidden_layers", 1 << 40),
-        (Some("text_config"), "num_attention_heads", 7),
+        (Some("text_config"), "num_attention_heads", 1_000_003),
         (None, "projection_dim", 0),
     ] {
         let mut config: serde_json::Value = serde_json::from_str(&text).unwrap();
