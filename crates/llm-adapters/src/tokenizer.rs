@@ -271,9 +271,10 @@ impl LanguageTokenizer {
         self.padding
     }
 
-    /// Number of ids, added tokens included.
+    /// Rows that an embedding needs for all ids, added tokens included: one more than the highest.
     pub fn vocabulary(&self) -> usize {
-        self.tokenizer.get_vocab_size(true)
+        let highest = self.tokenizer.get_vocab(true).into_values().max();
+        highest.map_or(0, |id| id as usize + 1)
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod error;
 mod gguf;
+mod index;
 mod load;
 mod map;
 mod names;

@@ -1,18 +1,18 @@
 //! Safetensors files: one, or a Hugging Face folder of shards, mapped into memory and read lazily.
 
 use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use burn::tensor::{Bytes, DType, TensorData};
 use memmap2::Mmap;
 use safetensors::tensor::{Dtype, Metadata};
 
 use super::map::map_file;
-use super::{TensorInfo, TensorStore, WeightError};
+use super::{TensorInfo, TensorStore, WeightError, index};
 
 const FORMAT: &str = "safetensors";
 const SINGLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
+pub(super) const INDEX: &str = "model.safetensors.index.json";
 
 /// One safetensors file, or the shards that `model.safetensors.index.json` names.
 pub struct SafetensorsStore {
@@ -41,7 +41,7 @@ impl SafetensorsStore {
         } else if path.join(SINGLE).is_file() {
             vec![path.join(SINGLE)]
         } else {
-            shard_files(path)?
+            index::shards(path)?
         };
         let mut store = Self {
             label: path.display().to_string(),
@@ -127,39 +127,6 @@ impl Shard {
             metadata,
         })
     }
-}
-
-/// The shards that the index of `folder` names, each a plain file name inside of it.
-fn shard_files(folder: &Path) -> Result<Vec<PathBuf>, WeightError> {
-    let index = folder.join(INDEX);
-    let text = std::fs::read_to_string(&index).map_err(|source| WeightError::Io {
-        action: "read",
-        path: index.clone(),
-        source,
-    })?;
-    #[derive(serde::Deserialize)]
-    struct Index {
-        weight_map: BTreeMap<String, String>,
-    }
-    let parsed: Index =
-        serde_json::from_str(&text).map_err(|error| WeightError::format(&index, "shard index", error))?;
-    let mut names: Vec<String> = parsed.weight_map.into_values().collect();
-    names.sort();
-    names.dedup();
-    names
-        .into_iter()
-        .map(|name| {
-            let mut parts = Path::new(&name).components();
-            match (parts.next(), parts.next()) {
-                (Some(Component::Normal(_)), None) => Ok(folder.join(name)),
-                _ => Err(WeightError::format(
-                    &index,
-                    "shard index",
-                    format!("shard `{name}` points out of the folder"),
-                )),
-            }
-        })
-        .collect()
 }
 
 fn float_dtype(dtype: Dtype) -> Option<DType> {

@@ -1,6 +1,7 @@
 //! Tests of the language models, in one binary.
 
 mod golden;
+mod golden_tokens;
 mod llama;
 mod loading;
 mod opt;
