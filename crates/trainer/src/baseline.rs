@@ -10,7 +10,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::corpus::Corpus;
 use crate::representation::bounded;
-use crate::training::{StepLoss, Task};
+use crate::training::{Origin, StepLoss, Task};
 use crate::{StageRecipe, TrainError};
 
 /// A mean-pooled image tower beside the text branch of the Q-Former.
@@ -67,8 +67,12 @@ impl Task<MeanBaseline> for BaselineTask<'_> {
         })
     }
 
-    fn is_pretrained(&self, path: &str) -> bool {
-        path.starts_with("text.qformer.")
+    fn origin(&self, path: &str) -> Origin {
+        if path.starts_with("text.qformer.") {
+            Origin::Pretrained
+        } else {
+            Origin::New
+        }
     }
 
     fn settle(&self, mut model: MeanBaseline) -> MeanBaseline {

@@ -8,8 +8,8 @@ use blip2_objectives::Bridge;
 use burn::tensor::Device;
 
 use crate::corpus::Corpus;
-use crate::representation::is_slow;
-use crate::training::{StepLoss, Task};
+use crate::representation::{QUERY_TOKENS, from_bert};
+use crate::training::{Origin, StepLoss, Task};
 use crate::{Recipe, StageRecipe, TrainError};
 
 /// How scenes are put to the language model.
@@ -94,11 +94,12 @@ impl Task<Bridge> for GenerativeTask<'_> {
     }
 
     /// After stage 1 all of the bridge is pretrained but the projection; without it, what BERT gave.
-    fn is_pretrained(&self, path: &str) -> bool {
-        if self.from_representation {
-            !path.starts_with("projection.")
-        } else {
-            is_slow(path)
+    fn origin(&self, path: &str) -> Origin {
+        match path {
+            QUERY_TOKENS => Origin::Queries,
+            _ if !self.from_representation => from_bert(path),
+            _ if path.starts_with("projection.") => Origin::New,
+            _ => Origin::Pretrained,
         }
     }
 }

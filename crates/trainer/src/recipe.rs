@@ -67,6 +67,8 @@ pub struct StageRecipe {
     pub schedule: Schedule,
     /// Learning rate of tensors that start pretrained, as a share of the schedule's.
     pub pretrained_rate: f64,
+    /// Learning rate of the query tokens, likewise. Too fast, they become one: see `query_spread` in the log.
+    pub query_rate: f64,
     /// AdamW.
     pub optimizer: OptimizerConfig,
     /// The temperature is kept at or below this; absent: free, as the reference.

@@ -8,8 +8,11 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::corpus::Corpus;
-use crate::training::{StepLoss, Task};
+use crate::training::{Origin, StepLoss, Task};
 use crate::{StageRecipe, TrainError};
+
+/// The parameter path of the learned queries, in stage 1 and 2.
+pub(crate) const QUERY_TOKENS: &str = "qformer.query_tokens";
 
 /// The three objectives on batches of scenes.
 pub(crate) struct RepresentationTask<'a> {
@@ -49,8 +52,8 @@ impl Task<RepresentationModel> for RepresentationTask<'_> {
         })
     }
 
-    fn is_pretrained(&self, path: &str) -> bool {
-        is_slow(path)
+    fn origin(&self, path: &str) -> Origin {
+        from_bert(path)
     }
 
     fn settle(&self, mut model: RepresentationModel) -> RepresentationModel {
@@ -61,10 +64,15 @@ impl Task<RepresentationModel> for RepresentationTask<'_> {
     }
 }
 
-/// What moves slowly: embeddings, self-attention and both feed-forward networks, which BERT gave, and the queries, which are
-/// small beside a step at the full rate and would all run the same way.
-pub(crate) fn is_slow(path: &str) -> bool {
-    path.starts_with("qformer.") && !path.contains("cross_attention")
+/// Before stage 1, BERT has given the embeddings, self-attention and both feed-forward networks.
+pub(crate) fn from_bert(path: &str) -> Origin {
+    if path == QUERY_TOKENS {
+        Origin::Queries
+    } else if path.starts_with("qformer.") && !path.contains("cross_attention") {
+        Origin::Pretrained
+    } else {
+        Origin::New
+    }
 }
 
 /// The temperature, kept at or below `limit`.

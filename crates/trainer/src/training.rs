@@ -31,13 +31,23 @@ pub(crate) struct StepLoss {
     pub(crate) terms: Vec<(&'static str, f64)>,
 }
 
+/// What a parameter is as training begins.
+pub(crate) enum Origin {
+    /// Random.
+    New,
+    /// Trained before.
+    Pretrained,
+    /// The learned queries: many steps of the full rate are larger than they are, and all of them would run the same way.
+    Queries,
+}
+
 /// What a phase of training is about.
 pub(crate) trait Task<M> {
     /// The loss of `step` (from 1): the same for the same step, whatever came before.
     fn loss(&mut self, model: &M, step: u64) -> Result<StepLoss, TrainError>;
 
-    /// Whether a parameter starts pretrained.
-    fn is_pretrained(&self, path: &str) -> bool;
+    /// Where a parameter's first value comes from, which decides its learning rate.
+    fn origin(&self, path: &str) -> Origin;
 
     /// Puts bounds back in place after a step.
     fn settle(&self, model: M) -> M {
@@ -80,10 +90,10 @@ pub(crate) fn train<M: Module>(
         let rate = stage.schedule.rate(step, stage.steps);
         let gradients = loss.total.backward();
         let rate_of = |path: &str| {
-            if task.is_pretrained(path) {
-                rate * stage.pretrained_rate
-            } else {
-                rate
+            match task.origin(path) {
+                Origin::New => rate,
+                Origin::Pretrained => rate * stage.pretrained_rate,
+                Origin::Queries => rate * stage.query_rate,
             }
         };
         let (moved, report) = optimizer.step(model, &gradients, &stage.optimizer, &rate_of);
