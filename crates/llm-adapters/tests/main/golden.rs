@@ -53,7 +53,8 @@ impl Golden {
 
     /// A decoder-only model: logits at every real place, and the loss of the texts behind the prefix.
     fn check_decoder(&mut self, model: &dyn LanguageModel) {
-        let real: Vec<Vec<usize>> = self.expected.ids("attention_mask").iter().map(real).collect();
+        let masks = self.expected.ids("attention_mask");
+        let real: Vec<Vec<usize>> = masks.iter().map(|mask| real(mask)).collect();
         let examples: Vec<TextExample> = self
             .texts
             .iter()
@@ -68,7 +69,7 @@ impl Golden {
 }
 
 /// The places that a mask calls real.
-fn real(mask: &Vec<u32>) -> Vec<usize> {
+fn real(mask: &[u32]) -> Vec<usize> {
     (0..mask.len()).filter(|place| mask[*place] == 1).collect()
 }
 
