@@ -25,6 +25,10 @@ const CARGO_STEPS: &[(&str, &[&str])] = &[
     ("tests", &["test", "--release", "--workspace", "--no-fail-fast"]),
 ];
 
+/// What is written for NVIDIA GPUs is checked for its types alone: linking it takes a compiler that is no crate.
+/// `DOCS_RS` tells its build script to do without.
+const CUDA: &[&str] = &["check", "--package", "blip2-cli", "--features", "cuda"];
+
 /// Runs every step, also after one has failed, so that one run shows all that is wrong.
 ///
 /// # Errors
@@ -49,6 +53,17 @@ pub(crate) fn run(home: &Path) -> Result<ExitCode> {
             Ok(process::run(&mut command, || ())?.is_success())
         })?;
     }
+    steps.take("cuda", || {
+        println!("DOCS_RS=1 cargo {}", CUDA.join(" "));
+        let mut command = launch::cargo();
+        // Another set of features in the same folder would build the tensor crates anew at every turn.
+        let target = target.join("cuda");
+        command
+            .args(CUDA)
+            .env("CARGO_TARGET_DIR", target)
+            .env("DOCS_RS", "1");
+        Ok(process::run(&mut command, || ())?.is_success())
+    })?;
     Ok(steps.conclude())
 }
 
