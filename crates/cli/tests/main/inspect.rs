@@ -100,7 +100,7 @@ fn totals_are_the_sum_of_the_tensors() {
 #[test]
 fn every_file_that_is_cut_short_is_an_error_that_names_it() {
     let fixture = Fixture::new(Stages::First);
-    let safetensors = fs::read(fixture("parts/dinov2/model.safetensors")).unwrap();
+    let safetensors = fs::read(blip2_golden::fixture("parts/dinov2/model.safetensors")).unwrap();
     for (name, whole, tensor) in [
         ("a.gguf", gguf(), "token_embd.weight"),
         ("a.onnx", onnx(), "weight"),
