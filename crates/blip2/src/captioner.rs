@@ -2,18 +2,21 @@
 
 use std::path::Path;
 
-use blip2_core::weights::{LoadOptions, SafetensorsStore, Views, WeightError, load};
+use blip2_core::weights::{LoadOptions, SafetensorsStore, TensorStore, Views, WeightError, check, load};
 use blip2_core::{Initializer, VisionEncoder};
 use blip2_generation::{Generated, GenerationConfig, generate};
 use blip2_qformer::{GroundedDecoder, QFormerConfig, TextBatch};
-use blip2_vision_encoder::VisionTransformer;
+use blip2_vision_encoder::{EncoderError, VisionTransformer, VisionTransformerConfig};
 use burn::tensor::{Device, Tensor};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::Blip2Error;
+use crate::hugging_face::CONFIG;
+use crate::usage::read_json;
 
-/// Where the decoder's tensors stand in the file.
+/// Where the tensors of the two parts stand in the file.
+const ENCODER: &str = "vision_model.";
 const DECODER: &str = "text_decoder.";
 
 /// An image encoder and a text decoder that reads its features at every word.
@@ -71,41 +74,42 @@ impl Captioner {
                 path: folder.to_owned(),
                 source: Box::new(source),
             })?;
-        let path = folder.join("config.json");
-        let wrong = |reason: String| Blip2Error::Config {
-            path: path.clone(),
-            reason,
-        };
-        let text = std::fs::read(&path).map_err(|source| Blip2Error::Io {
-            action: "read",
-            path: path.clone(),
-            source,
-        })?;
-        let whole: Value = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
-        let parsed = serde_json::from_value(whole["text_config"].clone()).and_then(|sizes| {
-            let file: ConfigFile = serde_json::from_value(whole)?;
-            Ok((sizes, file.text_config))
-        });
-        let (sizes, text): (QFormerConfig, _) = parsed.map_err(|error| wrong(error.to_string()))?;
-        if let Some(activation) = text.hidden_act.filter(|name| name != "gelu") {
-            return Err(wrong(format!(
-                "the decoder's activation is `{activation}`; only `gelu` is supported"
-            )));
-        }
-        let config = QFormerConfig {
-            vocab_size: text.vocab_size,
-            num_attention_heads: text.num_attention_heads,
-            // Whatever the file says, the features are the encoder's.
-            encoder_hidden_size: encoder.width(),
-            ..sizes
-        };
         let store = SafetensorsStore::open(folder)?;
+        let (decoder, text) = announced(&folder.join(CONFIG), encoder.width(), device)?;
+        check_parts(&store)?;
         Ok(Self {
-            decoder: load_decoder(&store, &config, device)?,
+            decoder: load(
+                decoder,
+                &Views::below(&store, DECODER),
+                &GroundedDecoder::HUGGING_FACE,
+                LoadOptions::default(),
+            )?,
             encoder,
             start_token: text.bos_token_id,
             end_token: text.sep_token_id,
         })
+    }
+
+    /// Whether the tensors of `store` are those of the captioner in the `config.json` at `config`, by names and shapes alone:
+    /// nothing is read.
+    ///
+    /// # Errors
+    /// [`Blip2Error`], as from [`Captioner::from_hugging_face`].
+    pub fn check_hugging_face(config: &Path, store: &dyn TensorStore) -> Result<(), Blip2Error> {
+        let encoder_error = |source: EncoderError| Blip2Error::Encoder {
+            path: config.to_owned(),
+            source: Box::new(source),
+        };
+        let vision = VisionTransformerConfig::read(config).map_err(|error| encoder_error(error.into()))?;
+        VisionTransformer::check_hugging_face(config, store).map_err(encoder_error)?;
+        let (decoder, _) = announced(config, vision.hidden_size, &Device::default())?;
+        check_parts(store)?;
+        Ok(check(
+            &decoder,
+            &Views::below(store, DECODER),
+            &GroundedDecoder::HUGGING_FACE,
+            LoadOptions::default(),
+        )?)
     }
 
     /// The id that a prompt begins with, `[DEC]`.
@@ -161,17 +165,54 @@ impl Captioner {
     }
 }
 
-fn load_decoder(
-    store: &SafetensorsStore,
-    config: &QFormerConfig,
+/// The decoder in the `config.json` at `path` before it is loaded; it reads features of `width`.
+fn announced(
+    path: &Path,
+    width: usize,
     device: &Device,
-) -> Result<GroundedDecoder, Blip2Error> {
-    let random = GroundedDecoder::new(&mut Initializer::new(0, device), config)?;
-    let loaded: Result<_, WeightError> = load(
-        random,
-        &Views::below(store, DECODER),
-        &GroundedDecoder::HUGGING_FACE,
-        LoadOptions::default(),
-    );
-    Ok(loaded?)
+) -> Result<(GroundedDecoder, TextConfig), Blip2Error> {
+    let wrong = |reason: String| Blip2Error::Config {
+        path: path.to_owned(),
+        reason,
+    };
+    let whole: Value = read_json(path)?;
+    let sizes: Result<QFormerConfig, _> = serde_json::from_value(whole["text_config"].clone());
+    let file: Result<ConfigFile, _> = serde_json::from_value(whole);
+    let sizes = sizes.map_err(|error| wrong(error.to_string()))?;
+    let ConfigFile { text_config: text } = file.map_err(|error| wrong(error.to_string()))?;
+    if let Some(activation) = text.hidden_act.as_deref().filter(|name| *name != "gelu") {
+        return Err(wrong(format!(
+            "the decoder's activation is `{activation}`; only `gelu` is supported"
+        )));
+    }
+    let config = QFormerConfig {
+        vocab_size: text.vocab_size,
+        num_attention_heads: text.num_attention_heads,
+        // Whatever the file says, the features are the encoder's.
+        encoder_hidden_size: width,
+        ..sizes
+    };
+    let decoder = GroundedDecoder::new(&mut Initializer::new(0, device), &config)?;
+    Ok((decoder, text))
+}
+
+/// # Errors
+/// [`WeightError::Mismatch`] with the tensors of `store` that are neither the encoder's nor the decoder's.
+fn check_parts(store: &dyn TensorStore) -> Result<(), WeightError> {
+    let parts = [ENCODER, DECODER];
+    let unexpected: Vec<String> = store
+        .tensors()
+        .keys()
+        .filter(|name| !parts.iter().any(|part| name.starts_with(part)))
+        .cloned()
+        .collect();
+    if unexpected.is_empty() {
+        return Ok(());
+    }
+    Err(WeightError::Mismatch {
+        file: store.label(),
+        missing: Vec::new(),
+        unexpected,
+        misshapen: Vec::new(),
+    })
 }

@@ -91,6 +91,16 @@ impl HuggingFaceFolder {
         })
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its weights.
+    pub(crate) fn store(&self) -> &SafetensorsStore {
+        &self.store
+    }
+
     /// What kind of model it is.
     pub fn kind(&self) -> HuggingFaceKind {
         self.kind

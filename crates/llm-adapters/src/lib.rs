@@ -30,7 +30,10 @@ mod t5;
 mod tokenizer;
 
 pub use llama::{Llama, LlamaConfig};
-pub use loading::{LoadError, LoadedLanguageModel, from_hugging_face, load_language_model};
+pub use loading::{
+    LanguageModelTensors, LoadError, LoadedLanguageModel, from_hugging_face, hugging_face_tensors,
+    load_language_model,
+};
 pub use opt::{Opt, OptConfig};
 pub use t5::{GateActivation, T5, T5Config};
 pub use tokenizer::{LanguageTokenizer, TokenizerError};

@@ -1,17 +1,19 @@
 //! From a path to a language model that is ready to use.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use blip2_core::LanguageModel;
-use blip2_core::weights::{GgufStore, GgufValue, WeightError};
+use blip2_core::weights::{GgufStore, GgufValue, NameMap, ParameterInfo, WeightError, parameters};
+use burn::module::Module;
 use burn::tensor::Device;
 use serde::Deserialize;
 use thiserror::Error;
 
 use crate::config::nested;
-use crate::{LanguageTokenizer, Llama, Opt, T5, TokenizerError};
+use crate::{LanguageTokenizer, Llama, LlamaConfig, Opt, OptConfig, T5, T5Config, TokenizerError};
 
 const SUPPORTED: &str = "a GGUF file of the `llama` architecture, or a Hugging Face folder whose `config.json`, or the \
                          `text_config` in it, says `\"model_type\": \"llama\"`, `\"opt\"` or `\"t5\"`, with its \
@@ -107,31 +109,85 @@ fn from_file(path: &Path, device: &Device) -> Result<(Box<dyn LanguageModel>, La
 /// # Errors
 /// As for [`load_language_model`].
 pub fn from_hugging_face(path: &Path, device: &Device) -> Result<Box<dyn LanguageModel>, LoadError> {
+    match family(path)?.as_str() {
+        "llama" => Ok(Box::new(Llama::from_hugging_face(path, device)?)),
+        "opt" => Ok(Box::new(Opt::from_hugging_face(path, device)?)),
+        "t5" => Ok(Box::new(T5::from_hugging_face(path, device)?)),
+        other => Err(unknown(path, other)),
+    }
+}
+
+/// The tensors of a language model, named as in a Hugging Face folder of its own.
+pub struct LanguageModelTensors {
+    /// The shape of each.
+    pub shapes: BTreeMap<String, Vec<usize>>,
+    /// Those that may be absent: an output layer that may be the embedding.
+    pub optional: fn(&str) -> bool,
+    /// Others that may be there, and are left unread: copies.
+    pub ignored: fn(&str) -> bool,
+}
+
+/// The tensors that the language model of a Hugging Face folder has by its `config.json`; nothing of the weights is read.
+///
+/// # Errors
+/// As for [`load_language_model`].
+pub fn hugging_face_tensors(path: &Path) -> Result<LanguageModelTensors, LoadError> {
+    let (file, device) = (path.join("config.json"), Device::default());
+    Ok(match family(path)?.as_str() {
+        "llama" => tensors(
+            &Llama::new(LlamaConfig::from_hugging_face(&file)?, 0, &device),
+            crate::llama::HUGGING_FACE,
+            |_| false,
+        ),
+        "opt" => tensors(
+            &Opt::new(OptConfig::from_hugging_face(&file)?, 0, &device),
+            crate::opt::HUGGING_FACE,
+            |_| false,
+        ),
+        "t5" => {
+            // Whether the output layer is one of its own, the weights say.
+            let config = T5Config {
+                tied: false,
+                ..T5Config::from_hugging_face(&file)?
+            };
+            tensors(&T5::new(config, 0, &device), crate::t5::HUGGING_FACE, |name| {
+                name == crate::t5::HEAD
+            })
+        }
+        other => return Err(unknown(path, other)),
+    })
+}
+
+fn tensors<M: Module>(model: &M, names: NameMap, optional: fn(&str) -> bool) -> LanguageModelTensors {
+    let named = |parameter: ParameterInfo| Some(((names.rename)(&parameter.path)?, parameter.shape));
+    LanguageModelTensors {
+        shapes: parameters(model).into_iter().filter_map(named).collect(),
+        optional,
+        ignored: names.ignored,
+    }
+}
+
+/// The `model_type` of the language model in a Hugging Face folder.
+fn family(path: &Path) -> Result<String, LoadError> {
     #[derive(Deserialize)]
     struct Family {
         model_type: String,
     }
-    let file = path.join("config.json");
-    let Ok(text) = std::fs::read(&file) else {
+    let Ok(text) = std::fs::read(path.join("config.json")) else {
         return Err(unsupported(path, "a folder without a readable `config.json`"));
     };
-    let family: Family = serde_json::from_slice(&text)
-        .and_then(|config| serde_json::from_value(nested(config)))
-        .map_err(|error| {
-            unsupported(
-                path,
-                format!("a folder whose `config.json` cannot be understood ({error})"),
-            )
-        })?;
-    match family.model_type.as_str() {
-        "llama" => Ok(Box::new(Llama::from_hugging_face(path, device)?)),
-        "opt" => Ok(Box::new(Opt::from_hugging_face(path, device)?)),
-        "t5" => Ok(Box::new(T5::from_hugging_face(path, device)?)),
-        other => Err(unsupported(
+    let family: Result<Family, _> =
+        serde_json::from_slice(&text).and_then(|config| serde_json::from_value(nested(config)));
+    family.map(|family| family.model_type).map_err(|error| {
+        unsupported(
             path,
-            format!("a folder with a model of type `{other}`"),
-        )),
-    }
+            format!("a folder whose `config.json` cannot be understood ({error})"),
+        )
+    })
+}
+
+fn unknown(path: &Path, family: &str) -> LoadError {
+    unsupported(path, format!("a folder with a model of type `{family}`"))
 }
 
 fn unsupported(path: &Path, found: impl Into<String>) -> LoadError {

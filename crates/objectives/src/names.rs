@@ -16,6 +16,12 @@ pub const LAVIS_T5_BRIDGE: NameMap = NameMap {
     ignored: elsewhere,
 };
 
+/// The bridge in a LAVIS checkpoint in front of Vicuna (`blip2_vicuna_instruct.py`).
+pub const LAVIS_LLAMA_BRIDGE: NameMap = NameMap {
+    rename: |path| lavis(path, "llm_proj."),
+    ignored: elsewhere,
+};
+
 fn lavis(path: &str, projection: &str) -> Option<String> {
     match path.strip_prefix("projection.") {
         Some(part) => Some(format!("{projection}{part}")),
@@ -24,7 +30,7 @@ fn lavis(path: &str, projection: &str) -> Option<String> {
 }
 
 fn elsewhere(name: &str) -> bool {
-    ["visual_encoder.", "opt_model.", "t5_model."]
+    ["visual_encoder.", "opt_model.", "t5_model.", "llm_model."]
         .iter()
         .any(|frozen| name.starts_with(frozen))
         || name == "Qformer.bert.embeddings.position_ids"

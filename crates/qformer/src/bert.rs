@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use blip2_core::weights::{LoadOptions, NameMap, TensorInfo, TensorStore, WeightError, load};
+use blip2_core::weights::{
+    LoadOptions, NameMap, TensorInfo, TensorStore, WeightError, check, load, parameters,
+};
 use burn::tensor::{DType, TensorData};
 
 use crate::RepresentationModel;
@@ -21,25 +23,40 @@ pub fn load_bert(
     model: RepresentationModel,
     store: &dyn TensorStore,
 ) -> Result<RepresentationModel, WeightError> {
-    let fresh = [
-        (WORDS, model.decoder().inner().into_data()),
-        (BIAS, model.language_head.bias.val().inner().into_data()),
-    ];
-    let widened = Widened::new(store, fresh.map(|(name, data)| (name, data.convert::<f32>())))?;
-    let names = NameMap {
-        rename: |path| Some(bert_name(path)),
-        ignored: |_| true,
-    };
-    let options = LoadOptions {
-        optional: |path| {
-            !path.starts_with("qformer.")
-                || path.contains("cross_attention")
-                || path.ends_with("query_tokens")
-        },
-        dtype: Some(DType::F32),
-    };
-    load(model, &widened, &names, options)
+    let fresh = model.clone();
+    load(model, &Widened::new(store, &fresh)?, &NAMES, OPTIONS)
 }
+
+/// Whether `store` holds the BERT that `model` can start from, as [`load_bert`] would want it, by names and shapes alone:
+/// nothing is read.
+///
+/// # Errors
+/// [`WeightError::Mismatch`] as from there.
+pub fn check_bert(model: &RepresentationModel, store: &dyn TensorStore) -> Result<(), WeightError> {
+    check(model, &Widened::new(store, model)?, &NAMES, OPTIONS)
+}
+
+const NAMES: NameMap = NameMap {
+    rename: |path| Some(bert_name(path)),
+    ignored: |name| BESIDE.iter().any(|part| name.starts_with(part)),
+};
+
+/// What BERT has and BLIP-2 does without: segments, numbers of positions, the pooler, the next sentence, and the head's decoder,
+/// which is the word embedding.
+const BESIDE: [&str; 5] = [
+    "embeddings.token_type_embeddings.",
+    "embeddings.position_ids",
+    "pooler.",
+    "cls.seq_relationship.",
+    "cls.predictions.decoder.",
+];
+
+const OPTIONS: LoadOptions = LoadOptions {
+    optional: |path| {
+        !path.starts_with("qformer.") || path.contains("cross_attention") || path.ends_with("query_tokens")
+    },
+    dtype: Some(DType::F32),
+};
 
 /// BERT's name of a parameter; ours may begin with `qformer.`. Either feed-forward network is BERT's one.
 pub(crate) fn bert_name(path: &str) -> String {
@@ -59,23 +76,23 @@ pub(crate) fn bert_name(path: &str) -> String {
 /// A BERT whose vocabulary is as long as the model's, and whose names have no prefix.
 struct Widened<'a> {
     store: &'a dyn TensorStore,
-    prefix: &'static str,
     tensors: BTreeMap<String, TensorInfo>,
-    /// What is as long as the vocabulary, in f32: the values that BERT does not have come from here.
-    fresh: [(&'static str, TensorData); 2],
+    /// What each is called in the file.
+    stored: BTreeMap<String, String>,
+    /// The values that BERT does not have come from here.
+    fresh: &'a RepresentationModel,
 }
 
 impl<'a> Widened<'a> {
-    fn new(store: &'a dyn TensorStore, fresh: [(&'static str, TensorData); 2]) -> Result<Self, WeightError> {
-        let prefix = if store.tensors().contains_key(WORDS) {
-            ""
-        } else {
-            "bert."
-        };
-        let mut tensors: BTreeMap<_, _> = store
+    fn new(store: &'a dyn TensorStore, fresh: &'a RepresentationModel) -> Result<Self, WeightError> {
+        let stored: BTreeMap<_, _> = store
             .tensors()
+            .keys()
+            .map(|name| (modern(name), name.clone()))
+            .collect();
+        let mut tensors: BTreeMap<_, _> = stored
             .iter()
-            .map(|(name, info)| (name.strip_prefix(prefix).unwrap_or(name).to_owned(), info.clone()))
+            .map(|(name, stored)| (name.clone(), store.tensors()[stored].clone()))
             .collect();
         if !tensors.contains_key(WORDS) {
             return Err(WeightError::Absent {
@@ -83,22 +100,49 @@ impl<'a> Widened<'a> {
                 name: WORDS.to_owned(),
             });
         }
-        for (name, values) in &fresh {
-            let Some(info) = tensors.get_mut(*name) else {
+        let wanted = parameters(fresh)
+            .into_iter()
+            .map(|parameter| (bert_name(&parameter.path), parameter.shape))
+            .filter(|(name, _)| is_as_long_as_the_vocabulary(name));
+        for (name, want) in wanted {
+            let Some(info) = tensors.get_mut(&name) else {
                 continue;
             };
-            let (have, want) = (&info.shape, values.shape().to_vec());
+            let have = &info.shape;
             if have.len() == want.len() && have[1..] == want[1..] && have[0] <= want[0] {
                 info.shape = want;
             }
         }
         Ok(Self {
             store,
-            prefix,
             tensors,
+            stored,
             fresh,
         })
     }
+
+    /// The model's own values of what is as long as the vocabulary.
+    fn fresh(&self, name: &str) -> TensorData {
+        let data = match name {
+            WORDS => self.fresh.decoder().inner().into_data(),
+            _ => self.fresh.language_head.bias.val().inner().into_data(),
+        };
+        data.convert::<f32>()
+    }
+}
+
+/// The name of a tensor without `bert.`, and with the scale and shift of a layer norm called as they are since 2019.
+fn modern(name: &str) -> String {
+    let name = name.strip_prefix("bert.").unwrap_or(name);
+    match (name.strip_suffix(".gamma"), name.strip_suffix(".beta")) {
+        (Some(norm), _) => format!("{norm}.weight"),
+        (_, Some(norm)) => format!("{norm}.bias"),
+        _ => name.to_owned(),
+    }
+}
+
+fn is_as_long_as_the_vocabulary(name: &str) -> bool {
+    [WORDS, BIAS].contains(&name)
 }
 
 impl TensorStore for Widened<'_> {
@@ -111,18 +155,20 @@ impl TensorStore for Widened<'_> {
     }
 
     fn read(&self, name: &str) -> Result<TensorData, WeightError> {
-        let stored = format!("{}{name}", self.prefix);
-        let known = self.store.tensors().contains_key(&stored);
-        let data = self.store.read(if known { &stored } else { name })?;
-        let Some((_, fresh)) = self.fresh.iter().find(|(widened, _)| *widened == name) else {
+        let stored = self.stored.get(name).ok_or_else(|| WeightError::Absent {
+            file: self.label(),
+            name: name.to_owned(),
+        })?;
+        let data = self.store.read(stored)?;
+        if !is_as_long_as_the_vocabulary(name) {
             return Ok(data);
-        };
+        }
         let unequal = |error: burn::tensor::DataError| WeightError::Format {
             path: self.store.label().into(),
             format: "BERT weight",
             reason: format!("{name}: {error}"),
         };
-        let known = data.convert::<f32>();
+        let (known, fresh) = (data.convert::<f32>(), self.fresh(name));
         let known = known.as_slice::<f32>().map_err(unequal)?;
         let mut values = fresh.try_to_vec::<f32>().map_err(unequal)?;
         values[..known.len()].copy_from_slice(known);

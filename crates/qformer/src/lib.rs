@@ -14,7 +14,7 @@ mod layer;
 mod names;
 mod text;
 
-pub use bert::load_bert;
+pub use bert::{check_bert, load_bert};
 pub use blip2_core::layers::unit_length;
 pub use caption::CaptionDecoder;
 pub use config::QFormerConfig;
@@ -22,7 +22,6 @@ pub use encoder::{ImageContext, QFormer, QueryOutput};
 pub use grounded::GroundedDecoder;
 pub use heads::{LanguageHead, RepresentationConfig, RepresentationModel};
 pub use names::{
-    HUGGING_FACE_BRIDGE, HUGGING_FACE_INSTRUCT, HUGGING_FACE_REPRESENTATION, LAVIS_BRIDGE,
-    LAVIS_REPRESENTATION,
+    HUGGING_FACE_BRIDGE, HUGGING_FACE_INSTRUCT, HUGGING_FACE_REPRESENTATION, LAVIS_REPRESENTATION,
 };
 pub use text::TextBatch;

@@ -17,23 +17,6 @@ pub const LAVIS_REPRESENTATION: NameMap = NameMap {
     },
 };
 
-/// The Q-Former's part of a LAVIS stage-2 checkpoint, beside projection and language model.
-pub const LAVIS_BRIDGE: NameMap = NameMap {
-    rename: |path| Some(lavis(path)),
-    ignored: |name| {
-        [
-            "visual_encoder.",
-            "opt_model.",
-            "opt_proj.",
-            "t5_model.",
-            "t5_proj.",
-        ]
-        .iter()
-        .any(|part| name.starts_with(part))
-            || name == "Qformer.bert.embeddings.position_ids"
-    },
-};
-
 fn lavis(path: &str) -> String {
     const HEADS: [(&str, &str); 9] = [
         ("vision_norm.", "ln_vision."),

@@ -9,6 +9,6 @@ mod vit;
 
 pub use error::EncoderError;
 pub use vit::{
-    Activation, Clip, ClipConfig, ClipTextConfig, IMAGENET_DEVIATION, IMAGENET_MEAN, QkvBias,
-    VisionTransformer, VisionTransformerConfig,
+    Activation, Clip, ClipConfig, ClipTextConfig, HUGGING_FACE_ENCODER, IMAGENET_DEVIATION, IMAGENET_MEAN,
+    LAVIS_EVA_ENCODER, QkvBias, VisionTransformer, VisionTransformerConfig,
 };

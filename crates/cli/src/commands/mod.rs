@@ -3,6 +3,7 @@
 mod ask;
 mod caption;
 mod completions;
+mod convert;
 mod doctor;
 mod embed;
 mod inspect;
@@ -27,6 +28,8 @@ pub(crate) enum Command {
     Trace(trace::Trace),
     /// List the tensors of a model
     Inspect(inspect::Inspect),
+    /// Convert between LAVIS checkpoints and Hugging Face folders
+    Convert(convert::Convert),
     /// Check that everything is in place
     Doctor(doctor::Doctor),
     /// Train a bridge through both stages by a recipe
@@ -44,6 +47,7 @@ impl Command {
             Self::Embed(command) => command.run(),
             Self::Trace(command) => command.run(),
             Self::Inspect(command) => command.run(),
+            Self::Convert(command) => command.run(),
             Self::Doctor(command) => command.run(),
             Self::Pretrain(command) => command.run(),
             Self::Completions(command) => command.run(),

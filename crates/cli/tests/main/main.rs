@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod caption;
+mod convert;
 mod hugging_face;
 mod inspect;
 mod pretrain;

@@ -44,6 +44,9 @@ fn wrong_usage_ends_with_exit_code_two() {
         ],
         vec!["pretrain", "--recipe", "r.toml", "--run", "run", "--set", "seed"],
         vec!["completions", "klingon"],
+        vec!["convert", "model", "out"],
+        vec!["convert", "model", "out", "--to", "onnx"],
+        vec!["convert", "model", "out", "--to", "lavis", "--like", "model"],
     ] {
         let output = fixture.run(&arguments);
         assert_eq!(

@@ -37,10 +37,43 @@ pub fn load<M: Module>(
     names: &NameMap,
     options: LoadOptions,
 ) -> Result<M, WeightError> {
+    let plan = plan(&module, store, names, options)?;
+    let mut fill = Fill {
+        path: Vec::new(),
+        plan,
+        store,
+        dtype: options.dtype,
+        failure: None,
+    };
+    let module = module.map(&mut fill);
+    fill.failure.map_or(Ok(module), Err)
+}
+
+/// Whether the tensors of `store` are those of `module`, as [`load`] would want them, by names and shapes alone: nothing is
+/// read or built.
+///
+/// # Errors
+/// [`WeightError::Mismatch`] as from [`load`].
+pub fn check<M: Module>(
+    module: &M,
+    store: &dyn TensorStore,
+    names: &NameMap,
+    options: LoadOptions,
+) -> Result<(), WeightError> {
+    plan(module, store, names, options).map(drop)
+}
+
+/// Which tensor goes to which parameter.
+fn plan<M: Module>(
+    module: &M,
+    store: &dyn TensorStore,
+    names: &NameMap,
+    options: LoadOptions,
+) -> Result<BTreeMap<String, String>, WeightError> {
     let mut plan = BTreeMap::new();
     let mut known = BTreeSet::new();
     let (mut missing, mut misshapen) = (Vec::new(), Vec::new());
-    for parameter in parameters(&module) {
+    for parameter in parameters(module) {
         let Some(name) = (names.rename)(&parameter.path) else {
             continue;
         };
@@ -73,15 +106,7 @@ pub fn load<M: Module>(
             misshapen,
         });
     }
-    let mut fill = Fill {
-        path: Vec::new(),
-        plan,
-        store,
-        dtype: options.dtype,
-        failure: None,
-    };
-    let module = module.map(&mut fill);
-    fill.failure.map_or(Ok(module), Err)
+    Ok(plan)
 }
 
 struct Fill<'a> {

@@ -1,6 +1,7 @@
 //! Where weights come from and go to: stores that name tensors, maps between their names and ours, and loading that
 //! either succeeds as a whole or leaves the model as it was.
 
+mod assembled;
 mod error;
 mod gguf;
 mod index;
@@ -10,19 +11,22 @@ mod names;
 mod onnx;
 mod parameters;
 mod pytorch;
+mod pytorch_write;
 mod safetensors;
 mod store;
 mod views;
 mod write;
 
+pub use assembled::{Assembled, Part};
 pub use error::WeightError;
 pub use gguf::{GgufStore, GgufValue};
-pub use load::{LoadOptions, load};
+pub use load::{LoadOptions, check, load};
 pub use names::NameMap;
 pub use onnx::OnnxStore;
 pub use parameters::{ParameterInfo, collect, fingerprint, parameters};
 pub use pytorch::PytorchStore;
+pub use pytorch_write::write_pytorch;
 pub use safetensors::SafetensorsStore;
 pub use store::{TensorInfo, TensorStore};
 pub use views::Views;
-pub use write::write_safetensors;
+pub use write::{SHARD_BYTES, write_safetensors, write_shards, write_store};

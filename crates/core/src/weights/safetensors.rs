@@ -11,7 +11,7 @@ use super::map::map_file;
 use super::{TensorInfo, TensorStore, WeightError, index};
 
 const FORMAT: &str = "safetensors";
-const SINGLE: &str = "model.safetensors";
+pub(super) const SINGLE: &str = "model.safetensors";
 pub(super) const INDEX: &str = "model.safetensors.index.json";
 
 /// One safetensors file, or the shards that `model.safetensors.index.json` names.

@@ -6,6 +6,9 @@ use burn::tensor::TensorData;
 
 use super::{TensorInfo, TensorStore, WeightError};
 
+/// What a fused tensor is made of, in this order.
+pub(super) const THIRDS: [&str; 3] = ["query", "key", "value"];
+
 /// A store whose tensors are runs of another store's values under other names and shapes.
 pub struct Views<'a> {
     file: &'a dyn TensorStore,
@@ -59,7 +62,7 @@ impl<'a> Views<'a> {
             };
             info.shape[0] /= 3;
             let values: usize = info.shape.iter().product();
-            for (third, part) in ["query", "key", "value"].into_iter().enumerate() {
+            for (third, part) in THIRDS.into_iter().enumerate() {
                 let short = format!("{name}[{part}]");
                 let source = Source {
                     name: source.name.clone(),

@@ -5,3 +5,4 @@ mod initial;
 mod loading;
 mod pytorch;
 mod shards;
+mod writing;

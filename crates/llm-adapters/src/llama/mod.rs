@@ -19,7 +19,8 @@ use crate::causal::{self, CausalModel};
 use crate::config::language_model;
 use crate::rms_norm::RmsNorm;
 use layer::DecoderLayer;
-use names::{GGUF, HUGGING_FACE, HalfSplit};
+pub(crate) use names::HUGGING_FACE;
+use names::{GGUF, HalfSplit};
 use rotary::{RotaryEmbedding, Rotation};
 
 const DEVIATION: f32 = 0.02;

@@ -8,7 +8,7 @@ use burn::tensor::TensorData;
 use super::LlamaConfig;
 
 /// Names of `transformers`' `LlamaForCausalLM`.
-pub(super) const HUGGING_FACE: NameMap = NameMap {
+pub(crate) const HUGGING_FACE: NameMap = NameMap {
     rename: |path| {
         let prefix = if path.starts_with("lm_head.") {
             ""

@@ -25,7 +25,7 @@ const NORM_EPSILON: f64 = 1e-5;
 const POSITION_OFFSET: usize = 2;
 
 /// Names of `transformers`' `OPTForCausalLM`.
-const HUGGING_FACE: NameMap = NameMap {
+pub(crate) const HUGGING_FACE: NameMap = NameMap {
     rename: |path| Some(format!("model.decoder.{path}")),
     // The head is the embedding; some checkpoints store it a second time.
     ignored: |name| name == "lm_head.weight",

@@ -23,7 +23,7 @@ use crate::batch::{embed, embed_behind, hide_padding, list, no_target};
 use crate::config::language_model;
 use decoder::{Decoder, DecoderCache};
 use encoder::Encoder;
-use names::{HEAD, HUGGING_FACE};
+pub(crate) use names::{HEAD, HUGGING_FACE};
 use text::T5Text;
 
 /// A frozen encoder-decoder language model of the T5 family.

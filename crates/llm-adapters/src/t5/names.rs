@@ -2,7 +2,7 @@
 
 use blip2_core::weights::NameMap;
 
-pub(super) const HUGGING_FACE: NameMap = NameMap {
+pub(crate) const HUGGING_FACE: NameMap = NameMap {
     rename,
     // Copies of the embedding, and a position bias that old checkpoints keep for attention to the encoder.
     ignored: |name| {
@@ -12,7 +12,7 @@ pub(super) const HUGGING_FACE: NameMap = NameMap {
 };
 
 /// The output layer, where a file has one of its own.
-pub(super) const HEAD: &str = "lm_head.weight";
+pub(crate) const HEAD: &str = "lm_head.weight";
 
 const PARTS: [(&str, &str); 7] = [
     ("query", "q"),

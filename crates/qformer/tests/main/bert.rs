@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use blip2_core::Initializer;
-use blip2_core::weights::{SafetensorsStore, WeightError, collect, write_safetensors};
+use blip2_core::weights::{SafetensorsStore, WeightError, collect, fingerprint, write_safetensors};
 use blip2_qformer::{RepresentationModel, load_bert};
 use burn::tensor::{Device, TensorData};
 
@@ -238,4 +238,23 @@ fn a_file_that_is_no_bert_is_refused() {
         "{error}"
     );
     assert!(error.to_string().contains("bert.safetensors"), "{error}");
+}
+
+/// Files from before 2019 call the scale and the shift of a layer norm `gamma` and `beta`; the published BERT still does.
+#[test]
+fn a_bert_with_names_of_old_is_the_same() {
+    let folder = tempfile::tempdir().expect("folder");
+    let bert = bert(true);
+    let old = bert
+        .iter()
+        .map(|(name, data)| {
+            let name = name
+                .replace("LayerNorm.weight", "LayerNorm.gamma")
+                .replace("LayerNorm.bias", "LayerNorm.beta");
+            (name, data.clone())
+        })
+        .collect();
+    let expected = load_bert(fresh(), &store(folder.path(), &bert, "bert.")).expect("loading");
+    let loaded = load_bert(fresh(), &store(folder.path(), &old, "bert.")).expect("loading");
+    assert_eq!(fingerprint(&loaded), fingerprint(&expected));
 }

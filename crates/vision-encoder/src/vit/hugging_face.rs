@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use blip2_core::Initializer;
-use blip2_core::weights::{LoadOptions, NameMap, SafetensorsStore, TensorStore, Views, WeightError, load};
+use blip2_core::weights::{
+    LoadOptions, NameMap, SafetensorsStore, TensorStore, Views, WeightError, check, load,
+};
 use burn::tensor::Device;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -23,24 +25,39 @@ impl VisionTransformer {
     /// # Errors
     /// [`EncoderError`], with the file at fault.
     pub fn from_hugging_face(folder: &Path, device: &Device) -> Result<Self, EncoderError> {
-        let path = folder.join("config.json");
-        let file = ConfigFile::read(&path)?;
-        let config = file.config(&path)?;
+        let config = folder.join("config.json");
         let store = SafetensorsStore::open(folder)?;
-        let nested = store.tensors().keys().any(|name| name.starts_with(PREFIX));
-        let views = Views::below(&store, if nested { PREFIX } else { "" })
-            .split("self_attn.qkv.weight")
-            .split("self_attn.qkv.bias")
-            .deepen("embeddings.class_embedding")
-            .deepen("embeddings.position_embedding.weight");
-        let random = Self::new(&config, &mut Initializer::new(0, device))?;
-        Ok(load(
-            random,
-            &views,
-            &file.model_type.names(),
-            LoadOptions::default(),
-        )?)
+        let (random, views, names) = match_names(&config, &store, device)?;
+        Ok(load(random, &views, &names, LoadOptions::default())?)
     }
+
+    /// Whether the tensors of `store` are those of the encoder in the `config.json` at `config`, as
+    /// [`from_hugging_face`](Self::from_hugging_face) would want them, by names and shapes alone: nothing is read.
+    ///
+    /// # Errors
+    /// [`EncoderError`] as from there.
+    pub fn check_hugging_face(config: &Path, store: &dyn TensorStore) -> Result<(), EncoderError> {
+        let (random, views, names) = match_names(config, store, &Device::default())?;
+        Ok(check(&random, &views, &names, LoadOptions::default())?)
+    }
+}
+
+/// The encoder in the `config.json` at `config` before it is loaded, its part of `store`, and what the tensors are called there.
+fn match_names<'a>(
+    config: &Path,
+    store: &'a dyn TensorStore,
+    device: &Device,
+) -> Result<(VisionTransformer, Views<'a>, NameMap), EncoderError> {
+    let file = ConfigFile::read(config)?;
+    let random = VisionTransformer::new(&file.config(config)?, &mut Initializer::new(0, device))?;
+    let nested = store.tensors().keys().any(|name| name.starts_with(PREFIX));
+    let views = Views::below(store, if nested { PREFIX } else { "" })
+        .split("self_attn.qkv.weight")
+        .split("self_attn.qkv.bias")
+        .deepen("embeddings.class_embedding")
+        .deepen("embeddings.position_embedding.weight");
+    let names = file.model_type.names(&views);
+    Ok((random, views, names))
 }
 
 impl VisionTransformerConfig {
@@ -205,11 +222,18 @@ impl Family {
         }
     }
 
-    fn names(self) -> NameMap {
+    fn names(self, store: &dyn TensorStore) -> NameMap {
         match self {
             // Its mask token serves self-supervised training alone.
             Self::Dinov2 => NameMap {
-                rename: |path| Some(DINOV2.of(path)),
+                rename: match store
+                    .tensors()
+                    .keys()
+                    .any(|name| name.contains(".attention.q_proj."))
+                {
+                    true => |path| Some(DINOV2_FLAT.of(path)),
+                    false => |path| Some(DINOV2.of(path)),
+                },
                 ignored: |name| name == "embeddings.mask_token",
             },
             // SigLIP's head pools the tokens into one vector; older files keep the numbers of the positions.
@@ -225,7 +249,30 @@ impl Family {
     }
 }
 
+/// The encoder in a BLIP-2 of `transformers`, by the names in the whole file; thirds of fused tensors are `name[query]`,
+/// `name[key]` and `name[value]` (see [`Views::split`]). Its last normalisation belongs to the bridge.
+pub const HUGGING_FACE_ENCODER: NameMap = NameMap {
+    rename: |path| Some(format!("{PREFIX}{}", BLIP2.of(path))),
+    ignored: |name| match name.strip_prefix(PREFIX) {
+        Some(rest) => rest.starts_with("post_layernorm."),
+        None => true,
+    },
+};
+
 pub(super) const DINOV2: Naming = Naming {
+    beginnings: DINOV2_FLAT.beginnings,
+    pieces: &[
+        ("attention.query.", "attention.attention.query."),
+        ("attention.key.", "attention.attention.key."),
+        ("attention.value.", "attention.attention.value."),
+        ("attention.output.", "attention.output.dense."),
+        ("layer_scale1", "layer_scale1.lambda1"),
+        ("layer_scale2", "layer_scale2.lambda1"),
+    ],
+};
+
+/// As `transformers` calls the parameters since version 5, where it did not translate them back before saving.
+const DINOV2_FLAT: Naming = Naming {
     beginnings: &[
         ("embeddings.class", "embeddings.cls_token"),
         ("embeddings.positions", "embeddings.position_embeddings"),
@@ -234,10 +281,10 @@ pub(super) const DINOV2: Naming = Naming {
         ("norm.", "layernorm."),
     ],
     pieces: &[
-        ("attention.query.", "attention.attention.query."),
-        ("attention.key.", "attention.attention.key."),
-        ("attention.value.", "attention.attention.value."),
-        ("attention.output.", "attention.output.dense."),
+        ("attention.query.", "attention.q_proj."),
+        ("attention.key.", "attention.k_proj."),
+        ("attention.value.", "attention.v_proj."),
+        ("attention.output.", "attention.o_proj."),
         ("layer_scale1", "layer_scale1.lambda1"),
         ("layer_scale2", "layer_scale2.lambda1"),
     ],

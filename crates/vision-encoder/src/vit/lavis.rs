@@ -97,6 +97,13 @@ impl VisionTransformerConfig {
     }
 }
 
+/// EVA's ViT-g/14 in a LAVIS checkpoint, by the names in the whole file; thirds of fused tensors are `name[query]`,
+/// `name[key]` and `name[value]` (see [`Views::split`]). There is no key bias.
+pub const LAVIS_EVA_ENCODER: NameMap = NameMap {
+    rename: |path| (!path.ends_with(".attention.key.bias")).then(|| format!("{PREFIX}{}", EVA.of(path))),
+    ignored: |name| !name.starts_with(PREFIX),
+};
+
 /// Which of the two encoders a file holds.
 #[derive(Clone, Copy)]
 enum Family {

@@ -7,7 +7,7 @@ mod text;
 use std::path::Path;
 
 use blip2_core::layers::{Linear, unit_length};
-use blip2_core::weights::{LoadOptions, NameMap, SafetensorsStore, Views, load};
+use blip2_core::weights::{LoadOptions, NameMap, SafetensorsStore, TensorStore, Views, check, load};
 use blip2_core::{Initializer, ModelError, VisionEncoder};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
@@ -68,13 +68,34 @@ impl Clip {
     /// # Errors
     /// [`EncoderError`], with the file at fault.
     pub fn from_hugging_face(folder: &Path, device: &Device) -> Result<Self, EncoderError> {
-        let config = ClipConfig::read(&folder.join("config.json"))?;
         let store = SafetensorsStore::open(folder)?;
-        let views = Views::below(&store, "")
-            .deepen("vision_model.embeddings.class_embedding")
-            .deepen("vision_model.embeddings.position_embedding.weight");
-        let random = Self::new(&config, &mut Initializer::new(0, device))?;
-        Ok(load(random, &views, &HUGGING_FACE, LoadOptions::default())?)
+        let random = Self::random(&folder.join("config.json"), device)?;
+        Ok(load(
+            random,
+            &views(&store),
+            &HUGGING_FACE,
+            LoadOptions::default(),
+        )?)
+    }
+
+    /// Whether the tensors of `store` are those of the model in the `config.json` at `config`, by names and shapes alone:
+    /// nothing is read.
+    ///
+    /// # Errors
+    /// [`EncoderError`] as from [`Clip::from_hugging_face`].
+    pub fn check_hugging_face(config: &Path, store: &dyn TensorStore) -> Result<(), EncoderError> {
+        let random = Self::random(config, &Device::default())?;
+        Ok(check(
+            &random,
+            &views(store),
+            &HUGGING_FACE,
+            LoadOptions::default(),
+        )?)
+    }
+
+    fn random(config: &Path, device: &Device) -> Result<Self, EncoderError> {
+        let config = ClipConfig::read(config)?;
+        Ok(Self::new(&config, &mut Initializer::new(0, device))?)
     }
 
     /// Unit-length embeddings `[batch, embedding]` of `pixels` `[batch, channels, height, width]`.
@@ -102,6 +123,12 @@ impl Clip {
     pub fn logits(&self, images: Tensor<2>, texts: Tensor<2>) -> Tensor<2> {
         images.matmul(texts.transpose()) * self.logit_scale.val().exp().unsqueeze()
     }
+}
+
+fn views(store: &dyn TensorStore) -> Views<'_> {
+    Views::below(store, "")
+        .deepen("vision_model.embeddings.class_embedding")
+        .deepen("vision_model.embeddings.position_embedding.weight")
 }
 
 /// Names of `transformers`' `CLIPModel`; older files keep the numbers of the positions.

@@ -1,0 +1,99 @@
+//! `blip2 convert`
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use blip2::{Conversion, convert_to_hugging_face, convert_to_lavis, locate};
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use crate::model::named;
+use crate::{output, wrong_usage};
+
+const EXAMPLES: &str = "\
+Examples:
+  blip2 convert Salesforce/blip2-opt-2.7b opt.pth --to lavis
+                       all weights of a Hugging Face folder under LAVIS's names, as torch.save writes them
+  blip2 convert checkpoint_best.pth tuned --to hf --like Salesforce/blip2-opt-2.7b
+                       what LAVIS trained, as a folder that `transformers` loads: configuration, tokenizer and what was
+                       frozen (LAVIS saves only what it trained) come from the model that it began with
+
+OUT is new. For hf it is a folder. For lavis it is a file where its name ends in .pth or .safetensors, else a folder with a
+model.pth beside configuration and tokenizer, which finds its way back without --like.
+Weights stream from file to file. What the new form has no place for is listed, with the reason; with --json, in one object.";
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Convert {
+    /// For hf: a checkpoint of LAVIS (.pth or safetensors), or a folder with one. For lavis: a Hugging Face folder, or a name in
+    /// its cache
+    #[arg(value_name = "IN")]
+    input: PathBuf,
+    /// File or folder to write
+    out: PathBuf,
+    /// Which form to write
+    #[arg(long, value_enum)]
+    to: Form,
+    /// For hf: a Hugging Face folder of the same architecture, or a name in its cache; else the folder that IN stands in
+    #[arg(long, value_name = "DIR")]
+    like: Option<PathBuf>,
+    /// Write one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// Hugging Face's `transformers`
+    Hf,
+    /// LAVIS, BLIP-2's original code
+    Lavis,
+}
+
+#[derive(Serialize)]
+struct Record<'a> {
+    out: String,
+    #[serde(flatten)]
+    conversion: &'a Conversion,
+}
+
+impl Convert {
+    pub(crate) fn run(self) -> Result<()> {
+        let like = self.like.as_deref().map(locate).transpose()?;
+        let conversion = match self.to {
+            Form::Hf => convert_to_hugging_face(&locate(&self.input)?, like.as_deref(), &self.out)?,
+            Form::Lavis if like.is_some() => wrong_usage(
+                "convert",
+                "--like goes with --to hf: a Hugging Face folder holds all that a LAVIS checkpoint needs",
+            ),
+            Form::Lavis => convert_to_lavis(&locate(&self.input)?, &self.out)?,
+        };
+        self.tell(&conversion)
+    }
+
+    fn tell(&self, conversion: &Conversion) -> Result<()> {
+        let out = named(&self.out);
+        if self.json {
+            return output::json(&Record { out, conversion });
+        }
+        for tensor in &conversion.dropped {
+            output::line(format_args!("dropped  {}: {}", tensor.name, tensor.reason))?;
+        }
+        for name in &conversion.absent {
+            output::line(format_args!(
+                "absent   {name}: LAVIS has a place for it, this model no values"
+            ))?;
+        }
+        let Conversion {
+            written,
+            frozen,
+            dropped,
+            absent,
+        } = conversion;
+        output::line(format_args!(
+            "{written} tensors written to {out}, {frozen} of them frozen ones of the model that it is like; {} dropped, {} absent",
+            dropped.len(),
+            absent.len()
+        ))
+    }
+}
