@@ -1,7 +1,7 @@
 //! Text about image features, written by the language model behind the bridge or by the Q-Former alone.
 
 use blip2_data::text::BertTokenizer;
-use blip2_generation::{Generated, GenerationConfig, generate};
+use blip2_generation::{Generated, GenerationConfig, TokenCallback, generate};
 use blip2_llm_adapters::LoadedLanguageModel;
 use blip2_objectives::Bridge;
 use blip2_qformer::{CaptionDecoder, RepresentationModel};
@@ -63,20 +63,22 @@ pub fn write_captions(
         prompts,
         &history.collect::<Vec<_>>(),
         &settings,
+        None,
     )
 }
 
 /// Lets the language model continue `prompts` behind `soft_prompt` `[batch, queries, hidden]`; penalties count `history` as
-/// written before.
+/// written before, and `callback` hears row and token of what is decided.
 pub(crate) fn write_behind(
     language_model: &LoadedLanguageModel,
     soft_prompt: Tensor<3>,
     prompts: &[Vec<u32>],
     history: &[Vec<u32>],
     settings: &GenerationConfig,
+    callback: Option<TokenCallback>,
 ) -> Result<Vec<Written>, Blip2Error> {
     let mut text = language_model.model.start(soft_prompt, prompts)?;
-    let generated = generate(text.as_mut(), history, settings, None)?;
+    let generated = generate(text.as_mut(), history, settings, callback)?;
     generated
         .into_iter()
         .map(|text| Ok(written(language_model.tokenizer.decode(&text.ids)?, text)))

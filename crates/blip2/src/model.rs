@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use blip2_core::ModelError;
 use blip2_data::pixels::RgbImage;
 use blip2_data::text::{self, BertTokenizer};
-use blip2_generation::GenerationConfig;
+use blip2_generation::{GenerationConfig, TokenCallback};
 use blip2_llm_adapters::LoadedLanguageModel;
 use blip2_objectives::Bridge;
 use blip2_qformer::{RepresentationModel, TextBatch};
@@ -16,6 +16,9 @@ use crate::captions::{ended_by, write_behind};
 use crate::frozen::open_language_model;
 use crate::usage::Usage;
 use crate::{Blip2Error, LoadedEncoder, Written, text_batch, write_captions_by_qformer};
+
+/// What decoding puts in the place of bytes that make no letter.
+const NO_LETTER: char = char::REPLACEMENT_CHARACTER;
 
 /// A trained BLIP-2 with its frozen models. The language model is loaded when it is first asked.
 pub struct Blip2 {
@@ -100,6 +103,50 @@ impl Blip2 {
         prompts: &[String],
         settings: &GenerationConfig,
     ) -> Result<Vec<Written>, Blip2Error> {
+        self.write(pictures, prompts, settings, None)
+    }
+
+    /// As [`Blip2::caption`] of one picture; `hear` gets the text piece by piece, as it is decided: with each word in greedy
+    /// search and sampling, all at the end in beam search.
+    ///
+    /// # Errors
+    /// As for [`Blip2::caption`].
+    pub fn caption_aloud(
+        &self,
+        picture: &RgbImage,
+        prompt: &str,
+        settings: &GenerationConfig,
+        hear: &mut dyn FnMut(&str),
+    ) -> Result<Written, Blip2Error> {
+        let tokenizer = &self.language_model()?.tokenizer;
+        let (mut ids, mut said) = (Vec::new(), String::new());
+        let mut callback = |_, token| {
+            ids.push(token);
+            // A token may end within a letter, whose beginning decodes as the mark of what is no letter.
+            let text = tokenizer.decode(&ids).unwrap_or_default();
+            let piece = text.strip_prefix(&said).unwrap_or_default();
+            if !(piece.is_empty() || piece.ends_with(NO_LETTER)) {
+                hear(piece);
+                said = text;
+            }
+        };
+        let pictures = std::slice::from_ref(picture);
+        let written = self.write(pictures, &[prompt.to_owned()], settings, Some(&mut callback))?;
+        let text = tokenizer.decode(&ids)?;
+        if let Some(rest) = text.strip_prefix(&said).filter(|rest| !rest.is_empty()) {
+            hear(rest);
+        }
+        let text = written.into_iter().next();
+        Ok(text.expect("one picture gets one text"))
+    }
+
+    fn write(
+        &self,
+        pictures: &[RgbImage],
+        prompts: &[String],
+        settings: &GenerationConfig,
+        callback: Option<TokenCallback>,
+    ) -> Result<Vec<Written>, Blip2Error> {
         check_pairs(pictures, prompts)?;
         let bridge = self.bridge()?;
         let language_model = self.language_model()?;
@@ -122,7 +169,14 @@ impl Blip2 {
             })
             .collect();
         let settings = ended_by(settings, self.ends(language_model));
-        write_behind(language_model, soft_prompt, &prompts, &history, &settings)
+        write_behind(
+            language_model,
+            soft_prompt,
+            &prompts,
+            &history,
+            &settings,
+            callback,
+        )
     }
 
     /// Lets the Q-Former alone write about each picture, as stage 1 trained it.

@@ -18,6 +18,7 @@
 //! its loss.
 
 mod batch;
+mod byte_level;
 mod cache;
 mod causal;
 mod config;

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use blip2_core::weights::{GgufStore, GgufValue, WeightError};
 use serde::Deserialize;
 use thiserror::Error;
-use tokenizers::models::bpe::BPE;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::digits::Digits;
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::{AddedToken, PreTokenizerWrapper, Tokenizer};
 
+use crate::byte_level;
 use crate::config::nested;
 
 /// Token types of GGUF metadata that matter here.
@@ -65,19 +65,12 @@ enum Family {
 }
 
 impl LanguageTokenizer {
-    /// Reads `tokenizer.json` from a Hugging Face folder, and the special ids from its `config.json`, or the `text_config` in
-    /// it.
+    /// Reads `tokenizer.json` from a Hugging Face folder, or, where it has none, `vocab.json` and `merges.txt`, and the special
+    /// ids from its `config.json`, or the `text_config` in it.
     ///
     /// # Errors
     /// [`TokenizerError`] where a file is missing or damaged, or no end-of-text id is given.
     pub fn from_hugging_face(folder: &Path) -> Result<Self, TokenizerError> {
-        let path = folder.join("tokenizer.json");
-        let mut tokenizer = Tokenizer::from_bytes(read(&path)?).map_err(|error| unusable(&path, error))?;
-        // Length and padding are decided here, whatever was set when the file was saved.
-        tokenizer.with_padding(None);
-        tokenizer
-            .with_truncation(None)
-            .map_err(|error| unusable(&path, error))?;
         let path = folder.join("config.json");
         let ids: SpecialIds = serde_json::from_slice(&read(&path)?)
             .and_then(|config| serde_json::from_value(nested(config)))
@@ -86,6 +79,18 @@ impl LanguageTokenizer {
             .eos_token_id
             .and_then(EndIds::first)
             .ok_or_else(|| unusable(&path, "it has no `eos_token_id`"))?;
+        let path = folder.join("tokenizer.json");
+        let mut tokenizer = if !path.is_file() && byte_level::has_files(folder) {
+            let special = [ids.bos_token_id, Some(end_of_text), ids.pad_token_id];
+            byte_level::from_files(folder, &special.into_iter().flatten().collect::<Vec<_>>())?
+        } else {
+            Tokenizer::from_bytes(read(&path)?).map_err(|error| unusable(&path, error))?
+        };
+        // Length and padding are decided here, whatever was set when the file was saved.
+        tokenizer.with_padding(None);
+        tokenizer
+            .with_truncation(None)
+            .map_err(|error| unusable(&path, error))?;
         Self::new(
             tokenizer,
             ids.model_type,
@@ -133,16 +138,6 @@ impl LanguageTokenizer {
             .enumerate()
             .map(|(id, token)| ((*token).to_owned(), id as u32))
             .collect();
-        let bpe = BPE::builder()
-            .vocab_and_merges(
-                vocabulary.into_iter().collect::<tokenizers::models::bpe::Vocab>(),
-                merges,
-            )
-            .build()
-            .map_err(|error| unusable(error.to_string()))?;
-        let mut tokenizer = Tokenizer::new(bpe);
-        tokenizer.with_pre_tokenizer(Some(split));
-        tokenizer.with_decoder(Some(ByteLevel::default()));
         let of_type = |wanted: u64| {
             tokens
                 .iter()
@@ -151,8 +146,7 @@ impl LanguageTokenizer {
         };
         let added = of_type(CONTROL).map(|(token, _)| AddedToken::from(*token, true));
         let added = added.chain(of_type(USER_DEFINED).map(|(token, _)| AddedToken::from(*token, false)));
-        tokenizer
-            .add_tokens(added)
+        let tokenizer = byte_level::assemble(vocabulary.into_iter().collect(), merges, split, added)
             .map_err(|error| unusable(error.to_string()))?;
         let id = |key: &str| {
             let id = store.optional(key, GgufValue::as_u64)?;

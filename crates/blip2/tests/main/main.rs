@@ -1,5 +1,6 @@
 //! Whole models from folders, as their users load them.
 
+mod aloud;
 mod golden_captioner;
 mod golden_convert;
 mod golden_generation;

@@ -7,7 +7,7 @@ use burn::tensor::{Bytes, DType, TensorData};
 use memmap2::Mmap;
 use safetensors::tensor::{Dtype, Metadata};
 
-use super::map::map_file;
+use super::map::{copy_out, map_file};
 use super::{TensorInfo, TensorStore, WeightError, index};
 
 const FORMAT: &str = "safetensors";
@@ -104,7 +104,7 @@ impl TensorStore for SafetensorsStore {
         let shard = &self.shards[*self.home.get(name).ok_or_else(absent)?];
         let info = shard.metadata.info(name).ok_or_else(absent)?;
         let (start, end) = info.data_offsets;
-        let bytes = shard.map[shard.values + start..shard.values + end].to_vec();
+        let bytes = copy_out(&shard.map, shard.values + start..shard.values + end);
         let expected = &self.tensors[name];
         TensorData::try_from_bytes(
             Bytes::from_bytes_vec(bytes),

@@ -2,6 +2,7 @@
 
 mod golden;
 mod golden_tokens;
+mod golden_vocabulary;
 mod llama;
 mod loading;
 mod opt;
