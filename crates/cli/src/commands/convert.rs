@@ -84,16 +84,14 @@ impl Convert {
                 "absent   {name}: LAVIS has a place for it, this model no values"
             ))?;
         }
-        let Conversion {
-            written,
-            frozen,
-            dropped,
-            absent,
-        } = conversion;
+        let Conversion { written, frozen, .. } = conversion;
+        let origin = match (frozen, &self.like) {
+            (0, _) | (_, None) => String::new(),
+            (_, Some(like)) => format!(", {frozen} of them from {}", named(like)),
+        };
+        let (dropped, absent) = (conversion.dropped.len(), conversion.absent.len());
         output::line(format_args!(
-            "{written} tensors written to {out}, {frozen} of them frozen ones of the model that it is like; {} dropped, {} absent",
-            dropped.len(),
-            absent.len()
+            "{written} tensors written to {out}{origin}; {dropped} dropped, {absent} absent"
         ))
     }
 }

@@ -68,8 +68,8 @@ impl Clip {
     /// # Errors
     /// [`EncoderError`], with the file at fault.
     pub fn from_hugging_face(folder: &Path, device: &Device) -> Result<Self, EncoderError> {
-        let store = SafetensorsStore::open(folder)?;
         let random = Self::random(&folder.join("config.json"), device)?;
+        let store = SafetensorsStore::open(folder)?;
         Ok(load(
             random,
             &views(&store),
