@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use blip2_core::weights::{SafetensorsStore, TensorStore, WeightError};
+use blip2_core::weights::WeightError;
 use blip2_golden::fixture;
 use blip2_vision_encoder::{EncoderError, VisionTransformer};
 use burn::tensor::Device;
@@ -29,10 +29,8 @@ fn weights_of_another_architecture_are_one_error_that_lists_and_counts() {
     else {
         panic!("{message}");
     };
-    let theirs = SafetensorsStore::open(&other).expect("weights");
     assert!(missing.len() > LISTED, "{}", missing.len());
     assert!(unexpected.len() > LISTED, "{}", unexpected.len());
-    assert!(unexpected.iter().all(|name| theirs.tensors().contains_key(name)));
     for (kind, names) in [("missing", &missing), ("unexpected", &unexpected)] {
         assert!(
             message.contains(&format!("{} {kind}: ", names.len())),

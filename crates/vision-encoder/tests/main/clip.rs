@@ -106,6 +106,6 @@ fn a_configuration_beyond_reason_is_an_error() {
         std::fs::write(&path, config.to_string()).unwrap();
         let error = Clip::from_hugging_face(folder.path(), &Device::flex()).unwrap_err();
         assert!(matches!(error, EncoderError::Weights(_)), "{error}");
-        assert!(error.to_string().contains(key), "{error}");
+        assert!(error.to_string().contains(key), "{key}: {error}");
     }
 }
