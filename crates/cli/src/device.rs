@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_device_that_panics_is_unusable() {
-        let error = quietly(|| panic!("no {}", "libcuda")).map(|()| ()).unwrap_err();
+        let error = quietly::<()>(|| panic!("no {}", "libcuda")).unwrap_err();
         assert_eq!(error.to_string(), "it fails: no libcuda");
     }
 
