@@ -35,6 +35,7 @@ mod text;
 mod trace;
 mod usage;
 
+pub use blip2_core::layers::Packing;
 pub use blip2_data::pixels::{RgbImage, open as open_picture};
 pub use blip2_generation::GenerationConfig;
 pub use blip2_llm_adapters::LoadedLanguageModel;

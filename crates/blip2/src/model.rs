@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::path::PathBuf;
 
 use blip2_core::ModelError;
+use blip2_core::layers::{Packing, with_packing};
 use blip2_data::pixels::RgbImage;
 use blip2_data::text::{self, BertTokenizer};
 use blip2_generation::{GenerationConfig, TokenCallback};
@@ -45,6 +46,8 @@ pub(crate) struct LanguageBridge {
     pub(crate) instructions: Option<BertTokenizer>,
     /// File or folder.
     pub(crate) path: PathBuf,
+    /// How the language model keeps its linear layers.
+    pub(crate) packing: Option<Packing>,
     pub(crate) language_model: OnceCell<LoadedLanguageModel>,
 }
 
@@ -329,12 +332,15 @@ impl Blip2 {
 
     pub(crate) fn language_model(&self) -> Result<&LoadedLanguageModel, Blip2Error> {
         let LanguageBridge {
-            path, language_model, ..
+            path,
+            packing,
+            language_model,
+            ..
         } = self.language_bridge()?;
         if let Some(loaded) = language_model.get() {
             return Ok(loaded);
         }
-        let loaded = open_language_model(path, &self.device)?;
+        let loaded = with_packing(*packing, || open_language_model(path, &self.device))?;
         Ok(language_model.get_or_init(|| loaded))
     }
 }

@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::path::Path;
 
+use blip2_core::layers::{Packing, with_packing};
 use blip2_objectives::Bridge;
 use burn::tensor::Device;
 
@@ -25,17 +26,37 @@ impl Blip2 {
     /// [`Blip2Error`] names the file at fault: the folder is no model, a frozen model is absent or damaged, or weights do
     /// not fit.
     pub fn from_pretrained(folder: &Path, home: &Path, device: &Device) -> Result<Self, Blip2Error> {
+        Self::from_pretrained_packed(folder, home, device, None)
+    }
+
+    /// As [`Blip2::from_pretrained`], with the linear layers of the frozen models packed while they are read.
+    ///
+    /// # Errors
+    /// As for [`Blip2::from_pretrained`].
+    pub fn from_pretrained_packed(
+        folder: &Path,
+        home: &Path,
+        device: &Device,
+        packing: Option<Packing>,
+    ) -> Result<Self, Blip2Error> {
         let folder = locate(folder)?;
         let device = device.clone().inner();
         match model_folder(&folder) {
-            Ok(folder) => trained_here(&folder, home, &device),
-            Err(_) if folder.join(hugging_face::CONFIG).is_file() => from_hugging_face(&folder, &device),
+            Ok(folder) => trained_here(&folder, home, &device, packing),
+            Err(_) if folder.join(hugging_face::CONFIG).is_file() => {
+                from_hugging_face(&folder, &device, packing)
+            }
             Err(error) => Err(error),
         }
     }
 }
 
-fn trained_here(folder: &Path, home: &Path, device: &Device) -> Result<Blip2, Blip2Error> {
+fn trained_here(
+    folder: &Path,
+    home: &Path,
+    device: &Device,
+    packing: Option<Packing>,
+) -> Result<Blip2, Blip2Error> {
     let config = read_config(folder)?;
     let refuse = |reason: String| Blip2Error::Config {
         path: folder.join(CONFIG),
@@ -55,7 +76,7 @@ fn trained_here(folder: &Path, home: &Path, device: &Device) -> Result<Blip2, Bl
             "beside it stands neither {REPRESENTATION} nor {BRIDGE}: the folder is incomplete"
         )));
     }
-    let encoder = load_encoder(&config.encoder, home, device)?;
+    let encoder = with_packing(packing, || load_encoder(&config.encoder, home, device))?;
     let (width, expected) = (
         encoder.encoder.width(),
         config.representation.qformer.encoder_hidden_size,
@@ -74,6 +95,7 @@ fn trained_here(folder: &Path, home: &Path, device: &Device) -> Result<Blip2, Bl
             bridge,
             instructions: None,
             path: home.join(&config.language_model.path),
+            packing,
             language_model: OnceCell::new(),
         }),
         usage: Usage {
@@ -88,13 +110,14 @@ fn trained_here(folder: &Path, home: &Path, device: &Device) -> Result<Blip2, Bl
     })
 }
 
-fn from_hugging_face(path: &Path, device: &Device) -> Result<Blip2, Blip2Error> {
+fn from_hugging_face(path: &Path, device: &Device, packing: Option<Packing>) -> Result<Blip2, Blip2Error> {
     let folder = HuggingFaceFolder::open(path)?;
     let (mut representation, mut bridge) = (None, None);
     let behind = |bridge: Bridge, instructions| LanguageBridge {
         bridge,
         instructions,
         path: path.to_owned(),
+        packing,
         language_model: OnceCell::new(),
     };
     match folder.kind() {
@@ -113,7 +136,7 @@ fn from_hugging_face(path: &Path, device: &Device) -> Result<Blip2, Blip2Error> 
     Ok(Blip2 {
         folder: path.to_owned(),
         device: device.clone(),
-        encoder: folder.loaded_encoder(device)?,
+        encoder: with_packing(packing, || folder.loaded_encoder(device))?,
         representation,
         bridge,
         usage: Usage::of_hugging_face(path, folder.question_prompt()?)?,

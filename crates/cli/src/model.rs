@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
-use blip2::{Blip2, RgbImage, home, open_picture};
+use anyhow::Result;
+use blip2::{Blip2, Packing, RgbImage, home, open_picture};
 use clap::{Args, ValueEnum};
 
 use crate::device::DeviceChoice;
@@ -18,28 +18,39 @@ pub(crate) struct ModelArguments {
     /// Where to compute
     #[arg(long, value_enum, default_value_t = DeviceChoice::Auto)]
     device: DeviceChoice,
-    /// Number format of the frozen weights
+    /// Number format of the frozen models
     #[arg(long, value_enum, default_value_t = NumberFormat::F32)]
     dtype: NumberFormat,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, ValueEnum)]
 enum NumberFormat {
+    /// Single precision
     F32,
+    /// 16 bits a number of the linear layers, products in bfloat16
     Bf16,
+    /// 9 bits a number of the linear layers, products in bfloat16
     Int8,
+    /// 5 bits a number of the linear layers, products in bfloat16
     Int4,
+}
+
+impl NumberFormat {
+    fn packing(self) -> Option<Packing> {
+        match self {
+            Self::F32 => None,
+            Self::Bf16 => Some(Packing::Bf16),
+            Self::Int8 => Some(Packing::Int8),
+            Self::Int4 => Some(Packing::Int4),
+        }
+    }
 }
 
 impl ModelArguments {
     pub(crate) fn load(&self) -> Result<Blip2> {
-        if self.dtype != NumberFormat::F32 {
-            let name = format!("{:?}", self.dtype).to_lowercase();
-            bail!("`--dtype {name}` is not supported yet: weights are held as f32, leave the option out");
-        }
         let device = self.device.open()?;
         let spinner = progress::spinner("loading the model");
-        let model = Blip2::from_pretrained(&self.model, &home()?, &device);
+        let model = Blip2::from_pretrained_packed(&self.model, &home()?, &device, self.dtype.packing());
         spinner.finish_and_clear();
         Ok(model?)
     }

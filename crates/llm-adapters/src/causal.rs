@@ -6,11 +6,12 @@
 
 use blip2_core::layers::Embedding;
 use blip2_core::{ModelError, NextTokenModel, TextExample};
-use blip2_kernels::{self as kernels, AttentionOptions, CrossEntropyOptions};
+use blip2_kernels::{self as kernels, AttentionOptions};
 use burn::tensor::{Device, Tensor};
 
 use crate::batch::{check_continuation, embed, embed_behind, hide_padding, list, longest, no_target};
 use crate::cache::LayerCache;
+use crate::head::Head;
 
 /// One layer: projections, attention, and the rest.
 pub(crate) trait CausalLayer {
@@ -78,8 +79,8 @@ pub(crate) trait CausalModel {
     /// From the residual stream `[rows, hidden]` behind the last layer to what the head takes, `[rows, width]`.
     fn leave(&self, hidden: Tensor<2>) -> Tensor<2>;
 
-    /// `[vocabulary, width]`.
-    fn head_weight(&self) -> Tensor<2>;
+    /// The output layer, of width `[rows, width]` to `[rows, vocabulary]`.
+    fn head(&self) -> Head<'_>;
 }
 
 fn device(model: &impl CausalModel) -> Device {
@@ -100,7 +101,7 @@ fn check_context<M: CausalModel>(model: &M, tokens: usize) -> Result<(), ModelEr
 
 /// Logits `[rows, vocabulary]` of rows of the residual stream `[rows, hidden]`.
 fn head(model: &impl CausalModel, hidden: Tensor<2>) -> Tensor<2> {
-    kernels::linear(model.leave(hidden), model.head_weight(), None)
+    model.head().logits(model.leave(hidden))
 }
 
 /// The residual stream `[batch, queries + tokens, hidden]` behind the last layer; `keep` gets each layer's cache.
@@ -179,13 +180,9 @@ pub(crate) fn loss(
     let labelled = hidden
         .reshape([batch * tokens, hidden_size])
         .select(0, list(rows, &device));
-    Ok(kernels::linear_cross_entropy(
-        model.leave(labelled),
-        model.head_weight(),
-        None,
-        list(targets, &device),
-        CrossEntropyOptions::default(),
-    ))
+    Ok(model
+        .head()
+        .cross_entropy(model.leave(labelled), list(targets, &device)))
 }
 
 /// [`blip2_core::LanguageModel::start`].

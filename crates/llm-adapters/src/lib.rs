@@ -23,6 +23,7 @@ mod cache;
 mod causal;
 mod config;
 pub mod conformance;
+mod head;
 mod llama;
 mod loading;
 mod opt;

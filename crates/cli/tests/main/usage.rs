@@ -121,8 +121,19 @@ fn what_is_not_built_in_says_how_to_build_it() {
             fixture.assert_fails(&[&caption[..], &["--device", device]].concat(), &parts);
         }
     }
-    for format in ["bf16", "int8", "int4"] {
-        fixture.assert_fails(&[&caption[..], &["--dtype", format]].concat(), &[format, "f32"]);
+}
+
+#[test]
+fn frozen_models_are_held_in_every_number_format() {
+    let fixture = Fixture::new(Stages::Both);
+    let caption = ["caption", "--model", "model", "red.png", "--max-new-tokens", "3"];
+    for format in ["f32", "bf16", "int8", "int4"] {
+        let records = fixture.records(&[&caption[..], &["--dtype", format]].concat());
+        assert_eq!(records.len(), 1, "{format}");
+        assert!(
+            !records[0]["ids"].as_array().expect("ids").is_empty(),
+            "{format}: {records:?}"
+        );
     }
 }
 

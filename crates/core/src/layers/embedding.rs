@@ -1,9 +1,10 @@
 //! A table of vectors, looked up by id.
 
-use blip2_kernels as kernels;
+use blip2_kernels::{self as kernels, CrossEntropyOptions};
 use burn::module::{Module, Param};
 use burn::tensor::{Int, Tensor};
 
+use super::packing::PackedHead;
 use crate::{Initializer, ModelError};
 
 /// Token or position embeddings.
@@ -11,6 +12,7 @@ use crate::{Initializer, ModelError};
 pub struct Embedding {
     /// `[entries, width]`.
     pub weight: Param<Tensor<2>>,
+    head: PackedHead,
 }
 
 impl Embedding {
@@ -18,6 +20,7 @@ impl Embedding {
     pub fn new(initializer: &mut Initializer, entries: usize, width: usize, deviation: f32) -> Self {
         Self {
             weight: initializer.normal([entries, width], deviation),
+            head: PackedHead::new(),
         }
     }
 
@@ -34,6 +37,23 @@ impl Embedding {
         let weight = self.weight.val();
         let width = weight.dims()[1];
         kernels::embedding(weight, ids.reshape([batch * tokens])).reshape([batch, tokens, width])
+    }
+
+    /// The table as an output layer: `hidden` `[rows, width]` to the logits `[rows, entries]`.
+    pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
+        match self.head.of(&self.weight) {
+            Some(weight) => kernels::packed_linear(hidden, weight, None),
+            None => kernels::linear(hidden, self.weight.val(), None),
+        }
+    }
+
+    /// Mean cross-entropy `[1]` of the [`Embedding::logits`] of `hidden` `[rows, width]` against the ids `targets` `[rows]`.
+    pub fn cross_entropy(&self, hidden: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
+        let options = CrossEntropyOptions::default();
+        if self.head.of(&self.weight).is_some() {
+            return kernels::cross_entropy(self.logits(hidden), targets, options);
+        }
+        kernels::linear_cross_entropy(hidden, self.weight.val(), None, targets, options)
     }
 
     /// # Errors

@@ -1,16 +1,17 @@
 //! `y = x W^T + b`.
 
-use blip2_kernels as kernels;
+use blip2_kernels::{self as kernels, CrossEntropyOptions};
 use burn::module::{Module, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 
+use super::LinearWeight;
 use crate::Initializer;
 
 /// A linear layer with PyTorch's layout.
 #[derive(Module, Debug)]
 pub struct Linear {
     /// `[outputs, inputs]`.
-    pub weight: Param<Tensor<2>>,
+    pub weight: LinearWeight,
     /// `[outputs]`, where the layer has one.
     pub bias: Option<Param<Tensor<1>>>,
 }
@@ -20,7 +21,7 @@ impl Linear {
     pub fn uniform(initializer: &mut Initializer, inputs: usize, outputs: usize) -> Self {
         let bound = 1.0 / (inputs as f32).sqrt();
         Self {
-            weight: initializer.uniform([outputs, inputs], bound),
+            weight: LinearWeight::new(initializer.uniform([outputs, inputs], bound)),
             bias: Some(initializer.uniform([outputs], bound)),
         }
     }
@@ -28,7 +29,7 @@ impl Linear {
     /// BERT's default: weight normal with the given deviation, bias zero.
     pub fn normal(initializer: &mut Initializer, inputs: usize, outputs: usize, deviation: f32) -> Self {
         Self {
-            weight: initializer.normal([outputs, inputs], deviation),
+            weight: LinearWeight::new(initializer.normal([outputs, inputs], deviation)),
             bias: Some(initializer.constant([outputs], 0.0)),
         }
     }
@@ -36,13 +37,28 @@ impl Linear {
     /// As [`Linear::normal`], without a bias.
     pub fn unbiased(initializer: &mut Initializer, inputs: usize, outputs: usize, deviation: f32) -> Self {
         Self {
-            weight: initializer.normal([outputs, inputs], deviation),
+            weight: LinearWeight::new(initializer.normal([outputs, inputs], deviation)),
             bias: None,
         }
     }
 
     /// Maps `x` `[.., inputs]` to `[.., outputs]`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        kernels::linear(x, self.weight.val(), self.bias.as_ref().map(Param::val))
+        let bias = self.bias.as_ref().map(Param::val);
+        match self.weight.packed() {
+            Some(weight) => kernels::packed_linear(x, weight, bias),
+            None => kernels::linear(x, self.weight.val(), bias),
+        }
+    }
+
+    /// Mean cross-entropy `[1]` of what `hidden` `[rows, inputs]` is mapped to, against `targets` `[rows]`: classes in
+    /// `0..outputs`.
+    pub fn cross_entropy(&self, hidden: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
+        let options = CrossEntropyOptions::default();
+        if self.weight.packed().is_some() {
+            return kernels::cross_entropy(self.forward(hidden), targets, options);
+        }
+        let bias = self.bias.as_ref().map(Param::val);
+        kernels::linear_cross_entropy(hidden, self.weight.val(), bias, targets, options)
     }
 }

@@ -4,5 +4,6 @@ mod files;
 mod initial;
 mod loading;
 mod pytorch;
+mod packing;
 mod shards;
 mod writing;

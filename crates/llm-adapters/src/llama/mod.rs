@@ -17,6 +17,7 @@ pub use config::LlamaConfig;
 
 use crate::causal::{self, CausalModel};
 use crate::config::language_model;
+use crate::head::Head;
 use crate::rms_norm::RmsNorm;
 use layer::DecoderLayer;
 pub(crate) use names::HUGGING_FACE;
@@ -121,11 +122,8 @@ impl CausalModel for Llama {
         self.norm.forward(hidden)
     }
 
-    fn head_weight(&self) -> Tensor<2> {
-        self.lm_head
-            .as_ref()
-            .map_or(&self.embed_tokens.weight, |head| &head.weight)
-            .val()
+    fn head(&self) -> Head<'_> {
+        Head::new(self.lm_head.as_ref(), &self.embed_tokens)
     }
 }
 

@@ -16,6 +16,7 @@ pub use config::OptConfig;
 use crate::batch::list;
 use crate::causal::{self, CausalModel};
 use crate::config::language_model;
+use crate::head::Head;
 use layer::DecoderLayer;
 
 /// Deviation of random weights, `init_std` of the family.
@@ -136,8 +137,8 @@ impl CausalModel for Opt {
         }
     }
 
-    fn head_weight(&self) -> Tensor<2> {
-        self.embed_tokens.weight.val()
+    fn head(&self) -> Head<'_> {
+        Head::Table(&self.embed_tokens)
     }
 }
 

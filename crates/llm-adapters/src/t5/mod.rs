@@ -13,7 +13,6 @@ use std::path::Path;
 use blip2_core::layers::{Embedding, Linear};
 use blip2_core::weights::{LoadOptions, SafetensorsStore, TensorStore, WeightError, load};
 use blip2_core::{Initializer, LanguageModel, ModelError, NextTokenModel, TextExample};
-use blip2_kernels::{self as kernels, CrossEntropyOptions};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
@@ -21,6 +20,7 @@ pub use config::{GateActivation, T5Config};
 
 use crate::batch::{embed, embed_behind, hide_padding, list, no_target};
 use crate::config::language_model;
+use crate::head::Head;
 use decoder::{Decoder, DecoderCache};
 use encoder::Encoder;
 pub(crate) use names::{HEAD, HUGGING_FACE};
@@ -129,7 +129,7 @@ impl T5 {
 
     /// Logits `[rows, vocabulary]` of the decoder's output `[rows, hidden]`.
     fn head(&self, hidden: Tensor<2>) -> Tensor<2> {
-        kernels::linear(self.scaled(hidden), self.head_weight(), None)
+        Head::new(self.lm_head.as_ref(), &self.shared).logits(self.scaled(hidden))
     }
 
     fn scaled(&self, hidden: Tensor<2>) -> Tensor<2> {
@@ -138,14 +138,6 @@ impl T5 {
         } else {
             hidden
         }
-    }
-
-    /// `[vocabulary, hidden]`.
-    fn head_weight(&self) -> Tensor<2> {
-        self.lm_head
-            .as_ref()
-            .map_or(&self.shared.weight, |head| &head.weight)
-            .val()
     }
 
     fn device(&self) -> Device {
@@ -189,13 +181,8 @@ impl LanguageModel for T5 {
         let labelled = hidden
             .reshape([batch * tokens, width])
             .select(0, list(rows, &device));
-        Ok(kernels::linear_cross_entropy(
-            self.scaled(labelled),
-            self.head_weight(),
-            None,
-            list(labels, &device),
-            CrossEntropyOptions::default(),
-        ))
+        let head = Head::new(self.lm_head.as_ref(), &self.shared);
+        Ok(head.cross_entropy(self.scaled(labelled), list(labels, &device)))
     }
 
     fn logits(&self, soft_prompt: Tensor<3>, examples: &[TextExample]) -> Result<Tensor<3>, ModelError> {

@@ -6,5 +6,6 @@ mod golden_vocabulary;
 mod llama;
 mod loading;
 mod opt;
+mod packing;
 mod smollm;
 mod t5;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use blip2_core::TextExample;
+use blip2_core::layers::{Packing, with_packing};
 use blip2_generation::{GenerationConfig, generate};
 use blip2_llm_adapters::{LoadedLanguageModel, load_language_model};
 use burn::tensor::{Device, Tensor};
@@ -14,18 +15,24 @@ const PASSAGE: &str = "The moon goes around the earth once every month. It is mu
     the coast. People first walked on the moon in 1969, and they brought back rocks that are more than three billion \
     years old. Since then, only machines have gone there.";
 
+/// The file, where somebody fetched it.
+fn file() -> Option<PathBuf> {
+    let home = std::env::var_os("BLIP2_HOME").map(PathBuf::from);
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let user = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    let home = home.or_else(|| cache.or(user).map(|cache| cache.join("blip2")))?;
+    let file = home.join("assets/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf");
+    file.is_file().then_some(file)
+}
+
 /// The model, loaded once; `None` where nobody fetched it, and then the skipped test says so.
 #[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
 fn model() -> Option<MutexGuard<'static, LoadedLanguageModel>> {
     static MODEL: OnceLock<Option<Mutex<LoadedLanguageModel>>> = OnceLock::new();
     let load = || {
-        let home = std::env::var_os("BLIP2_HOME").map(PathBuf::from);
-        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-        let user = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-        let home = home.or_else(|| cache.or(user).map(|cache| cache.join("blip2")))?;
-        let file = home.join("assets/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf");
-        file.is_file()
-            .then(|| Mutex::new(load_language_model(&file, &Device::flex()).unwrap()))
+        Some(Mutex::new(
+            load_language_model(&file()?, &Device::flex()).unwrap(),
+        ))
     };
     let model = MODEL.get_or_init(load).as_ref();
     if model.is_none() {
@@ -103,4 +110,26 @@ fn a_caption_is_expected_to_end_with_a_line_break() {
         surprise(loaded.tokenizer.end_of_text()),
     );
     assert!(line_break + 5.0 < end_of_text, "{line_break} and {end_of_text}");
+}
+
+#[test]
+fn packed_weights_find_english_as_likely() {
+    let Some(loaded) = model() else { return };
+    let ids = loaded.tokenizer.encode(PASSAGE).unwrap();
+    let exact = perplexity(&loaded, &ids);
+    drop(loaded);
+    for (packing, tolerance) in [
+        (Packing::Bf16, 0.005),
+        (Packing::Int8, 0.01),
+        (Packing::Int4, 0.05),
+    ] {
+        let load = || load_language_model(&file().expect("it is there"), &Device::flex()).unwrap();
+        let packed = perplexity(&with_packing(Some(packing), load), &ids);
+        let change = packed / exact - 1.0;
+        assert!(change != 0.0, "{packing:?}: nothing was packed");
+        assert!(
+            change.abs() < tolerance,
+            "{packing:?}: {packed} instead of {exact}"
+        );
+    }
 }

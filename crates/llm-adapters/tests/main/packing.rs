@@ -1,0 +1,41 @@
+//! Models whose linear layers are packed while they are read.
+
+use blip2_core::layers::{Packing, with_packing};
+use blip2_core::{LanguageModel, TextExample};
+use blip2_golden::{device, models};
+use blip2_llm_adapters::{conformance, from_hugging_face};
+use burn::tensor::Tensor;
+
+const FAMILIES: [&str; 3] = ["LlamaForCausalLM", "OPTForCausalLM", "T5ForConditionalGeneration"];
+
+#[test]
+fn packed_models_conform_and_are_near_those_in_single_precision() {
+    let examples = [TextExample {
+        prompt: vec![3, 4],
+        target: vec![5, 6, 7],
+    }];
+    let logits = |model: &dyn LanguageModel| {
+        let soft_prompt = Tensor::ones([1, 2, model.hidden_size()], &device()) * 0.1;
+        model.logits(soft_prompt, &examples).unwrap()
+    };
+    for family in FAMILIES {
+        for golden in models(family) {
+            let exact = logits(from_hugging_face(&golden.path, &device()).unwrap().as_ref());
+            let size: f32 = exact.clone().abs().max().into_scalar();
+            // Four bits are few for a tiny model of random weights; what a trained one makes of them, SmolLM2 says.
+            for (packing, tolerance) in [(Packing::Bf16, 0.02), (Packing::Int8, 0.05), (Packing::Int4, 0.8)] {
+                let load = || from_hugging_face(&golden.path, &device()).unwrap();
+                let model = with_packing(Some(packing), load);
+                conformance::check(model.as_ref(), &device()).unwrap();
+                let difference = (logits(model.as_ref()) - exact.clone()).abs().max();
+                let difference: f32 = difference.into_scalar();
+                let name = golden.path.display();
+                assert!(difference > 0.0, "{packing:?}, {name}: nothing was packed");
+                assert!(
+                    difference < tolerance * size,
+                    "{packing:?}, {name}: {difference} of {size}"
+                );
+            }
+        }
+    }
+}
