@@ -6,9 +6,9 @@ mod linear;
 mod packing;
 mod unit_length;
 
+pub use blip2_kernels::Packing;
 pub use embedding::Embedding;
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;
-pub use blip2_kernels::Packing;
 pub use packing::{LinearWeight, with_packing};
 pub use unit_length::unit_length;

@@ -3,7 +3,7 @@
 mod files;
 mod initial;
 mod loading;
-mod pytorch;
 mod packing;
+mod pytorch;
 mod shards;
 mod writing;

@@ -144,7 +144,10 @@ impl Levels {
 
 /// Writes the levels of up to 32 numbers, a row of a tile. The error is a number out of range.
 fn quantise(values: &[f32], row: usize, bits: Bits, codes: &mut [u8], scale: &mut Scale) -> Result<(), f32> {
-    if let Some(value) = values.iter().find(|value| !(value.abs() <= f32::from(f16::MAX))) {
+    if let Some(value) = values
+        .iter()
+        .find(|value| value.is_nan() || value.abs() > f32::from(f16::MAX))
+    {
         return Err(*value);
     }
     let least = values.iter().copied().fold(f32::INFINITY, f32::min);
