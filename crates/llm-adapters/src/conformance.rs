@@ -204,12 +204,7 @@ impl Suite<'_> {
             let all = refused(property, self.model.logits(soft.clone(), from_ref(&example)))?;
             let [_, places, _] = all.dims();
             let last = all.narrow(1, places.saturating_sub(1), 1);
-            near(
-                property,
-                "logits",
-                &numbers(last),
-                &numbers(text.logits()),
-            )?;
+            near(property, "logits", &numbers(last), &numbers(text.logits()))?;
         }
         Ok(())
     }

@@ -30,7 +30,12 @@ impl Bridge {
         hidden_size: usize,
     ) -> Result<Self, ModelError> {
         let qformer = QFormer::new(initializer, config, false)?;
-        Ok(Self::around(initializer, qformer, vision_layer_norm_eps, hidden_size))
+        Ok(Self::around(
+            initializer,
+            qformer,
+            vision_layer_norm_eps,
+            hidden_size,
+        ))
     }
 
     /// As [`Bridge::new`], with the text branch that reads instructions (InstructBLIP).
@@ -44,7 +49,12 @@ impl Bridge {
         hidden_size: usize,
     ) -> Result<Self, ModelError> {
         let qformer = QFormer::new(initializer, config, true)?;
-        Ok(Self::around(initializer, qformer, vision_layer_norm_eps, hidden_size))
+        Ok(Self::around(
+            initializer,
+            qformer,
+            vision_layer_norm_eps,
+            hidden_size,
+        ))
     }
 
     fn around(

@@ -89,12 +89,10 @@ pub(crate) fn train<M: Module>(
         finite(phase, step, "loss", total)?;
         let rate = stage.schedule.rate(step, stage.steps);
         let gradients = loss.total.backward();
-        let rate_of = |path: &str| {
-            match task.origin(path) {
-                Origin::New => rate,
-                Origin::Pretrained => rate * stage.pretrained_rate,
-                Origin::Queries => rate * stage.query_rate,
-            }
+        let rate_of = |path: &str| match task.origin(path) {
+            Origin::New => rate,
+            Origin::Pretrained => rate * stage.pretrained_rate,
+            Origin::Queries => rate * stage.query_rate,
         };
         let (moved, report) = optimizer.step(model, &gradients, &stage.optimizer, &rate_of);
         model = task.settle(moved);

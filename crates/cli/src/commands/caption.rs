@@ -73,10 +73,7 @@ impl Caption {
         let model = self.model.load()?;
         let settings = self.generation.settings(model.caption_settings());
         let prompt = match self.by {
-            Writer::LanguageModel => self
-                .prompt
-                .as_deref()
-                .unwrap_or_else(|| model.caption_prompt()),
+            Writer::LanguageModel => self.prompt.as_deref().unwrap_or_else(|| model.caption_prompt()),
             Writer::Qformer => "",
         };
         let bar = progress::bar(self.images.len() as u64, "captioning");

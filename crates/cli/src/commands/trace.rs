@@ -44,10 +44,7 @@ impl Trace {
     pub(crate) fn run(self) -> Result<()> {
         let model = self.model.load()?;
         let picture = open_picture(&self.image)?;
-        let prompt = self
-            .prompt
-            .as_deref()
-            .unwrap_or_else(|| model.caption_prompt());
+        let prompt = self.prompt.as_deref().unwrap_or_else(|| model.caption_prompt());
         let spinner = progress::spinner("tracing");
         let tensors = model.trace(&picture, prompt);
         spinner.finish_and_clear();

@@ -440,5 +440,8 @@ fn a_variation_turns_relations_or_changes_one_concept_within_its_split() {
             more => panic!("{index}: {more} concepts changed"),
         }
     }
-    assert!(turned > replaced && replaced > 30, "{turned} turned, {replaced} replaced");
+    assert!(
+        turned > replaced && replaced > 30,
+        "{turned} turned, {replaced} replaced"
+    );
 }

@@ -58,12 +58,7 @@ fn weights_stay_bit_identical_and_untracked_over_a_training_step() {
     let loss = model.loss(soft.clone(), &examples).unwrap();
     assert!(soft.grad(&loss.backward()).is_some());
     assert_eq!(before, fingerprint(&model));
-    assert!(
-        !model
-            .logits(soft.inner(), &examples)
-            .unwrap()
-            .is_autodiff()
-    );
+    assert!(!model.logits(soft.inner(), &examples).unwrap().is_autodiff());
 }
 
 #[test]

@@ -111,7 +111,10 @@ fn the_350m_build_follows_its_formulas() {
     let model = Opt::new(config_350m(), 5, &Device::flex());
     let soft = soft_prompt(1, 6, 16);
     let expected = logits_350m(&model, soft.clone());
-    let actual = model.logits(soft, &[TextExample::default()]).unwrap().reshape([6, 30]);
+    let actual = model
+        .logits(soft, &[TextExample::default()])
+        .unwrap()
+        .reshape([6, 30]);
     let largest: f32 = expected.clone().abs().max().into_scalar();
     let apart: f32 = (actual - expected).abs().max().into_scalar();
     assert!(apart <= 2e-5 * largest, "{apart} of {largest}");

@@ -196,7 +196,15 @@ fn files_that_are_no_recipes_are_refused() {
 
 #[test]
 fn precision_is_single_unless_a_stage_says_otherwise() {
-    let recipe = read(&["stage1.precision=bf16"]).expect("a recipe");
+    let text = fs::read_to_string(demo()).expect("recipe");
+    let silent: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.starts_with("precision"))
+        .collect();
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("recipe.toml");
+    fs::write(&file, silent.join("\n")).expect("writing");
+    let recipe = Recipe::read(&file, &["stage1.precision=bf16".to_owned()]).expect("a recipe");
     assert_eq!(recipe.stage1.precision, Precision::Bf16);
     assert_eq!(recipe.stage2.precision, Precision::F32);
     let error = message(read(&["stage1.precision=f16"]), &demo());
