@@ -6,11 +6,13 @@ from pathlib import Path
 import torch
 from PIL import Image
 from transformers import Blip2ForConditionalGeneration, Blip2Processor
+from transformers.utils import logging
 
 from dtypes import dtype
 
 HOME = Path(os.environ["BLIP2_HOME"]) / "peer"
 FOLDER = HOME / "blip2-opt-2.7b-random"
+logging.disable_progress_bar()
 
 
 def build(tokens, beams=1, precision="bf16"):

@@ -7,15 +7,16 @@ use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor};
 use serde::Deserialize;
 
-use crate::workload::{Precision, Workload};
+use crate::frozen::{Weights, drawn};
+use crate::workload::Workload;
 
 /// Features of one batch.
 #[derive(Deserialize)]
 pub(crate) struct Encode {
     architecture: Architecture,
     batch: usize,
-    #[serde(default)]
-    precision: Precision,
+    #[serde(default, rename = "precision")]
+    weights: Weights,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -61,7 +62,11 @@ impl Architecture {
 impl Encode {
     pub(crate) fn open(self, device: &Device) -> Result<Workload> {
         let config = self.architecture.config();
-        let encoder = VisionTransformer::new(&config, &mut Initializer::new(1, device))?.freeze();
+        let initializer = &mut Initializer::new(1, device);
+        let encoder = self
+            .weights
+            .scope(|| VisionTransformer::new(&config, initializer))?;
+        let encoder = drawn(encoder.freeze());
         let side = config.image_size;
         let pixels = Tensor::<4>::random(
             [self.batch, 3, side, side],
@@ -70,11 +75,11 @@ impl Encode {
         );
         let operations = self.batch as f64 * operations(&config, encoder.tokens(side, side)?);
         let run = move || {
-            std::hint::black_box(self.precision.scope(|| encoder.encode(pixels.clone()))?);
+            std::hint::black_box(encoder.encode(pixels.clone())?);
             Ok(())
         };
         Ok(Workload {
-            needs: self.precision.products(operations),
+            phases: vec![self.weights.products(operations)],
             run: Box::new(run),
         })
     }

@@ -6,7 +6,8 @@ use burn::tensor::Device;
 use serde::Deserialize;
 
 use crate::captions::home;
-use crate::workload::{Needs, Workload};
+use crate::frozen::Weights;
+use crate::workload::{Phase, Workload};
 
 /// How one picture is captioned.
 #[derive(Deserialize)]
@@ -15,6 +16,34 @@ pub(crate) struct Generate {
     tokens: usize,
     #[serde(default = "one")]
     beams: usize,
+    #[serde(default, rename = "precision")]
+    weights: Weights,
+}
+
+/// Numbers in the linear layers of OPT-2.7B, its output layer among them: all are read for each token.
+const LANGUAGE_MODEL: usize = 32 * 12 * 2560 * 2560 + 50304 * 2560;
+/// The same of ViT-g.
+const VISION: usize = 39 * (4 * 1408 * 1408 + 2 * 1408 * 6144);
+const IMAGE_TOKENS: usize = 257;
+/// Soft prompt and the token that stands behind it.
+const PREFIX: usize = 33;
+
+/// Just enough to need all of the model.
+#[derive(Deserialize)]
+pub(crate) struct Load {
+    #[serde(rename = "precision")]
+    weights: Weights,
+}
+
+impl Load {
+    pub(crate) fn open(self, device: &Device) -> Result<Workload> {
+        let first_token = Generate {
+            tokens: 1,
+            beams: 1,
+            weights: self.weights,
+        };
+        first_token.open(device)
+    }
 }
 
 fn one() -> usize {
@@ -22,15 +51,18 @@ fn one() -> usize {
 }
 
 impl Generate {
-    /// Just enough to need all of the model.
-    pub(crate) fn first_token() -> Self {
-        Self { tokens: 1, beams: 1 }
+    /// The picture and the prompt are limited by products, each further token by reading the language model.
+    fn phases(&self) -> Vec<Phase> {
+        let prefill = 2.0 * (IMAGE_TOKENS * VISION + PREFIX * LANGUAGE_MODEL) as f64;
+        let read = (self.tokens - 1) as f64 * LANGUAGE_MODEL as f64 * self.weights.bytes();
+        vec![self.weights.products(prefill), Phase::bytes(read)]
     }
 
     pub(crate) fn open(self, device: &Device) -> Result<Workload> {
         let home = home()?.join("peer");
         let folder = home.join("blip2-opt-2.7b-random");
-        let model = Blip2::from_pretrained(&folder, &home, device)
+        let phases = self.phases();
+        let model = Blip2::from_pretrained_packed(&folder, &home, device, self.weights.packing())
             .with_context(|| format!("{} is made by `cargo xtask bench --setup`", folder.display()))?;
         let picture = open_picture(&home.join("picture.jpg"))?;
         let settings = GenerationConfig {
@@ -50,7 +82,7 @@ impl Generate {
             Ok(())
         };
         Ok(Workload {
-            needs: Needs::default(),
+            phases,
             run: Box::new(run),
         })
     }

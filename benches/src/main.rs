@@ -8,6 +8,7 @@
 
 mod captions;
 mod encode;
+mod frozen;
 mod generate;
 mod ops;
 mod pixels;
@@ -54,9 +55,9 @@ fn answer(line: &str, open: &mut Option<Workload>) -> Result<Value> {
             process::forget_peak()?;
             let mut workload = work.open(&Device::flex())?;
             (workload.run)()?;
-            let needs = serde_json::to_value(&workload.needs)?;
+            let phases = json!({"phases": workload.phases});
             *open = Some(workload);
-            Ok(needs)
+            Ok(phases)
         }
         Request::Run(times) => {
             let workload = open.as_mut().context("no workload is open")?;

@@ -9,7 +9,7 @@ use blip2_kernels::{
 use burn::tensor::{Device, Distribution, Int, Tensor};
 use serde::Deserialize;
 
-use crate::workload::{Needs, Precision, Workload};
+use crate::workload::{Phase, Precision, Workload};
 
 /// One operation at one size.
 #[derive(Deserialize)]
@@ -96,10 +96,7 @@ impl Op {
         // In training a result is written, then argument and gradient are read and another gradient is written.
         let streams = |read: f64, written: f64, count: usize| {
             let numbers = read + written + if training { 2.0 * read + written } else { 0.0 };
-            Needs {
-                bytes: 4.0 * numbers * count as f64,
-                ..Needs::default()
-            }
+            Phase::bytes(4.0 * numbers * count as f64)
         };
         let map = |matrix: Matrix, apply: fn(Tensor<2>) -> Tensor<2>| {
             let x = leaf([matrix.rows, matrix.width], device);
@@ -202,7 +199,7 @@ impl Op {
                     Ok(())
                 };
                 Workload {
-                    needs: streams(1.0, 0.0, count),
+                    phases: vec![streams(1.0, 0.0, count)],
                     run: Box::new(run),
                 }
             }
@@ -212,7 +209,7 @@ impl Op {
 
 /// A result, and in training the backward pass of its sum.
 fn forward<const D: usize>(
-    needs: Needs,
+    needs: Phase,
     training: bool,
     precision: Precision,
     compute: impl Fn() -> Tensor<D> + 'static,
@@ -227,7 +224,7 @@ fn forward<const D: usize>(
         Ok(())
     };
     Workload {
-        needs,
+        phases: vec![needs],
         run: Box::new(run),
     }
 }
@@ -255,10 +252,7 @@ fn optimiser(count: usize, device: &Device) -> Workload {
     };
     Workload {
         // Four tensors are read and three are written.
-        needs: Needs {
-            bytes: 7.0 * 4.0 * count as f64,
-            ..Needs::default()
-        },
+        phases: vec![Phase::bytes(7.0 * 4.0 * count as f64)],
         run: Box::new(run),
     }
 }

@@ -5,7 +5,7 @@ use blip2_data::Stream;
 use blip2_data::pixels::{Augmentation, ImageProcessor, decode};
 
 use crate::captions::home;
-use crate::workload::{Needs, Workload};
+use crate::workload::Workload;
 
 /// Side of the view.
 const SIDE: u32 = 224;
@@ -28,7 +28,7 @@ pub(crate) fn open() -> Result<Workload> {
         Ok(())
     };
     Ok(Workload {
-        needs: Needs::default(),
+        phases: Vec::new(),
         run: Box::new(run),
     })
 }

@@ -8,7 +8,7 @@ use burn::tensor::{Device, Distribution, Tensor};
 use serde::Deserialize;
 
 use crate::captions::token_ids;
-use crate::workload::{Needs, Workload};
+use crate::workload::Workload;
 
 /// Sizes of the batch; the Q-Former is BERT-base with 32 queries.
 #[derive(Deserialize)]
@@ -35,7 +35,7 @@ impl Pass {
             Ok(())
         };
         Ok(Workload {
-            needs: Needs::default(),
+            phases: Vec::new(),
             run: Box::new(run),
         })
     }

@@ -11,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
 
 use crate::captions::token_ids;
-use crate::workload::{Needs, Precision, Workload};
+use crate::workload::{Precision, Workload};
 
 /// Sizes of the step; the Q-Former is BERT-base with 32 queries.
 #[derive(Deserialize)]
@@ -43,6 +43,7 @@ impl Stage1 {
         let shape = [self.batch, self.image_tokens, self.image_width];
         let features = Tensor::<3>::random(shape, Distribution::Normal(0.0, 1.0), &device);
         let texts = TextBatch::new(token_ids(self.batch, self.text_tokens)?, &device)?;
+        let operations = self.operations(&config, texts.tokens());
         let options = RepresentationOptions::default();
         let settings = adamw();
         let mut generator = ChaCha8Rng::seed_from_u64(1);
@@ -61,9 +62,28 @@ impl Stage1 {
             Ok(())
         };
         Ok(Workload {
-            needs: Needs::default(),
+            phases: vec![self.precision.products(operations)],
             run: Box::new(run),
         })
+    }
+}
+
+/// What forward and backward pass take together for each product of the forward pass.
+const TRAINING: usize = 3;
+
+impl Stage1 {
+    /// Operations of the matrix products of all four passes, attention's scores left out: images and texts are read once,
+    /// matching reads three times as many pairs.
+    fn operations(&self, config: &RepresentationConfig, text_tokens: usize) -> f64 {
+        let (sizes, batch) = (&config.qformer, self.batch);
+        let (width, layers, queries) = (sizes.hidden_size, sizes.num_hidden_layers, sizes.num_query_tokens);
+        let reading = (0..layers).filter(|layer| sizes.reads_image(*layer)).count();
+        let (text_rows, query_rows) = ((2 + 3) * batch * text_tokens, (1 + 3) * batch * queries);
+        let layer = 4 * width * width + 2 * width * sizes.intermediate_size;
+        let rows = (text_rows + query_rows) * layers * layer + query_rows * reading * 2 * width * width;
+        let images = batch * self.image_tokens * self.image_width * 2 * width * reading;
+        let head = batch * text_tokens * width * (width + sizes.vocab_size);
+        2.0 * (TRAINING * (rows + images + head)) as f64
     }
 }
 

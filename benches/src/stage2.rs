@@ -10,10 +10,11 @@ use burn::tensor::{Device, Distribution, Tensor};
 use serde::Deserialize;
 
 use crate::captions::token_ids;
+use crate::frozen::{Weights, drawn};
 use crate::stage1::adamw;
-use crate::workload::{Needs, Precision, Workload};
+use crate::workload::{Precision, Workload};
 
-/// Sizes of the steps; the Q-Former is BERT-base with 32 queries.
+/// Sizes of the steps; the Q-Former is BERT-base with 32 queries, the language models keep their weights in bf16.
 #[derive(Deserialize)]
 pub(crate) struct Stage2 {
     language_models: Vec<Family>,
@@ -50,7 +51,7 @@ impl Family {
                     norm_first: true,
                     final_norm: true,
                 };
-                Box::new(Opt::new(config, 1, device))
+                Box::new(drawn(Weights::Bf16.scope(|| Opt::new(config, 1, device))))
             }
             Self::T5 => {
                 let config = T5Config {
@@ -69,7 +70,7 @@ impl Family {
                     scaled_output: false,
                     start_token: 0,
                 };
-                Box::new(T5::new(config, 1, device))
+                Box::new(drawn(Weights::Bf16.scope(|| T5::new(config, 1, device))))
             }
         }
     }
@@ -91,7 +92,7 @@ impl Stage2 {
             .map(|family| self.step(*family, device));
         let mut steps = steps.collect::<Result<Vec<_>>>()?;
         Ok(Workload {
-            needs: Needs::default(),
+            phases: Vec::new(),
             run: Box::new(move || steps.iter_mut().try_for_each(|step| step())),
         })
     }

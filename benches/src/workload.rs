@@ -24,7 +24,7 @@ pub(crate) enum Work {
     /// A caption of one picture.
     Generate(generate::Generate),
     /// The same model, from the start of the process to its first token.
-    Load,
+    Load(generate::Load),
     /// A picture file to a training view; `tensors` is the peer's choice of its own path.
     Pixels {},
 }
@@ -39,7 +39,7 @@ impl Work {
             Self::Qformer(pass) => pass.open(device),
             Self::Encode(encode) => encode.open(device),
             Self::Generate(generate) => generate.open(device),
-            Self::Load => generate::Generate::first_token().open(device),
+            Self::Load(load) => load.open(device),
             Self::Pixels {} => pixels::open(),
         }
     }
@@ -47,13 +47,14 @@ impl Work {
 
 /// Work that is ready to run over and over.
 pub(crate) struct Workload {
-    pub(crate) needs: Needs,
+    /// What it needs at least, one phase after the other, where it is counted.
+    pub(crate) phases: Vec<Phase>,
     pub(crate) run: Box<dyn FnMut() -> Result<()>>,
 }
 
-/// What the work needs at least, where it is counted.
+/// What a part of the work needs at least: both can be done at the same time.
 #[derive(Clone, Copy, Default, Serialize)]
-pub(crate) struct Needs {
+pub(crate) struct Phase {
     /// Operations of matrix products, by the type of what is multiplied.
     pub(crate) f32_operations: f64,
     pub(crate) bf16_operations: f64,
@@ -61,7 +62,16 @@ pub(crate) struct Needs {
     pub(crate) bytes: f64,
 }
 
-/// In which type matrix products are taken.
+impl Phase {
+    pub(crate) fn bytes(bytes: f64) -> Self {
+        Self {
+            bytes,
+            ..Self::default()
+        }
+    }
+}
+
+/// In which type the matrix products of training are taken.
 #[derive(Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Precision {
@@ -73,16 +83,16 @@ pub(crate) enum Precision {
 }
 
 impl Precision {
-    /// The needs of this many operations of matrix products.
-    pub(crate) fn products(self, operations: f64) -> Needs {
+    /// This many operations of matrix products.
+    pub(crate) fn products(self, operations: f64) -> Phase {
         match self {
-            Self::F32 => Needs {
+            Self::F32 => Phase {
                 f32_operations: operations,
-                ..Needs::default()
+                ..Phase::default()
             },
-            Self::Bf16 => Needs {
+            Self::Bf16 => Phase {
                 bf16_operations: operations,
-                ..Needs::default()
+                ..Phase::default()
             },
         }
     }

@@ -13,10 +13,12 @@ mod markdown;
 mod ordered;
 mod page;
 mod pictures;
+mod plot;
 mod sheets;
 mod tables;
 mod words;
 
 pub use content::{GenerationRow, Look, LossCurve, Report, RetrievalRow, Sample};
 pub use error::ReportError;
+pub use plot::plot;
 pub use serde_json::Value;

@@ -50,8 +50,8 @@ fn two() -> usize {
 }
 
 impl Workload {
-    /// Whether a pair of processes that has measured others will do.
-    pub(crate) fn shares_processes(&self) -> bool {
+    /// Whether a peer that has measured another operation will do.
+    pub(crate) fn shares_peer(&self) -> bool {
         self.name.starts_with("ops/")
     }
 }

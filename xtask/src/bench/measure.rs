@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::Sides;
 use super::catalogue::Workload;
-use super::contestant::{Contestant, Needs, Ran};
+use super::contestant::{Contestant, Opened, Ran};
 use super::outcome::{Machine, Outcome, Side};
 
 /// One measurement of a short workload repeats it until this many seconds are over.
@@ -14,15 +14,16 @@ const SHORTEST: f64 = 0.06;
 
 /// Times a workload on processes that stay.
 pub(super) fn alternate(
-    pair: &mut [Contestant; 2],
+    ours: &mut Contestant,
+    peer: &mut Contestant,
     workload: &Workload,
     machine: &Machine,
 ) -> Result<Outcome> {
-    let [ours, peer] = pair;
-    let needs = ours.open(&workload.work)?;
+    let opened = ours.open(&workload.work)?;
     peer.open(&workload.work)?;
     let mut times = [1, 1];
-    for (times, side) in times.iter_mut().zip([&mut *ours, &mut *peer]) {
+    let mut pair = [ours, peer];
+    for (times, side) in times.iter_mut().zip(&mut pair) {
         *times = ((SHORTEST / side.run(1)?.seconds).ceil() as u64).clamp(1, 10_000);
     }
     let (mut seconds, mut peaks) = ([Vec::new(), Vec::new()], [0, 0]);
@@ -37,13 +38,13 @@ pub(super) fn alternate(
             peaks[side] = peak_bytes;
         }
     }
-    Ok(outcome(workload, machine, needs, seconds, peaks))
+    Ok(outcome(workload, machine, &opened, seconds, peaks))
 }
 
 /// Times a workload from the start of a new process each time.
 pub(super) fn starts(sides: &Sides, workload: &Workload, machine: &Machine) -> Result<Outcome> {
     let (mut seconds, mut peaks) = ([Vec::new(), Vec::new()], [0, 0]);
-    let mut needs = Needs::default();
+    let mut ours = Opened::default();
     // The first start of either side reads its files from the disk.
     for round in 0..=workload.repeats {
         for side in [0, 1] {
@@ -55,7 +56,7 @@ pub(super) fn starts(sides: &Sides, workload: &Workload, machine: &Machine) -> R
             let opened = process.open(&workload.work)?;
             let taken = start.elapsed().as_secs_f64();
             if side == 0 {
-                needs = opened;
+                ours = opened;
             }
             peaks[side] = process.run(0)?.peak_bytes;
             if round > 0 {
@@ -63,13 +64,13 @@ pub(super) fn starts(sides: &Sides, workload: &Workload, machine: &Machine) -> R
             }
         }
     }
-    Ok(outcome(workload, machine, needs, seconds, peaks))
+    Ok(outcome(workload, machine, &ours, seconds, peaks))
 }
 
 fn outcome(
     workload: &Workload,
     machine: &Machine,
-    needs: Needs,
+    opened: &Opened,
     seconds: [Vec<f64>; 2],
     peaks: [u64; 2],
 ) -> Outcome {
@@ -86,6 +87,6 @@ fn outcome(
         peer_peak_bytes: peer.peak_bytes,
         repeats: workload.repeats,
         threads: workload.threads,
-        limit_s: machine.limit(&needs),
+        limit_s: machine.limit(&opened.phases),
     }
 }

@@ -8,6 +8,7 @@ mod contestant;
 mod measure;
 mod outcome;
 mod peer;
+mod scaling;
 mod table;
 
 use std::path::PathBuf;
@@ -19,7 +20,7 @@ use clap::Args;
 use crate::{assets, launch, places};
 use catalogue::{Catalogue, Workload};
 use contestant::Contestant;
-use outcome::{Machine, Record};
+use outcome::{Machine, Outcome, Record};
 use peer::Peer;
 
 #[derive(Args)]
@@ -32,6 +33,9 @@ pub(crate) struct Bench {
     /// Only the rows that say most about the others: some minutes
     #[arg(long, conflicts_with = "name")]
     quick: bool,
+    /// Plot how the cost of the Q-Former grows with batch, text, image and threads
+    #[arg(long, conflicts_with_all = ["name", "quick"])]
+    scaling: bool,
     /// Print all that was measured so far as Markdown, as it stands in docs/performance.md
     #[arg(long)]
     markdown: bool,
@@ -47,44 +51,27 @@ impl Bench {
         if self.setup {
             assets::ensure(&home)?;
             Peer::set_up(&home)?;
-        } else if self.markdown {
-            print!("{}", table::markdown(&record.machine()?, &record.outcomes()?));
-        } else {
-            let catalogue = Catalogue::read()?;
-            let chosen = catalogue.choose(&self.name, self.quick)?;
-            let sides = Sides {
-                ours: launch::build("blip2-bench")?,
-                peer: Peer::found(&home)?,
-                home,
-            };
-            let machine = sides.machine()?;
-            record.keep_machine(&machine)?;
-            println!("{}", machine.line());
-            println!("{}", table::head());
-            // All operations share a pair of processes: starting Python takes longer than timing them.
-            let mut pair = None;
-            for workload in chosen {
-                if !workload.shares_processes() {
-                    pair = None;
-                }
-                let outcome = if workload.from_start {
-                    measure::starts(&sides, workload, &machine)?
-                } else {
-                    let pair = match &mut pair {
-                        Some(pair) => pair,
-                        none => none.insert(sides.pair(workload)?),
-                    };
-                    measure::alternate(pair, workload, &machine)?
-                };
-                println!("{}", table::line(&outcome));
-                record.keep(outcome)?;
-                if !workload.shares_processes() {
-                    pair = None;
-                }
-            }
-            println!("{}", places::shown(record.file()));
+            return Ok(ExitCode::SUCCESS);
         }
-        Ok(ExitCode::SUCCESS)
+        if self.markdown {
+            print!("{}", table::markdown(&record.machine()?, &record.outcomes()?));
+            return Ok(ExitCode::SUCCESS);
+        }
+        let catalogue = Catalogue::read()?;
+        let chosen = catalogue.choose(&self.name, self.quick)?;
+        let sides = Sides {
+            peer: Peer::found(&home)?,
+            ours: launch::build("blip2-bench")?,
+            home,
+        };
+        let machine = sides.machine()?;
+        record.keep_machine(&machine)?;
+        println!("{}\n{}", machine.line(), table::head());
+        if self.scaling {
+            scaling::run(&sides, &machine, record.folder())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        sides.measure(&chosen, &machine, &record)
     }
 }
 
@@ -96,8 +83,49 @@ struct Sides {
 }
 
 impl Sides {
-    fn pair(&self, workload: &Workload) -> Result<[Contestant; 2]> {
-        Ok([self.ours(workload)?, self.peer(workload)?])
+    /// Measures each workload, also after one that failed, and keeps what came out.
+    fn measure(&self, chosen: &[&Workload], machine: &Machine, record: &Record) -> Result<ExitCode> {
+        // All operations share a peer: starting Python takes longer than timing them.
+        let mut peer = None;
+        let mut failed = 0;
+        for workload in chosen {
+            match self.outcome(workload, &mut peer, machine) {
+                Ok(outcome) => {
+                    println!("{}", table::line(&outcome));
+                    record.keep(outcome)?;
+                }
+                Err(error) => {
+                    eprintln!("{} FAILED: {error:#}", workload.name);
+                    failed += 1;
+                    peer = None;
+                }
+            }
+            if !workload.shares_peer() {
+                peer = None;
+            }
+        }
+        println!("{}", places::shown(record.file()));
+        Ok(match failed {
+            0 => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
+        })
+    }
+
+    /// Measures one workload, with `peer` where it runs already.
+    fn outcome(
+        &self,
+        workload: &Workload,
+        peer: &mut Option<Contestant>,
+        machine: &Machine,
+    ) -> Result<Outcome> {
+        if workload.from_start {
+            return measure::starts(self, workload, machine);
+        }
+        let peer = match peer {
+            Some(peer) => peer,
+            none => none.insert(self.peer(workload)?),
+        };
+        measure::alternate(&mut self.ours(workload)?, peer, workload, machine)
     }
 
     fn ours(&self, workload: &Workload) -> Result<Contestant> {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::contestant::Needs;
+use super::contestant::Phase;
 
 /// One row of the table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,11 +70,14 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Seconds below which the work cannot be done: all products at the best rate, or all bytes at the memory's.
-    pub(crate) fn limit(&self, needs: &Needs) -> Option<f64> {
-        let products = needs.f32_operations / self.f32_per_s + needs.bf16_operations / self.bf16_per_s;
-        let limit = products.max(needs.bytes / self.read_per_s);
-        (limit > 0.0).then_some(limit)
+    /// Seconds below which the work cannot be done: in each phase all products at the best rate, or all bytes at the
+    /// memory's, whatever takes longer.
+    pub(crate) fn limit(&self, phases: &[Phase]) -> Option<f64> {
+        let limit = |phase: &Phase| {
+            let products = phase.f32_operations / self.f32_per_s + phase.bf16_operations / self.bf16_per_s;
+            products.max(phase.bytes / self.read_per_s)
+        };
+        (!phases.is_empty()).then(|| phases.iter().map(limit).sum())
     }
 
     pub(crate) fn line(&self) -> String {
@@ -98,6 +101,7 @@ impl Machine {
 
 /// The folder in which outcomes are kept from run to run: the newest of each name.
 pub(crate) struct Record {
+    folder: PathBuf,
     outcomes: PathBuf,
     machine: PathBuf,
 }
@@ -105,9 +109,15 @@ pub(crate) struct Record {
 impl Record {
     pub(crate) fn in_folder(folder: &Path) -> Self {
         Self {
+            folder: folder.to_owned(),
             outcomes: folder.join("results.json"),
             machine: folder.join("machine.toml"),
         }
+    }
+
+    /// The folder itself.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// The file of the outcomes.
@@ -204,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_is_what_takes_longer() {
+    fn the_limit_of_a_phase_is_what_takes_longer() {
         let machine = Machine {
             processor: String::new(),
             cores: 2,
@@ -214,13 +224,13 @@ mod tests {
             bf16_per_s: 400.0,
             versions: BTreeMap::new(),
         };
-        let needs = |f32_operations, bytes| Needs {
+        let phase = |f32_operations, bytes| Phase {
             f32_operations,
             bytes,
             bf16_operations: 400.0,
         };
-        assert_eq!(machine.limit(&needs(100.0, 0.0)), Some(2.0));
-        assert_eq!(machine.limit(&needs(0.0, 100.0)), Some(10.0));
-        assert_eq!(machine.limit(&Needs::default()), None);
+        assert_eq!(machine.limit(&[phase(100.0, 0.0)]), Some(2.0));
+        assert_eq!(machine.limit(&[phase(0.0, 100.0), phase(0.0, 0.0)]), Some(11.0));
+        assert_eq!(machine.limit(&[]), None);
     }
 }

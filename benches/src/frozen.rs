@@ -1,0 +1,70 @@
+//! Models whose weights stay as they are, kept in the type that is asked for.
+
+use blip2_core::layers::{Packing, with_packing};
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::Tensor;
+use serde::Deserialize;
+
+use crate::workload::{Phase, Precision};
+
+/// How the weights of linear layers are kept.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Weights {
+    /// Single precision.
+    #[default]
+    F32,
+    Bf16,
+    Int8,
+    Int4,
+}
+
+impl Weights {
+    /// How linear layers are packed, if they are.
+    pub(crate) fn packing(self) -> Option<Packing> {
+        match self {
+            Self::F32 => None,
+            Self::Bf16 => Some(Packing::Bf16),
+            Self::Int8 => Some(Packing::Int8),
+            Self::Int4 => Some(Packing::Int4),
+        }
+    }
+
+    /// Bytes of one number; levels share their two bounds among 32.
+    pub(crate) fn bytes(self) -> f64 {
+        match self {
+            Self::F32 => 4.0,
+            Self::Bf16 => 2.0,
+            Self::Int8 => 9.0 / 8.0,
+            Self::Int4 => 5.0 / 8.0,
+        }
+    }
+
+    /// This many operations of matrix products: what is packed is multiplied in bf16.
+    pub(crate) fn products(self, operations: f64) -> Phase {
+        match self {
+            Self::F32 => Precision::F32.products(operations),
+            _ => Precision::Bf16.products(operations),
+        }
+    }
+
+    /// Models that `make` makes keep their weights so.
+    pub(crate) fn scope<T>(self, make: impl FnOnce() -> T) -> T {
+        with_packing(self.packing(), make)
+    }
+}
+
+/// A model of random weights with all of them drawn: until then there is nothing to pack.
+pub(crate) fn drawn<M: Module>(model: M) -> M {
+    model.map(&mut Draw)
+}
+
+/// Draws each parameter: what is to be packed is packed as soon as it has values.
+struct Draw;
+
+impl ModuleMapper for Draw {
+    fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        parameter.val();
+        parameter
+    }
+}
