@@ -92,7 +92,7 @@ fn a_recipe_is_built_and_launched_with_what_was_asked() {
         [format!("{LAUNCH} --set stage1.steps=9 --set seed=3 --resume")]
     );
     let built = fs::read_to_string(world.path("cargo.log")).unwrap();
-    assert_eq!(built.trim(), "build --release --package blip2-cli");
+    assert_eq!(built.trim(), "build --release --workspace --bin blip2");
     let home = fs::read_to_string(world.path("home.log")).unwrap();
     assert_eq!(Path::new(home.trim()), world.path("home"));
 }
