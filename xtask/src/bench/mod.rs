@@ -85,10 +85,13 @@ struct Sides {
 impl Sides {
     /// Measures each workload, also after one that failed, and keeps what came out.
     fn measure(&self, chosen: &[&Workload], machine: &Machine, record: &Record) -> Result<ExitCode> {
-        // All operations share a peer: starting Python takes longer than timing them.
+        // Operations share a peer: starting Python takes longer than timing them. All else gets a new one.
         let mut peer = None;
         let mut failed = 0;
         for workload in chosen {
+            if !workload.shares_peer() {
+                peer = None;
+            }
             match self.outcome(workload, &mut peer, machine) {
                 Ok(outcome) => {
                     println!("{}", table::line(&outcome));
@@ -99,9 +102,6 @@ impl Sides {
                     failed += 1;
                     peer = None;
                 }
-            }
-            if !workload.shares_peer() {
-                peer = None;
             }
         }
         println!("{}", places::shown(record.file()));
