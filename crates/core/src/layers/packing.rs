@@ -32,7 +32,10 @@ pub fn with_packing<T>(packing: Option<Packing>, load: impl FnOnce() -> T) -> T 
 fn pack(data: &TensorData, packing: Packing) -> PackedWeight {
     // Numbers that no level can stand for, infinities among them, are kept in bfloat16, which takes them all.
     PackedWeight::new(data, packing)
-        .or_else(|_| PackedWeight::new(data, Packing::Bf16))
+        .or_else(|error| {
+            tracing::warn!("a weight stays in bfloat16 instead of {packing:?}: {error}");
+            PackedWeight::new(data, Packing::Bf16)
+        })
         .expect("a weight in single precision of a shape that is not empty")
 }
 
