@@ -40,17 +40,16 @@ impl RunLog {
     /// # Errors
     /// [`TrainError::Io`] where the disk refuses.
     pub fn rewind(&mut self, phase: &str, step: u64) -> Result<(), TrainError> {
-        let lines = self.lines()?;
-        let kept: String = lines
-            .iter()
-            .filter(|line| {
-                let later = line
-                    .get("step")
-                    .and_then(Value::as_u64)
-                    .is_some_and(|done| done > step);
-                !(later && line.get("phase").is_some_and(|name| name == phase))
-            })
-            .map(|line| format!("{}\n", Value::Object((*line).clone())))
+        let is_later = |line: &Map<String, Value>| {
+            let done = line.get("step").and_then(Value::as_u64);
+            done.is_some_and(|done| done > step) && line.get("phase").is_some_and(|name| name == phase)
+        };
+        // Lines are kept as they were written: reading a number and writing it again may change its last digit.
+        let kept: String = self
+            .text()?
+            .lines()
+            .filter(|line| parsed(line).is_some_and(|line| !is_later(&line)))
+            .map(|line| format!("{line}\n"))
             .collect();
         let partial = self.path.with_extension("partial");
         std::fs::write(&partial, kept)
@@ -73,10 +72,14 @@ impl RunLog {
     /// # Errors
     /// [`TrainError::Io`] where the file cannot be read.
     pub fn lines(&self) -> Result<Vec<Map<String, Value>>, TrainError> {
-        let text = std::fs::read_to_string(&self.path).map_err(io("read", &self.path))?;
-        Ok(text
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect())
+        Ok(self.text()?.lines().filter_map(parsed).collect())
     }
+
+    fn text(&self) -> Result<String, TrainError> {
+        std::fs::read_to_string(&self.path).map_err(io("read", &self.path))
+    }
+}
+
+fn parsed(line: &str) -> Option<Map<String, Value>> {
+    serde_json::from_str(line).ok()
 }

@@ -131,3 +131,16 @@ fn a_missing_run_folder_is_named() {
         "{error}"
     );
 }
+
+#[test]
+fn rewinding_keeps_what_stays_to_the_byte() {
+    let run = tempfile::tempdir().expect("folder");
+    let file = run.path().join("metrics.jsonl");
+    // Single precision in double: digits that a quick reader of numbers does not give back.
+    let kept = "{\"itg\":10.999791145324707,\"phase\":\"stage1\",\"step\":1}\n";
+    fs::write(&file, kept).expect("writing");
+    let mut log = RunLog::open(run.path()).expect("opening");
+    log.write(line("stage1", 2)).expect("writing");
+    log.rewind("stage1", 1).expect("rewinding");
+    assert_eq!(fs::read_to_string(&file).expect("reading"), kept);
+}
