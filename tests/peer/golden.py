@@ -135,6 +135,19 @@ def processor(make: Maker, path: Path, like: str, side: int, queries: int | None
     return made
 
 
+def written(made, model, batch, image: str, prompt: str, settings: dict) -> dict:
+    """A text of the model, with all that it was asked."""
+    ids = model.generate(**batch, **settings)[0]
+    return {
+        "image": image,
+        "prompt": prompt,
+        "input_ids": batch.input_ids[0].tolist(),
+        "params": settings,
+        "ids": ids.tolist(),
+        "text": made.decode(ids, skip_special_tokens=True),
+    }
+
+
 def blip2(make: Maker, name: str, like: str, text: dict):
     vision = make.vision()
     queries = make.draw.randint(3, 9)
@@ -162,17 +175,7 @@ def blip2(make: Maker, name: str, like: str, text: dict):
             f"{index}.logits": model(**batch, **more).logits,
         }
         for settings in GENERATION:
-            ids = model.generate(**batch, **settings)[0]
-            cases.append(
-                {
-                    "image": f"image{index}.png",
-                    "prompt": prompt,
-                    "input_ids": batch.input_ids[0].tolist(),
-                    "params": settings,
-                    "ids": ids.tolist(),
-                    "text": made.decode(ids, skip_special_tokens=True),
-                }
-            )
+            cases.append(written(made, model, batch, f"image{index}.png", prompt, settings))
     write(path, expected, {"generate": cases, "batch": None})
 
 
@@ -415,27 +418,45 @@ def captioner(make: Maker):
 
 
 def instructblip(make: Maker):
-    vision, queries, vocabulary = make.vision(), make.draw.randint(3, 8), 300
+    vision, queries = make.vision(), make.draw.randint(3, 8)
+    source = json.loads((make.tokenizers / "opt-tiny" / "config.json").read_text())
+    reader = hf.AutoTokenizer.from_pretrained(make.tokenizers / "itm-tiny")
+    vocabulary, image_token = source["text_config"]["vocab_size"], source["image_token_index"]
     llama = make.sizes(heads=(4, 6), per_head=(8, 12))
     config = hf.InstructBlipConfig(
         vision_config=vision,
-        qformer_config=make.qformer(vision["hidden_size"], vocab_size=130, max_position_embeddings=40),
+        qformer_config=make.qformer(vision["hidden_size"], vocab_size=len(reader), max_position_embeddings=40),
         text_config={
             **llama,
             "model_type": "llama",
             "vocab_size": vocabulary,
             "rms_norm_eps": make.epsilon(),
-            "pad_token_id": 0,
+            "bos_token_id": 2,
+            "eos_token_id": 2,
+            "pad_token_id": 1,
         },
         num_query_tokens=queries,
-        image_token_index=vocabulary - 1,
+        image_token_index=image_token,
     )
     path, model = make.save("parts/instructblip-llama", hf.InstructBlipForConditionalGeneration(config))
-    pixels = make.values(2, 3, vision["image_size"], vision["image_size"])
-    instruction, mask = make.ids(5, 130, 2, 8), torch.ones(2, 8, dtype=torch.long)
+    side = vision["image_size"]
+    made = hf.InstructBlipProcessor(
+        hf.BlipImageProcessor(size={"height": side, "width": side}),
+        hf.AutoTokenizer.from_pretrained(make.tokenizers / "opt-tiny"),
+        reader,
+        num_query_tokens=queries,
+    )
+    made.save_pretrained(path)
+    cases = []
+    for index, (image, prompt) in enumerate(zip(pictures(make, path), TEXTS)):
+        batch = made(images=image, text=prompt, return_tensors="pt")
+        for settings in GENERATION:
+            cases.append(written(made, model, batch, f"image{index}.png", prompt, settings))
+    pixels = make.values(2, 3, side, side)
+    instruction, mask = make.ids(5, len(reader), 2, 8), torch.ones(2, 8, dtype=torch.long)
     mask[1, 5:] = 0
-    text = make.ids(10, vocabulary - 1, 2, 6)
-    ids = torch.cat([torch.full((2, queries), vocabulary - 1), text], dim=1)
+    text = make.ids(10, image_token, 2, 6)
+    ids = torch.cat([torch.full((2, queries), image_token), text], dim=1)
     out = model(
         pixel_values=pixels,
         qformer_input_ids=instruction,
@@ -443,16 +464,14 @@ def instructblip(make: Maker):
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
     )
-    write(
-        path,
-        {
-            "pixel_values": pixels,
-            "qformer_input_ids": instruction,
-            "qformer_attention_mask": mask,
-            "text_ids": text,
-            "logits": out.logits,
-        },
-    )
+    expected = {
+        "pixel_values": pixels,
+        "qformer_input_ids": instruction,
+        "qformer_attention_mask": mask,
+        "text_ids": text,
+        "logits": out.logits,
+    }
+    write(path, expected, {"generate": cases})
 
 
 @torch.no_grad()

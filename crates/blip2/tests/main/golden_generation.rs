@@ -1,4 +1,4 @@
-//! `Blip2ForConditionalGeneration`: every stage, and every text that `transformers` wrote.
+//! `Blip2ForConditionalGeneration`: every stage. Every text that `transformers` wrote with it, or with an InstructBLIP.
 
 use blip2::{Blip2, GenerationConfig, HuggingFaceFolder};
 use blip2_core::TextExample;
@@ -10,8 +10,16 @@ use serde_json::Value;
 use crate::support::{load, picture};
 
 const ARCHITECTURE: &str = "Blip2ForConditionalGeneration";
+const INSTRUCTED: &str = "InstructBlipForConditionalGeneration";
 /// What the decoder of an encoder-decoder model was given behind its start token when logits were recorded.
 const DECODER_IDS: [u32; 2] = [5, 9];
+
+/// The models of which texts were recorded. Of an InstructBLIP there may be logits alone.
+fn writers() -> impl Iterator<Item = Model> {
+    let instructed = models(INSTRUCTED).into_iter();
+    let instructed = instructed.filter(|model| model.path.join("cases.json").is_file());
+    models(ARCHITECTURE).into_iter().chain(instructed)
+}
 
 /// One text that the reference wrote.
 struct Case {
@@ -130,7 +138,7 @@ fn check_decoder(check: &mut Check, model: &Model, expected: &TensorFile, number
 
 #[test]
 fn every_prompt_has_the_ids_of_the_reference() {
-    for model in models(ARCHITECTURE) {
+    for model in writers() {
         let tokenizer = LanguageTokenizer::from_hugging_face(&model.path).unwrap();
         let image_token = &model.config["image_token_index"];
         let mut check = model.check();
@@ -149,7 +157,7 @@ fn every_prompt_has_the_ids_of_the_reference() {
 
 #[test]
 fn every_text_is_that_of_the_reference_alone_and_in_a_batch() {
-    for model in models(ARCHITECTURE) {
+    for model in writers() {
         let (blip2, cases) = (load(&model.path).unwrap(), cases(&model));
         let mut check = model.check();
         for (number, case) in cases.iter().enumerate() {

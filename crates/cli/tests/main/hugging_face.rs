@@ -132,6 +132,36 @@ fn a_question_is_put_as_the_family_was_asked() {
 }
 
 #[test]
+fn instructions_are_followed_as_by_the_reference() {
+    let path = fixture("parts/instructblip-llama");
+    let cases: Value = serde_json::from_slice(&fs::read(path.join("cases.json")).unwrap()).unwrap();
+    let greedy = |case: &&Value| case["params"]["num_beams"] == 1;
+    let cases: Vec<&Value> = cases["generate"].as_array().unwrap().iter().filter(greedy).collect();
+    assert!(!cases.is_empty());
+    for case in cases {
+        let text = |field: &str| case[field].as_str().unwrap().to_owned();
+        let image = path.join(text("image")).display().to_string();
+        let length = case["params"]["max_new_tokens"].to_string();
+        let answers = records(&[
+            "ask",
+            "--model",
+            &path.display().to_string(),
+            &image,
+            &text("prompt"),
+            "--num-beams",
+            "1",
+            "--length-penalty",
+            "1",
+            "--max-new-tokens",
+            &length,
+        ]);
+        let given = case["input_ids"].as_array().unwrap().len();
+        let written = &case["ids"].as_array().unwrap()[given..];
+        assert_eq!(answers[0]["ids"].as_array().unwrap(), written, "{image}");
+    }
+}
+
+#[test]
 fn retrieval_matches_and_embeds() {
     let (model, image) = (folder("hf/itm-tiny"), picture(0));
     let matches = records(&[
