@@ -9,5 +9,6 @@ mod golden_stage2;
 mod gradients;
 mod negatives;
 mod start;
+mod threads;
 #[path = "../../../qformer/tests/main/tiny.rs"]
 mod tiny;
