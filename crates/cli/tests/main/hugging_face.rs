@@ -136,7 +136,12 @@ fn instructions_are_followed_as_by_the_reference() {
     let path = fixture("parts/instructblip-llama");
     let cases: Value = serde_json::from_slice(&fs::read(path.join("cases.json")).unwrap()).unwrap();
     let greedy = |case: &&Value| case["params"]["num_beams"] == 1;
-    let cases: Vec<&Value> = cases["generate"].as_array().unwrap().iter().filter(greedy).collect();
+    let cases: Vec<&Value> = cases["generate"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(greedy)
+        .collect();
     assert!(!cases.is_empty());
     for case in cases {
         let text = |field: &str| case[field].as_str().unwrap().to_owned();

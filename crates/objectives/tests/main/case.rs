@@ -1,14 +1,15 @@
 //! A recorded stage-1 run of LAVIS's own code (`tests/golden/lavis`), set up here. The trainer's tests include this file
 //! too.
 
-use blip2_core::Initializer;
 use blip2_core::weights::{LoadOptions, SafetensorsStore, TensorStore, load};
+use blip2_core::{Initializer, VisionEncoder};
 use blip2_golden::{Check, TensorFile, find, json};
 use blip2_objectives::RepresentationOptions;
 use blip2_qformer::{
     LAVIS_REPRESENTATION, QFormerConfig, RepresentationConfig, RepresentationModel, TextBatch,
 };
-use burn::tensor::{Device, Tensor, TensorData};
+use blip2_vision_encoder::{VisionTransformer, VisionTransformerConfig};
+use burn::tensor::{Device, Tensor};
 use serde_json::Value;
 
 /// Model, input and settings at the first step.
@@ -18,8 +19,8 @@ pub(crate) struct Case {
     /// Input and output of the first step.
     pub(crate) io: TensorFile,
     pub(crate) check: Check,
+    encoder: String,
     weights: SafetensorsStore,
-    epsilon: f64,
     device: Device,
 }
 
@@ -34,16 +35,6 @@ pub(crate) fn weights(file: &str) -> SafetensorsStore {
     SafetensorsStore::open(&path).expect("safetensors")
 }
 
-/// A tensor of a weight file as f32.
-pub(crate) fn values(store: &SafetensorsStore, name: &str) -> Vec<f32> {
-    store
-        .read(name)
-        .expect("golden tensor")
-        .convert::<f32>()
-        .try_to_vec()
-        .expect("floats")
-}
-
 /// The stage-2 and the stage-1 Q-Former's sizes: what `config.json` does not say is read off the tensors.
 pub(crate) fn qformer_config(sizes: &Value, weights: &SafetensorsStore) -> QFormerConfig {
     let shape = |name: &str| weights.tensors()[name].shape.clone();
@@ -56,6 +47,18 @@ pub(crate) fn qformer_config(sizes: &Value, weights: &SafetensorsStore) -> QForm
     }
 }
 
+/// Features `[batch, patches, width]` that the frozen `encoder`, EVA's or CLIP's, makes of the recorded images.
+pub(crate) fn features(encoder: &str, weights: &SafetensorsStore, io: &TensorFile) -> Tensor<3> {
+    let vit = &sizes()["vit"];
+    let heads = vit["heads"].as_u64().expect("heads") as usize;
+    let config = VisionTransformerConfig {
+        layer_norm_eps: vit[encoder]["layer_norm_eps"].as_f64().expect("epsilon"),
+        ..VisionTransformerConfig::of_lavis(weights, heads).expect("encoder")
+    };
+    let encoder = VisionTransformer::from_lavis(weights, &config, &Device::flex()).expect("encoder");
+    encoder.encode(io.tensor("image")).expect("features")
+}
+
 impl Case {
     pub(crate) fn new(encoder: &str) -> Self {
         let sizes = sizes();
@@ -65,12 +68,11 @@ impl Case {
             vocab_size: vocabulary,
             ..qformer_config(&sizes, &weights)
         };
-        let epsilon = sizes["ln_vision_eps"].as_f64().expect("epsilon");
         let embedding_size = weights.tensors()["vision_proj.weight"].shape[0];
         let config = RepresentationConfig {
             qformer,
             embedding_size,
-            vision_layer_norm_eps: epsilon,
+            vision_layer_norm_eps: sizes["ln_vision_eps"].as_f64().expect("epsilon"),
         };
         let device = Device::flex().autodiff();
         let model = RepresentationModel::new(&mut Initializer::new(0, &device), &config).expect("model");
@@ -84,8 +86,8 @@ impl Case {
             options,
             io: TensorFile::open(&format!("lavis/stage1_{encoder}_io.safetensors")),
             check: Check::new(&format!("lavis/stage1_{encoder}")),
+            encoder: encoder.to_owned(),
             weights,
-            epsilon,
             device,
         }
     }
@@ -96,28 +98,9 @@ impl Case {
         TextBatch::new(rows, &self.device).expect("texts")
     }
 
-    /// The encoder's features: the golden file holds them after `ln_vision`, which is undone here. A normalised row has the
-    /// variance `v / (v + epsilon)`, and that tells what the row was scaled by.
-    pub(crate) fn raw_features(&self) -> Tensor<3> {
-        let shape: [usize; 3] = self
-            .io
-            .shape("image_embeds")
-            .try_into()
-            .expect("three dimensions");
-        let (scale, shift) = (
-            values(&self.weights, "ln_vision.weight"),
-            values(&self.weights, "ln_vision.bias"),
-        );
-        let width = shape[2];
-        let mut raw = Vec::new();
-        for row in self.io.floats("image_embeds").chunks(width) {
-            let unit: Vec<f64> = (0..width)
-                .map(|i| (f64::from(row[i]) - f64::from(shift[i])) / f64::from(scale[i]))
-                .collect();
-            let variance = unit.iter().map(|value| value * value).sum::<f64>() / width as f64;
-            let spread = (self.epsilon / (1.0 - variance).max(self.epsilon * 1e-3)).sqrt();
-            raw.extend(unit.iter().map(|value| (value * spread) as f32));
-        }
-        Tensor::from_data(TensorData::new(raw, shape), &self.device)
+    /// The features of the frozen encoder, `[batch, patches, width]`.
+    pub(crate) fn features(&self) -> Tensor<3> {
+        let features = features(&self.encoder, &self.weights, &self.io);
+        Tensor::from_data(features.into_data(), &self.device)
     }
 }

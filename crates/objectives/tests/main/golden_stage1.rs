@@ -18,7 +18,7 @@ fn states_and_matching_scores_equal_lavis() {
     for encoder in variants("lavis/stage1_", "_io.safetensors") {
         let mut case = Case::new(&encoder);
         let texts = case.texts();
-        let context = case.model.image_context(case.raw_features()).expect("context");
+        let context = case.model.image_context(case.features()).expect("context");
         let images = case.io.shape("image")[0];
         let queries = case.model.qformer.query_pass(&context, images).hidden;
         let expected = case.io.array("query_output");
@@ -57,7 +57,7 @@ fn losses_and_gradients_equal_lavis() {
             images: indices(&case.io, "neg_image_idx"),
             texts: indices(&case.io, "neg_text_idx"),
         };
-        let (features, texts) = (case.raw_features(), case.texts());
+        let (features, texts) = (case.features(), case.texts());
         let given = NegativeSource::Given(negatives);
         let loss = representation_loss(&case.model, features, &texts, &case.options, given).expect("loss");
         for (name, ours) in [

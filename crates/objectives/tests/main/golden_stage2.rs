@@ -6,16 +6,15 @@ use std::path::Path;
 use blip2_core::weights::{
     LoadOptions, NameMap, SafetensorsStore, TensorStore, load, parameters, write_safetensors,
 };
-use blip2_core::{Initializer, LanguageModel, TextExample, VisionEncoder};
+use blip2_core::{Initializer, LanguageModel, TextExample};
 use blip2_golden::{Check, TensorFile, tolerance, variants};
 use blip2_llm_adapters::{Opt, T5};
 use blip2_objectives::{Bridge, LAVIS_OPT_BRIDGE, LAVIS_T5_BRIDGE};
-use blip2_vision_encoder::{VisionTransformer, VisionTransformerConfig};
 use burn::module::Module;
 use burn::tensor::{Device, Gradients, Tensor};
 use serde_json::{Value, json};
 
-use crate::case::{qformer_config, sizes, weights};
+use crate::case::{features, qformer_config, sizes, weights};
 use crate::gradients::{check_gradient, gradients};
 
 /// One recorded step of stage 2.
@@ -35,19 +34,6 @@ impl Case {
             sizes: sizes(),
             name,
         }
-    }
-
-    /// Features `[batch, patches, width]` of the recorded images.
-    fn features(&self, encoder: &str) -> Tensor<3> {
-        let vit = &self.sizes["vit"];
-        let heads = vit["heads"].as_u64().expect("heads") as usize;
-        let config = VisionTransformerConfig {
-            layer_norm_eps: vit[encoder]["layer_norm_eps"].as_f64().expect("epsilon"),
-            ..VisionTransformerConfig::of_lavis(&self.weights, heads).expect("encoder")
-        };
-        let device = Device::flex();
-        let encoder = VisionTransformer::from_lavis(&self.weights, &config, &device).expect("encoder");
-        encoder.encode(self.io.tensor("image")).expect("features")
     }
 
     fn bridge(&self, names: &NameMap, hidden_size: usize) -> Bridge {
@@ -89,7 +75,10 @@ impl Case {
         let name = &self.name;
         let before = model.fingerprint();
         let bridge = self.bridge(names, model.hidden_size());
-        let features = Tensor::from_data(self.features(encoder).into_data(), &Device::flex().autodiff());
+        let features = Tensor::from_data(
+            features(encoder, &self.weights, &self.io).into_data(),
+            &Device::flex().autodiff(),
+        );
         let loss = bridge.loss(model, features, examples).expect("loss");
         let mut check = Check::new(&format!("lavis/{name}"));
         check.close("loss", &loss, &self.io.array("loss"), tolerance::LOSS);

@@ -35,8 +35,13 @@ fn step(products: Products) -> BTreeMap<String, Vec<f32>> {
     let model = RepresentationModel::new(&mut Initializer::new(3, &device), &config()).unwrap();
     let values = BATCH * IMAGE[0] * IMAGE[1];
     let values: Vec<f32> = (0..values).map(|index| (0.37 * index as f32).sin()).collect();
-    let features: Tensor<3> = Tensor::from_data(TensorData::new(values, [BATCH, IMAGE[0], IMAGE[1]]), &device);
-    let text = |row: u32| (0..8 + row).map(|place| 103 + (row * 31 + place * 17) % 2000).collect();
+    let features: Tensor<3> =
+        Tensor::from_data(TensorData::new(values, [BATCH, IMAGE[0], IMAGE[1]]), &device);
+    let text = |row: u32| {
+        (0..8 + row)
+            .map(|place| 103 + (row * 31 + place * 17) % 2000)
+            .collect()
+    };
     let texts = TextBatch::new((0..BATCH as u32).map(text).collect(), &device).unwrap();
     let next: Vec<usize> = (0..BATCH).map(|row| (row + 1) % BATCH).collect();
     let negatives = NegativeSource::Given(Negatives {
@@ -65,14 +70,19 @@ fn step(products: Products) -> BTreeMap<String, Vec<f32>> {
 fn any_number_of_threads_gives_the_same_losses_and_gradients() {
     for products in [Products::F32, Products::Bf16] {
         let steps = [1, 2, 5].map(|threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
             pool.install(|| step(products))
         });
         let [alone, rest @ ..] = &steps;
         assert!(alone.len() > 40, "{} values were compared", alone.len());
         for several in rest {
             for (name, expected) in alone {
-                let largest = expected.iter().fold(0.0, |most: f32, value| most.max(value.abs()));
+                let largest = expected
+                    .iter()
+                    .fold(0.0, |most: f32, value| most.max(value.abs()));
                 let furthest = several[name].iter().zip(expected);
                 let furthest = furthest.fold(0.0, |most: f32, (a, b)| most.max((a - b).abs()));
                 // The gradient of a key's bias is rounding alone.
