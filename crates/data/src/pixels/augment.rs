@@ -1,6 +1,7 @@
 //! Train-time views of a picture: torchvision's `RandomResizedCrop` and horizontal flip, drawn from a seeded stream.
 
-use super::{CropBox, PixelsError, RgbImage, flip_horizontal, resize_crop};
+use super::resample::resize_crop_mirrored;
+use super::{CropBox, PixelsError, RgbImage, resize_crop};
 use crate::Stream;
 
 /// Attempts to fit a random box before the whole picture's centre is taken, as torchvision does.
@@ -107,11 +108,11 @@ impl View {
     /// # Errors
     /// If the box leaves the picture (a view drawn for another one) or a side of the target is 0.
     pub fn apply(&self, picture: &RgbImage, width: u32, height: u32) -> Result<RgbImage, PixelsError> {
-        let resized = resize_crop(picture, self.crop, width, height)?;
-        Ok(if self.flip {
-            flip_horizontal(&resized)
+        let resize = if self.flip {
+            resize_crop_mirrored
         } else {
-            resized
-        })
+            resize_crop
+        };
+        resize(picture, self.crop, width, height)
     }
 }

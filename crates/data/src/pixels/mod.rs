@@ -6,6 +6,7 @@ mod colour;
 mod decode;
 mod error;
 mod jpeg;
+mod passes;
 mod processor;
 mod resample;
 

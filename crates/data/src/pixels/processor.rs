@@ -163,18 +163,16 @@ impl ImageProcessor {
 
     /// Normalises without resizing: values of `[3, height, width]` of the picture as it is, row-major.
     pub fn normalise(&self, picture: &RgbImage) -> Vec<f32> {
-        let mut values = Vec::with_capacity(picture.as_raw().len());
-        for channel in 0..3 {
-            let table: [f32; 256] =
-                std::array::from_fn(|byte| (byte as f32 / 255.0 - self.mean[channel]) / self.std[channel]);
-            values.extend(
-                picture
-                    .as_raw()
-                    .iter()
-                    .skip(channel)
-                    .step_by(3)
-                    .map(|byte| table[usize::from(*byte)]),
-            );
+        let tables: [[f32; 256]; 3] = std::array::from_fn(|channel| {
+            std::array::from_fn(|byte| (byte as f32 / 255.0 - self.mean[channel]) / self.std[channel])
+        });
+        let (pixels, _) = picture.as_raw().as_chunks::<3>();
+        let mut values = vec![0.0; 3 * pixels.len()];
+        let (red, others) = values.split_at_mut(pixels.len());
+        let (green, blue) = others.split_at_mut(pixels.len());
+        for (((pixel, red), green), blue) in pixels.iter().zip(red).zip(green).zip(blue) {
+            [*red, *green, *blue] =
+                std::array::from_fn(|channel| tables[channel][usize::from(pixel[channel])]);
         }
         values
     }

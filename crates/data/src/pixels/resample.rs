@@ -1,15 +1,9 @@
-//! Antialiased bicubic resizing with Pillow's arithmetic: two 8-bit passes with coefficients in 22-bit fixed point.
-//! Reference: Pillow 13's `Image.resize(..., BICUBIC)`.
+//! Antialiased bicubic resizing with Pillow's arithmetic, of a whole picture or of a box of it.
+//! Reference: Pillow 13's `Image.resize(..., BICUBIC)`, torchvision's `resized_crop`.
 
 use super::PixelsError;
-use image::{ImageBuffer, Pixel, Rgb, RgbImage, Rgba};
-
-/// Fraction bits of a coefficient: 32 less 8 for the pixel and 2 for the sign and the overshoot of the kernel.
-const PRECISION_BITS: u32 = 32 - 8 - 2;
-/// The kernel's reach in source pixels when it is not stretched.
-const SUPPORT: f64 = 2.0;
-/// The sharpness of the bicubic kernel that Pillow uses.
-const SHARPNESS: f64 = -0.5;
+use super::passes::{Kernel, horizontal_pass, vertical_pass};
+use image::{ImageBuffer, Pixel, RgbImage, Rgba};
 
 /// A rectangle of whole pixels, right and bottom exclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,24 +18,35 @@ pub struct CropBox {
     pub bottom: u32,
 }
 
+impl CropBox {
+    fn whole<P: Pixel<Subpixel = u8>>(picture: &ImageBuffer<P, Vec<u8>>) -> Self {
+        Self {
+            left: 0,
+            top: 0,
+            right: picture.width(),
+            bottom: picture.height(),
+        }
+    }
+}
+
 /// Resizes `[height, width]` pixels to the given size, ignoring the aspect ratio, as Pillow's bicubic does.
 ///
 /// # Errors
-/// If a side of the target is 0.
+/// If the picture is empty or a side of the target is 0.
 pub fn resize(picture: &RgbImage, width: u32, height: u32) -> Result<RgbImage, PixelsError> {
-    resample::<Rgb<u8>, 3>(picture, width, height)
+    resize_crop(picture, CropBox::whole(picture), width, height)
 }
 
 /// Resizes a picture whose colours are already multiplied by their opacity (as renderers make them).
 ///
 /// # Errors
-/// If a side of the target is 0.
+/// If the picture is empty or a side of the target is 0.
 pub fn resize_premultiplied(
     picture: &ImageBuffer<Rgba<u8>, Vec<u8>>,
     width: u32,
     height: u32,
 ) -> Result<ImageBuffer<Rgba<u8>, Vec<u8>>, PixelsError> {
-    resample::<Rgba<u8>, 4>(picture, width, height)
+    resample::<_, 4>(picture, CropBox::whole(picture), width, height, false)
 }
 
 /// Cuts `crop` out of the picture, then resizes it: torchvision's `resized_crop`.
@@ -54,6 +59,74 @@ pub fn resize_crop(
     width: u32,
     height: u32,
 ) -> Result<RgbImage, PixelsError> {
+    resample::<_, 3>(picture, crop, width, height, false)
+}
+
+/// [`resize_crop`], then [`flip_horizontal`], in one go.
+///
+/// # Errors
+/// Those of [`resize_crop`].
+pub(super) fn resize_crop_mirrored(
+    picture: &RgbImage,
+    crop: CropBox,
+    width: u32,
+    height: u32,
+) -> Result<RgbImage, PixelsError> {
+    resample::<_, 3>(picture, crop, width, height, true)
+}
+
+/// The picture mirrored left to right. A caption that says "left" or "right" is no longer true of it.
+pub fn flip_horizontal(picture: &RgbImage) -> RgbImage {
+    image::imageops::flip_horizontal(picture)
+}
+
+fn resample<P, const CHANNELS: usize>(
+    picture: &ImageBuffer<P, Vec<u8>>,
+    crop: CropBox,
+    width: u32,
+    height: u32,
+    mirrored: bool,
+) -> Result<ImageBuffer<P, Vec<u8>>, PixelsError>
+where
+    P: Pixel<Subpixel = u8>,
+{
+    if width == 0 || height == 0 {
+        return Err(PixelsError::EmptyTarget { width, height });
+    }
+    let rows = rows_inside::<P, CHANNELS>(picture, crop)?;
+    let old = [
+        (crop.right - crop.left) as usize,
+        (crop.bottom - crop.top) as usize,
+    ];
+    let new = [width as usize, height as usize];
+    let pixels = if old == new && !mirrored {
+        rows.concat()
+    } else {
+        let mut across = Kernel::new(old[0], new[0]);
+        if mirrored {
+            across.mirror();
+        }
+        let down = Kernel::new(old[1], new[1]);
+        if vertical_pass_first(old, new) {
+            let between = vertical_pass(&rows, &down);
+            horizontal_pass::<CHANNELS>(&split(&between, old[0] * CHANNELS), &across)
+        } else {
+            let between = horizontal_pass::<CHANNELS>(&rows, &across);
+            vertical_pass(&split(&between, new[0] * CHANNELS), &down)
+        }
+    };
+    Ok(ImageBuffer::from_raw(width, height, pixels)
+        .expect("both passes fill height * width * channels bytes"))
+}
+
+/// The part of each row that lies in the box.
+///
+/// # Errors
+/// If the box is empty or leaves the picture.
+fn rows_inside<P: Pixel<Subpixel = u8>, const CHANNELS: usize>(
+    picture: &ImageBuffer<P, Vec<u8>>,
+    crop: CropBox,
+) -> Result<Vec<&[u8]>, PixelsError> {
     let inside = crop.left < crop.right
         && crop.top < crop.bottom
         && crop.right <= picture.width()
@@ -68,50 +141,16 @@ pub fn resize_crop(
             height: picture.height(),
         });
     }
-    let (crop_width, crop_height) = (crop.right - crop.left, crop.bottom - crop.top);
-    let cut = image::imageops::crop_imm(picture, crop.left, crop.top, crop_width, crop_height).to_image();
-    resize(&cut, width, height)
+    let rows = split(picture.as_raw(), picture.width() as usize * CHANNELS);
+    let columns = crop.left as usize * CHANNELS..crop.right as usize * CHANNELS;
+    Ok(rows[crop.top as usize..crop.bottom as usize]
+        .iter()
+        .map(|row| &row[columns.clone()])
+        .collect())
 }
 
-/// The picture mirrored left to right. A caption that says "left" or "right" is no longer true of it.
-pub fn flip_horizontal(picture: &RgbImage) -> RgbImage {
-    image::imageops::flip_horizontal(picture)
-}
-
-fn resample<P, const CHANNELS: usize>(
-    picture: &ImageBuffer<P, Vec<u8>>,
-    width: u32,
-    height: u32,
-) -> Result<ImageBuffer<P, Vec<u8>>, PixelsError>
-where
-    P: Pixel<Subpixel = u8>,
-{
-    if width == 0 || height == 0 {
-        return Err(PixelsError::EmptyTarget { width, height });
-    }
-    let (old_width, old_height) = (picture.width() as usize, picture.height() as usize);
-    let (new_width, new_height) = (width as usize, height as usize);
-    // A pass that keeps its size is skipped, as in Pillow: it would be the identity.
-    let horizontal = |pixels: Vec<u8>| {
-        if old_width == new_width {
-            return pixels;
-        }
-        horizontal_pass::<CHANNELS>(&pixels, old_width, &Kernel::new(old_width, new_width))
-    };
-    let vertical = |pixels: Vec<u8>, width: usize| {
-        if old_height == new_height {
-            return pixels;
-        }
-        vertical_pass(&pixels, width * CHANNELS, &Kernel::new(old_height, new_height))
-    };
-    let pixels = picture.as_raw().clone();
-    let pixels = if vertical_pass_first([old_width, old_height], [new_width, new_height]) {
-        horizontal(vertical(pixels, old_width))
-    } else {
-        vertical(horizontal(pixels), new_width)
-    };
-    Ok(ImageBuffer::from_raw(width, height, pixels)
-        .expect("both passes fill height * width * channels bytes"))
+fn split(pixels: &[u8], stride: usize) -> Vec<&[u8]> {
+    pixels.chunks_exact(stride).collect()
 }
 
 /// Since version 13 Pillow begins with the vertical pass where the height shrinks by more than twice as many pixels as
@@ -120,89 +159,4 @@ fn vertical_pass_first(old: [usize; 2], new: [usize; 2]) -> bool {
     let lost_width = old[0] as i64 - new[0] as i64;
     let lost_height = old[1] as i64 - new[1] as i64;
     lost_height > 0 && lost_height > 2 * lost_width
-}
-
-/// For each output position, the first source position it reads and its weights.
-struct Kernel(Vec<(usize, Vec<i32>)>);
-
-impl Kernel {
-    fn new(old: usize, new: usize) -> Self {
-        let scale = old as f64 / new as f64;
-        // Shrinking stretches the kernel over every source pixel that an output pixel covers: the antialiasing.
-        let stretch = scale.max(1.0);
-        let reach = SUPPORT * stretch;
-        let position = |out: usize| {
-            let centre = (out as f64 + 0.5) * scale;
-            // `as usize` cuts towards zero and stops at 0, as Pillow's cast and clamp do.
-            let first = (centre - reach + 0.5) as usize;
-            let end = ((centre + reach + 0.5) as usize).min(old);
-            let weights: Vec<f64> = (first..end)
-                .map(|source| bicubic((source as f64 - centre + 0.5) / stretch))
-                .collect();
-            let total: f64 = weights.iter().sum();
-            (
-                first,
-                weights.iter().map(|weight| fixed_point(weight / total)).collect(),
-            )
-        };
-        Self((0..new).map(position).collect())
-    }
-}
-
-fn bicubic(distance: f64) -> f64 {
-    let x = distance.abs();
-    if x < 1.0 {
-        ((SHARPNESS + 2.0) * x - (SHARPNESS + 3.0)) * x * x + 1.0
-    } else if x < 2.0 {
-        (((x - 5.0) * x + 8.0) * x - 4.0) * SHARPNESS
-    } else {
-        0.0
-    }
-}
-
-/// Rounds half away from zero.
-fn fixed_point(weight: f64) -> i32 {
-    let scaled = weight * f64::from(1u32 << PRECISION_BITS);
-    (scaled + if weight < 0.0 { -0.5 } else { 0.5 }) as i32
-}
-
-/// Half a unit in fixed point: where every sum starts, so that the final shift rounds.
-const HALF: i32 = 1 << (PRECISION_BITS - 1);
-
-fn to_byte(sum: i32) -> u8 {
-    (sum >> PRECISION_BITS).clamp(0, 255) as u8
-}
-
-fn horizontal_pass<const CHANNELS: usize>(pixels: &[u8], old_width: usize, kernel: &Kernel) -> Vec<u8> {
-    let rows = pixels.chunks_exact(old_width * CHANNELS);
-    let mut output = Vec::with_capacity(rows.len() * kernel.0.len() * CHANNELS);
-    for row in rows {
-        let (row, _) = row.as_chunks::<CHANNELS>();
-        for (first, weights) in &kernel.0 {
-            let mut sums = [HALF; CHANNELS];
-            for (pixel, weight) in row[*first..].iter().zip(weights) {
-                for (sum, value) in sums.iter_mut().zip(pixel) {
-                    *sum += i32::from(*value) * weight;
-                }
-            }
-            output.extend(sums.map(to_byte));
-        }
-    }
-    output
-}
-
-/// `stride` is the length of a row in bytes.
-fn vertical_pass(pixels: &[u8], stride: usize, kernel: &Kernel) -> Vec<u8> {
-    let mut output = Vec::with_capacity(kernel.0.len() * stride);
-    let mut sums = vec![HALF; stride];
-    for (first, weights) in &kernel.0 {
-        sums.fill(HALF);
-        for (row, weight) in pixels[first * stride..].chunks_exact(stride).zip(weights) {
-            for (sum, value) in sums.iter_mut().zip(row) {
-                *sum += i32::from(*value) * weight;
-            }
-        }
-        output.extend(sums.iter().map(|sum| to_byte(*sum)));
-    }
-    output
 }

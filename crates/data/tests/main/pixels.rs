@@ -2,7 +2,8 @@
 
 use blip2_data::Stream;
 use blip2_data::pixels::{
-    Augmentation, CropBox, ImageProcessor, PixelsError, RgbImage, decode, open, resize, resize_crop,
+    Augmentation, CropBox, ImageProcessor, PixelsError, RgbImage, View, decode, flip_horizontal, open,
+    resize, resize_crop, resize_premultiplied,
 };
 use blip2_golden::fixture;
 use std::path::Path;
@@ -141,6 +142,10 @@ fn resizing_keeps_what_must_be_kept() {
         resize(&plain, 0, 5),
         Err(PixelsError::EmptyTarget { .. })
     ));
+    assert!(matches!(
+        resize(&RgbImage::new(0, 0), 4, 4),
+        Err(PixelsError::CropOutside { .. })
+    ));
     let outside = CropBox {
         left: 30,
         top: 0,
@@ -151,6 +156,42 @@ fn resizing_keeps_what_must_be_kept() {
         resize_crop(&plain, outside, 4, 4),
         Err(PixelsError::CropOutside { .. })
     ));
+}
+
+/// Sizes that leave no lane, some lanes or all lanes of the passes over; both orders of the passes.
+#[test]
+fn boxes_and_mirrors_and_channels_agree_for_every_shape() {
+    let mut stream = Stream::new(3, "shapes", 0);
+    for _ in 0..60 {
+        let [width, height, new_width, new_height] =
+            [90, 90, 70, 70].map(|most| 1 + stream.below(most) as u32);
+        let picture = RgbImage::from_fn(width, height, |_, _| {
+            image::Rgb(std::array::from_fn(|_| stream.below(256) as u8))
+        });
+        let [left, top] = [width, height].map(|side| stream.below(side as usize) as u32);
+        let crop = CropBox {
+            left,
+            top,
+            right: left + 1 + stream.below((width - left) as usize) as u32,
+            bottom: top + 1 + stream.below((height - top) as usize) as u32,
+        };
+        let resized = resize_crop(&picture, crop, new_width, new_height).expect("inside");
+
+        let (cut_width, cut_height) = (crop.right - crop.left, crop.bottom - crop.top);
+        let cut = image::imageops::crop_imm(&picture, left, top, cut_width, cut_height).to_image();
+        assert_eq!(
+            resized,
+            resize(&cut, new_width, new_height).expect("a size above 0")
+        );
+
+        let view = View { crop, flip: true };
+        let mirrored = view.apply(&picture, new_width, new_height).expect("inside");
+        assert_eq!(mirrored, flip_horizontal(&resized));
+
+        let opaque = image::DynamicImage::ImageRgb8(cut).into_rgba8();
+        let opaque = resize_premultiplied(&opaque, new_width, new_height).expect("a size above 0");
+        assert_eq!(resized, image::DynamicImage::ImageRgba8(opaque).into_rgb8());
+    }
 }
 
 #[test]
