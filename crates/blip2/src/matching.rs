@@ -2,7 +2,6 @@
 
 use blip2_data::pixels::RgbImage;
 use burn::tensor::activation::softmax;
-use burn::tensor::{Int, Tensor};
 use serde::Serialize;
 
 use crate::{Blip2, Blip2Error};
@@ -33,7 +32,7 @@ impl Blip2 {
         let mut matches = Vec::with_capacity(texts.len());
         for texts in texts.chunks(TEXTS_AT_ONCE) {
             let batch = self.read(texts)?;
-            let same = Tensor::<1, Int>::zeros([texts.len()], &image.device());
+            let same = vec![0; texts.len()];
             let logits = model.matching_logits(&context.select(&same), &batch)?;
             let matching = softmax(logits, 1).narrow(1, 1, 1);
             let cosine = image

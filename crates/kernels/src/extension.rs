@@ -5,7 +5,7 @@ use burn::backend::{Backend, DType, DispatchDevice, ExtensionType, Flex, backend
 use burn::tensor::{Device, Tensor};
 
 use crate::flex::activation::{self, Activation};
-use crate::flex::attention::Attention;
+use crate::flex::attention::{Attention, Rules};
 use crate::flex::embedding::Rows;
 use crate::flex::linear;
 use crate::flex::loss::{self, LinearCrossEntropy, Targets, Wanted};
@@ -80,8 +80,7 @@ pub(crate) trait Kernels: Backend {
         key: FloatTensor<Self>,
         value: FloatTensor<Self>,
         #[extension_type] bias: Maybe<Self>,
-        scale: f64,
-        causal: bool,
+        rules: Rules,
     ) -> FloatTensor<Self>;
 
     fn cross_entropy(
@@ -153,10 +152,9 @@ impl Kernels for Flex {
         key: FloatTensor<Self>,
         value: FloatTensor<Self>,
         bias: Maybe<Self>,
-        scale: f64,
-        causal: bool,
+        rules: Rules,
     ) -> FloatTensor<Self> {
-        Attention::new(query, key, value, bias.into_option(), scale, causal).forward()
+        Attention::new(query, key, value, bias.into_option(), rules).forward()
     }
 
     fn cross_entropy(

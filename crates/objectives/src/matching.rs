@@ -103,9 +103,7 @@ pub fn matching_loss(
     let text_rows = [own.as_slice(), &own, &negatives.texts].concat();
 
     let device = texts.ids.device();
-    let indices: Vec<i64> = image_rows.iter().map(|index| *index as i64).collect();
-    let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [3 * batch]), &device);
-    let logits = model.matching_logits(&context.select(&indices), &texts.select(&text_rows))?;
+    let logits = model.matching_logits(&context.select(&image_rows), &texts.select(&text_rows))?;
 
     let labels: Vec<i64> = (0..3 * batch).map(|row| i64::from(row < batch)).collect();
     let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [3 * batch]), &device);

@@ -13,6 +13,8 @@ use crate::QFormerConfig;
 pub(crate) struct KeyValue {
     pub(crate) key: Tensor<4>,
     pub(crate) value: Tensor<4>,
+    /// The row of both that each row of a query reads, if not its own.
+    pub(crate) rows: Option<Vec<usize>>,
 }
 
 impl KeyValue {
@@ -21,14 +23,28 @@ impl KeyValue {
         Self {
             key: Tensor::cat(vec![self.key.clone(), later.key], 2),
             value: Tensor::cat(vec![self.value.clone(), later.value], 2),
+            rows: None,
         }
     }
 
-    /// The rows at `indices` `[rows]`.
-    pub(crate) fn select(&self, indices: &Tensor<1, Int>) -> Self {
+    /// The rows at `indices`, to be read where they lie.
+    pub(crate) fn select(&self, indices: &[usize]) -> Self {
+        let row = |index: &usize| self.rows.as_ref().map_or(*index, |rows| rows[*index]);
         Self {
-            key: self.key.clone().select(0, indices.clone()),
-            value: self.value.clone().select(0, indices.clone()),
+            rows: Some(indices.iter().map(row).collect()),
+            ..self.clone()
+        }
+    }
+
+    /// The same with each row that is read in its own place.
+    pub(crate) fn gathered(self) -> Self {
+        let Some(rows) = &self.rows else { return self };
+        let rows: Vec<i64> = rows.iter().map(|row| *row as i64).collect();
+        let rows = Tensor::<1, Int>::from_data(rows.as_slice(), &self.key.device());
+        Self {
+            key: self.key.select(0, rows.clone()),
+            value: self.value.select(0, rows),
+            rows: None,
         }
     }
 }
@@ -78,6 +94,7 @@ impl Attention {
         KeyValue {
             key: self.split(self.key.forward(source.clone())),
             value: self.split(self.value.forward(source)),
+            rows: None,
         }
     }
 
@@ -90,6 +107,7 @@ impl Attention {
         } else {
             let options = AttentionOptions {
                 causal: visibility.causal,
+                rows: source.rows,
                 ..Default::default()
             };
             kernels::attention(query, source.key, source.value, visibility.bias, options)
@@ -103,8 +121,9 @@ impl Attention {
     pub(crate) fn probabilities(&self, rows: Tensor<3>, source: &KeyValue) -> Tensor<3> {
         let query = self.split(self.query.forward(rows));
         let [batch, _, count, head_width] = query.dims();
+        let source = source.clone().gathered();
         let tokens = source.key.dims()[2];
-        let scores = query.matmul(source.key.clone().swap_dims(2, 3)) / (head_width as f64).sqrt();
+        let scores = query.matmul(source.key.swap_dims(2, 3)) / (head_width as f64).sqrt();
         kernels::softmax(scores)
             .mean_dim(1)
             .reshape([batch, count, tokens])
@@ -113,6 +132,7 @@ impl Attention {
     /// The reference's form, whose probabilities can be dropped.
     fn attend_with_dropout(&self, query: Tensor<4>, source: KeyValue, visibility: Visibility) -> Tensor<4> {
         let [_, _, rows, head_width] = query.dims();
+        let source = source.gathered();
         let keys = source.key.dims()[2];
         let mut scores = query.matmul(source.key.swap_dims(2, 3)) / (head_width as f64).sqrt();
         if let Some(bias) = visibility.bias {

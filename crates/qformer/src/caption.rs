@@ -1,7 +1,7 @@
 //! Writing captions with the Q-Former alone, from the query states of stage 1.
 
 use blip2_core::{ModelError, NextTokenModel};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
 use crate::attention::KeyValue;
 use crate::{QueryOutput, RepresentationModel, TextBatch};
@@ -56,13 +56,14 @@ impl NextTokenModel for CaptionDecoder<'_> {
     }
 
     fn advance(&mut self, parents: &[usize], tokens: &[u32]) -> Result<(), ModelError> {
-        let (chosen, text) = continued(&self.logits, parents, tokens)?;
-        let past = self.past.iter().map(|past| past.select(&chosen)).collect();
+        let text = continued(&self.logits, parents, tokens)?;
+        let chosen = |past: &KeyValue| past.select(parents).gathered();
+        let past = self.past.iter().map(chosen).collect();
         self.feed(past, &text)
     }
 }
 
-/// The rows `[rows]` to keep of what was written behind `logits` `[rows, vocabulary]`, and the next word of each.
+/// The next word of each of the rows `parents` of what was written behind `logits` `[rows, vocabulary]`.
 ///
 /// # Errors
 /// [`ModelError::Invalid`] where parents and tokens do not continue it.
@@ -70,8 +71,8 @@ pub(crate) fn continued(
     logits: &Tensor<2>,
     parents: &[usize],
     tokens: &[u32],
-) -> Result<(Tensor<1, Int>, TextBatch), ModelError> {
-    let (rows, device) = (logits.dims()[0], logits.device());
+) -> Result<TextBatch, ModelError> {
+    let rows = logits.dims()[0];
     if parents.is_empty() || parents.len() != tokens.len() || parents.iter().any(|parent| *parent >= rows) {
         return Err(ModelError::Invalid(format!(
             "{} parents and {} tokens do not continue {rows} rows",
@@ -79,11 +80,7 @@ pub(crate) fn continued(
             tokens.len()
         )));
     }
-    let chosen: Vec<i64> = parents.iter().map(|parent| *parent as i64).collect();
-    Ok((
-        Tensor::from_data(TensorData::new(chosen, [parents.len()]), &device),
-        next_words(tokens, &device)?,
-    ))
+    next_words(tokens, &logits.device())
 }
 
 /// One word a row.

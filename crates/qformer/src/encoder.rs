@@ -3,7 +3,7 @@
 use blip2_core::layers::{Embedding, LayerNorm};
 use blip2_core::{Initializer, ModelError};
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Tensor};
 
 use crate::attention::{KeyValue, Visibility, dropout};
 use crate::layer::{Layer, LayerInput};
@@ -37,8 +37,11 @@ impl ImageContext {
         self.layers[index].as_ref()
     }
 
-    /// The images at `indices` `[rows]`, in that order.
-    pub fn select(&self, indices: &Tensor<1, Int>) -> Self {
+    /// The images at `indices`, in that order. Nothing is copied.
+    ///
+    /// # Panics
+    /// When it is read, where an index is not that of an image.
+    pub fn select(&self, indices: &[usize]) -> Self {
         Self {
             layers: self
                 .layers

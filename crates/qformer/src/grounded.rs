@@ -177,9 +177,10 @@ impl NextTokenModel for GroundedText<'_> {
     }
 
     fn advance(&mut self, parents: &[usize], tokens: &[u32]) -> Result<(), ModelError> {
-        let (chosen, text) = continued(&self.logits, parents, tokens)?;
-        let context = self.context.select(&chosen);
-        let past: Vec<KeyValue> = self.past.iter().map(|past| past.select(&chosen)).collect();
+        let text = continued(&self.logits, parents, tokens)?;
+        let context = self.context.select(parents);
+        let chosen = |past: &KeyValue| past.select(parents).gathered();
+        let past: Vec<KeyValue> = self.past.iter().map(chosen).collect();
         let (hidden, past) = self.model.read(&context, &text, Some(&past), self.position)?;
         self.logits = self.model.last(hidden);
         self.context = context;

@@ -1,7 +1,8 @@
 //! Cross-entropy out of ordinary tensor operations.
 
-use burn::tensor::{DType, Int, Tensor, activation};
+use burn::tensor::{Int, Tensor, activation};
 
+use super::matmul;
 use crate::products::Products;
 
 pub(crate) fn linear<const D: usize>(
@@ -13,12 +14,7 @@ pub(crate) fn linear<const D: usize>(
     let mut shape = x.dims();
     let [out_width, in_width] = weight.dims();
     let rows: usize = shape[..D - 1].iter().product();
-    let dtype = x.dtype();
-    let (x, weight) = (x.reshape([rows, in_width]), weight.transpose());
-    let mut y = match products {
-        Products::F32 => x.matmul(weight),
-        Products::Bf16 => x.cast(DType::BF16).matmul(weight.cast(DType::BF16)).cast(dtype),
-    };
+    let mut y = matmul(x.reshape([rows, in_width]), weight.transpose(), products);
     if let Some(bias) = bias {
         y = y + bias.unsqueeze();
     }

@@ -17,6 +17,17 @@ pub(crate) use optimizer::{adamw, sum_of_squares};
 
 use burn::tensor::{DType, Tensor};
 
+use crate::products::Products;
+
+/// The product of two matrices, or of many, in the type of `a`.
+fn matmul<const D: usize>(a: Tensor<D>, b: Tensor<D>, products: Products) -> Tensor<D> {
+    let dtype = a.dtype();
+    match products {
+        Products::F32 => a.matmul(b),
+        Products::Bf16 => a.cast(DType::BF16).matmul(b.cast(DType::BF16)).cast(dtype),
+    }
+}
+
 /// `f(x)` in at least single precision, in the type of `x` again: sums over half-precision rows lose too much.
 fn in_single_precision<const D: usize>(x: Tensor<D>, f: impl FnOnce(Tensor<D>) -> Tensor<D>) -> Tensor<D> {
     match x.dtype() {

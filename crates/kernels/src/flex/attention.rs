@@ -10,7 +10,7 @@ use burn_flex::{FlexTensor, Layout};
 use rayon::prelude::*;
 
 use super::linear::{Matrix, Placement, add_product, set_product, write_product};
-use super::rows::{add_to, softmax_rows, softmax_rows_backward};
+use super::rows::{add_to, multiply_by, softmax_rows, softmax_rows_backward};
 use super::storage::{dense, filled};
 use crate::products::Products;
 
@@ -31,8 +31,17 @@ pub(crate) struct Attention {
     pub(crate) value: FlexTensor,
     /// Added to the scores; broadcasts to `[batch, heads, queries, keys]`.
     pub(crate) bias: Option<FlexTensor>,
+    pub(crate) rules: Rules,
+}
+
+/// How the arguments are used.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
     pub(crate) scale: f64,
     pub(crate) causal: bool,
+    /// The row of key and value that each row of the query reads, if not its own.
+    pub(crate) rows: Option<Vec<usize>>,
+    pub(crate) products: Products,
 }
 
 /// A tensor `[batch, heads, tokens, width]`, read through its strides.
@@ -129,8 +138,7 @@ struct Pass<'a> {
     key: Heads<'a>,
     value: Heads<'a>,
     bias: Option<Heads<'a>>,
-    scale: f32,
-    causal: bool,
+    rules: &'a Rules,
     order: Order,
 }
 
@@ -138,6 +146,7 @@ struct Pass<'a> {
 struct Block {
     batch: usize,
     head: usize,
+    key_batch: usize,
     key_head: usize,
     queries: Range<usize>,
     keys: usize,
@@ -150,8 +159,7 @@ impl Attention {
         key: FlexTensor,
         value: FlexTensor,
         bias: Option<FlexTensor>,
-        scale: f64,
-        causal: bool,
+        rules: Rules,
     ) -> Self {
         let [query, key, value] = [query, key, value].map(|x| {
             if x.layout().has_positive_strides() {
@@ -173,21 +181,19 @@ impl Attention {
             key,
             value,
             bias,
-            scale,
-            causal,
+            rules,
         }
     }
 
     fn pass(&self) -> Pass<'_> {
-        let query = Heads::new(&self.query);
+        let (query, key) = (Heads::new(&self.query), Heads::new(&self.key));
         Pass {
-            order: Order::of(query.shape[0]),
+            order: Order::of(query.shape[0].min(key.shape[0])),
             query,
-            key: Heads::new(&self.key),
+            key,
             value: Heads::new(&self.value),
             bias: self.bias.as_ref().map(Heads::new),
-            scale: self.scale as f32,
-            causal: self.causal,
+            rules: &self.rules,
         }
     }
 
@@ -220,29 +226,56 @@ impl Attention {
         let pass = self.pass();
         let length = |shape: [usize; 4]| shape.iter().product::<usize>();
         let (queries, keys) = (length(pass.query.shape), length(pass.key.shape));
-        let (mut of_key, mut of_value) = (vec![0.0; keys], vec![0.0; keys]);
-        let tasks = if pass.order.by_sequence {
-            pass.query.shape[0]
-        } else {
-            pass.key.shape[0] * pass.key.shape[1]
+        let tasks = |batch: usize| match pass.order.by_sequence {
+            true => batch,
+            false => batch * pass.key.shape[1],
         };
-        let fill = |of_query: &mut [MaybeUninit<f32>]| {
-            if !of_query.is_empty() && keys > 0 {
-                let of_query = of_query.par_chunks_mut(queries / tasks);
-                let of_keys = of_key
-                    .par_chunks_mut(keys / tasks)
-                    .zip(of_value.par_chunks_mut(keys / tasks));
-                of_query.zip(of_keys).enumerate().for_each_init(
-                    Default::default,
-                    |scores, (index, targets)| {
-                        let (of_query, (of_key, of_value)) = targets;
-                        pass.backward(index, gradient, of_query, of_key, of_value, scores);
-                    },
-                );
+        let (query_tasks, key_tasks) = (tasks(pass.query.shape[0]), tasks(pass.key.shape[0]));
+        let fill = |of_query: &mut [MaybeUninit<f32>],
+                    of_key: &mut [MaybeUninit<f32>],
+                    of_value: &mut [MaybeUninit<f32>]| {
+            // Queries that read the same keys add to the same gradients: they are one task.
+            let mut shares: Vec<Vec<_>> = (0..key_tasks).map(|_| Vec::new()).collect();
+            if !of_query.is_empty() {
+                for (task, of_query) in of_query.chunks_mut(queries / query_tasks).enumerate() {
+                    shares[pass.key_task(task)].push((task, of_query));
+                }
             }
+            if keys == 0 {
+                return shares
+                    .into_iter()
+                    .flatten()
+                    .for_each(|(_, of_query)| of_query.fill(MaybeUninit::new(0.0)));
+            }
+            let of_keys = of_key
+                .par_chunks_mut(keys / key_tasks)
+                .zip(of_value.par_chunks_mut(keys / key_tasks));
+            shares.into_par_iter().zip(of_keys).for_each_init(
+                Default::default,
+                |scores, (share, (of_key, of_value))| {
+                    let [of_key, of_value] = [of_key, of_value].map(cleared);
+                    for (task, of_query) in share {
+                        pass.backward(task, gradient, of_query, of_key, of_value, scores);
+                    }
+                },
+            );
         };
-        // SAFETY: as in `forward`.
-        let of_query = unsafe { filled(queries, fill) };
+        let (mut of_key, mut of_value) = (Vec::with_capacity(keys), Vec::with_capacity(keys));
+        // SAFETY: as in `forward`; without keys, all is filled with zeros.
+        let of_query = unsafe {
+            filled(queries, |of_query| {
+                fill(
+                    of_query,
+                    &mut of_key.spare_capacity_mut()[..keys],
+                    &mut of_value.spare_capacity_mut()[..keys],
+                )
+            })
+        };
+        // SAFETY: each task clears its share of both, and the shares cover them.
+        unsafe {
+            of_key.set_len(keys);
+            of_value.set_len(keys);
+        }
         [
             pass.order.tensor(of_query, pass.query.shape),
             pass.order.tensor(of_key, pass.key.shape),
@@ -252,6 +285,30 @@ impl Attention {
 }
 
 impl Pass<'_> {
+    /// The row of key and value that a row of the query reads.
+    fn key_batch(&self, batch: usize) -> usize {
+        self.rules.rows.as_ref().map_or(batch, |rows| rows[batch])
+    }
+
+    /// The share of key and value that a task reads.
+    fn key_task(&self, task: usize) -> usize {
+        let key_heads = self.key.shape[1];
+        match self.order.by_sequence {
+            true => self.key_batch(task),
+            false => self.key_batch(task / key_heads) * key_heads + task % key_heads,
+        }
+    }
+
+    /// How products of scores are made, in rows of so many numbers.
+    fn placement(&self, stride: usize) -> Placement {
+        Placement {
+            stride,
+            factor: 1.0,
+            threads: false,
+            products: self.rules.products,
+        }
+    }
+
     /// The blocks of a task, with the place of each block's head among the task's.
     fn blocks(&self, task: usize) -> impl Iterator<Item = (usize, usize, Block)> {
         let ([_, heads, queries, _], [_, key_heads, keys, _]) = (self.query.shape, self.key.shape);
@@ -259,7 +316,7 @@ impl Pass<'_> {
         let by_sequence = self.order.by_sequence;
         let count = queries.div_ceil((SCORES / keys.max(1)).max(FEWEST_QUERIES));
         let size = queries.div_ceil(count.max(1)).max(1);
-        let causal = self.causal;
+        let causal = self.rules.causal;
         (0..self.order.heads(heads, key_heads)).flat_map(move |local| {
             let (batch, head) = if by_sequence {
                 (task, local)
@@ -281,6 +338,7 @@ impl Pass<'_> {
                     Block {
                         batch,
                         head,
+                        key_batch: self.key_batch(batch),
                         key_head,
                         queries: start..end,
                         keys,
@@ -300,14 +358,13 @@ impl Pass<'_> {
                 continue;
             }
             self.probabilities(&block, scores);
-            let value = self.value.tokens(block.batch, block.key_head, 0..block.keys);
-            let placement = Placement {
-                stride,
-                factor: 1.0,
-                threads: false,
-                products: Products::F32,
-            };
-            write_product(target, Matrix::new(scores, block.keys), value, placement);
+            let value = self.value.tokens(block.key_batch, block.key_head, 0..block.keys);
+            write_product(
+                target,
+                Matrix::new(scores, block.keys),
+                value,
+                self.placement(stride),
+            );
         }
     }
 
@@ -332,32 +389,17 @@ impl Pass<'_> {
             let weights = Matrix::new(probabilities, block.keys);
             let upstream = gradient.tokens(block.batch, block.head, block.queries.clone());
             let query = self.query.tokens(block.batch, block.head, block.queries.clone());
-            let key = self.key.tokens(block.batch, block.key_head, 0..block.keys);
-            let value = self.value.tokens(block.batch, block.key_head, 0..block.keys);
-            let compact = Placement {
-                stride: block.keys,
-                factor: 1.0,
-                threads: false,
-                products: Products::F32,
-            };
+            let key = self.key.tokens(block.key_batch, block.key_head, 0..block.keys);
+            let value = self.value.tokens(block.key_batch, block.key_head, 0..block.keys);
             scores.resize(probabilities.len(), 0.0);
-            set_product(scores, upstream, value.transposed(), compact);
-            softmax_rows_backward(scores, probabilities, block.keys, self.scale);
+            set_product(scores, upstream, value.transposed(), self.placement(block.keys));
+            softmax_rows_backward(scores, probabilities, block.keys, self.rules.scale as f32);
             let scores = Matrix::new(scores, block.keys);
-            write_product(of_query, scores, key, Placement { stride, ..compact });
+            write_product(of_query, scores, key, self.placement(stride));
             let (start, stride) = self.order.place(local_key, key_heads, all_keys, width);
-            add_product(
-                &mut of_key[start..],
-                scores.transposed(),
-                query,
-                Placement { stride, ..compact },
-            );
-            add_product(
-                &mut of_value[start..],
-                weights.transposed(),
-                upstream,
-                Placement { stride, ..compact },
-            );
+            let placement = self.placement(stride);
+            add_product(&mut of_key[start..], scores.transposed(), query, placement);
+            add_product(&mut of_value[start..], weights.transposed(), upstream, placement);
         }
     }
 
@@ -366,20 +408,24 @@ impl Pass<'_> {
         let ([_, _, queries, _], [_, _, keys, _]) = (self.query.shape, self.key.shape);
         scores.resize(block.queries.len() * block.keys, 0.0);
         let query = self.query.tokens(block.batch, block.head, block.queries.clone());
-        let key = self.key.tokens(block.batch, block.key_head, 0..block.keys);
-        let placement = Placement {
-            stride: block.keys,
-            factor: self.scale,
-            threads: false,
-            products: Products::F32,
-        };
-        set_product(scores, query, key.transposed(), placement);
+        let key = self.key.tokens(block.key_batch, block.key_head, 0..block.keys);
+        let (placement, scale) = (self.placement(block.keys), self.rules.scale as f32);
+        match self.rules.products {
+            Products::F32 => {
+                let factor = scale;
+                set_product(scores, query, key.transposed(), Placement { factor, ..placement });
+            }
+            Products::Bf16 => {
+                set_product(scores, query, key.transposed(), placement);
+                multiply_by(scores, scale);
+            }
+        }
         if let Some(bias) = self.bias {
             for (row, index) in scores.chunks_exact_mut(block.keys).zip(block.queries.clone()) {
                 add_to(row, bias.row(block.batch, block.head, index, block.keys));
             }
         }
-        let (seen, step) = match self.causal {
+        let (seen, step) = match self.rules.causal {
             true => ((block.queries.start + 1 + keys) as isize - queries as isize, 1),
             false => (block.keys as isize, 0),
         };
@@ -399,4 +445,11 @@ fn clear(target: &mut [MaybeUninit<f32>], stride: usize, rows: usize, width: usi
             x.write(0.0);
         }
     }
+}
+
+/// Zeros for all.
+fn cleared(target: &mut [MaybeUninit<f32>]) -> &mut [f32] {
+    target.fill(MaybeUninit::new(0.0));
+    // SAFETY: every number was written.
+    unsafe { target.assume_init_mut() }
 }

@@ -3,10 +3,9 @@
 use std::mem::MaybeUninit;
 
 use burn_flex::FlexTensor;
-use rayon::prelude::*;
 
 use super::rows::add_to;
-use super::storage::{filled, piece, tensor, values, width};
+use super::storage::{filled, solid, tensor, values, width, zeros};
 
 /// Which rows were looked up, in a table of how many.
 #[derive(Clone, Debug)]
@@ -41,19 +40,15 @@ impl Rows {
         tensor(rows, [self.ids.len(), width])
     }
 
-    /// The gradient of the table from that of its rows; dense. Rows of one id are added in their order.
-    pub(crate) fn gradient(&self, rows: &FlexTensor) -> FlexTensor {
+    /// The gradient of the table from that of its rows, added to `table` if there is one; dense. Rows of one id are added
+    /// in their order.
+    pub(crate) fn gradient(&self, rows: &FlexTensor, table: Option<FlexTensor>) -> FlexTensor {
         let width = width(rows);
-        let clear = |target: &mut [MaybeUninit<f32>]| {
-            target.par_chunks_mut(piece(width)).for_each(|piece| {
-                piece.fill(MaybeUninit::new(0.0));
-            });
-        };
-        // SAFETY: every number is written.
-        let mut table = unsafe { filled(self.entries * width, clear) };
+        let mut table = table.map_or_else(|| zeros([self.entries, width]), solid);
+        let target = table.storage_mut::<f32>();
         for (row, id) in values(rows).chunks_exact(width.max(1)).zip(&self.ids) {
-            add_to(&mut table[id * width..][..width], row);
+            add_to(&mut target[id * width..][..width], row);
         }
-        tensor(table, [self.entries, width])
+        table
     }
 }

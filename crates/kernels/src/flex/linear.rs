@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::bf16::weight::Weight;
 use super::bf16::{self, Right, Start, Target};
 use super::rows::sum_rows;
-use super::storage::{dense, filled, piece, tensor, values, width};
+use super::storage::{dense, filled, piece, solid, tensor, values, width};
 use crate::products::Products;
 
 /// Products with fewer multiplications than this stay on one thread.
@@ -313,18 +313,28 @@ pub(crate) fn packed_linear_backward(gradient: &FlexTensor, weight: &Weight) -> 
     tensor(x, shape)
 }
 
-/// The gradient of the weight in [`linear`]: `gradientᵀ · x`; both dense.
+/// The gradient of the weight in [`linear`]: `gradientᵀ · x`, added to `sum` if there is one; both dense.
 pub(crate) fn linear_backward_weight(
     gradient: &FlexTensor,
     x: &FlexTensor,
+    sum: Option<FlexTensor>,
     products: Products,
 ) -> FlexTensor {
     let (out_width, in_width) = (width(gradient), width(x));
     let left = Matrix::new(values(gradient), out_width).transposed();
-    tensor(
-        product(left, Matrix::new(values(x), in_width), None, products),
-        [out_width, in_width],
-    )
+    let right = Matrix::new(values(x), in_width);
+    let Some(sum) = sum else {
+        return tensor(product(left, right, None, products), [out_width, in_width]);
+    };
+    let mut sum = solid(sum);
+    let placement = Placement {
+        stride: in_width,
+        factor: 1.0,
+        threads: true,
+        products,
+    };
+    add_product(sum.storage_mut(), left, right, placement);
+    sum
 }
 
 /// The gradient of the bias in [`linear`]: the sum of the rows; `gradient` dense.

@@ -4,7 +4,7 @@ use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
 use super::linear::{Matrix, Placement, add_product, product, set_product};
-use super::rows::{add_to, largest, softmax_rows, sum, sum_of_powers, sum_rows};
+use super::rows::{add_to, largest, multiply_by, softmax_rows, sum, sum_of_powers, sum_rows};
 use super::simd::vectorised;
 use super::storage::{change_rows, tensor, values, width};
 use crate::products::Products;
@@ -179,12 +179,6 @@ vectorised! {
     fn shift_and_scale(x: &mut [f32], shift: f32, scale: f32) {
         for x in x {
             *x = (*x - shift) * scale;
-        }
-    }
-
-    fn multiply_by(x: &mut [f32], factor: f32) {
-        for x in x {
-            *x *= factor;
         }
     }
 }

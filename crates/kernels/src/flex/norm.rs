@@ -2,9 +2,9 @@
 
 use burn_flex::FlexTensor;
 
-use super::rows::{add_to, sum_of, total};
+use super::rows::{add_to, dot, sum_of, total};
 use super::simd::{multiply_add, reduce, vectorised};
-use super::storage::{change_rows, change_rows_with, dense, tensor, values, width};
+use super::storage::{change_pieces, change_rows, dense, piece_with_sum, tensor, values, width};
 
 /// Which moments a normalisation takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -66,7 +66,7 @@ pub(crate) fn normalise_backward(
             parameters: None,
         };
     }
-    let (x, sums) = change_rows_with(gradient, width, |rows, start| {
+    let (x, sums) = change_pieces(gradient, piece_with_sum(width), |rows, start| {
         let mut sums = vec![0.0; 2 * width];
         rows_backward(rows, &x[start..], norm, weight, epsilon, &mut sums);
         sums
@@ -91,8 +91,8 @@ fn moments<const FUSED: bool>(row: &[f32], norm: Norm, epsilon: f32) -> (f32, f3
     } else {
         0.0
     };
-    let square = |sum, i: usize| multiply_add::<FUSED>(row[i] - mean, row[i] - mean, sum);
-    let variance = reduce(row.len(), 0.0, square, |a, b| a + b) / length;
+    let square = |sum, [x, ..]: [f32; 3]| multiply_add::<FUSED>(x - mean, x - mean, sum);
+    let variance = reduce([row; 3], 0.0, square, |a, b| a + b) / length;
     (mean, (variance + epsilon).sqrt().recip())
 }
 
@@ -134,14 +134,13 @@ vectorised! {
                 *of_weight = multiply_add::<FUSED>((x - mean) * scale, *gradient, *of_weight);
                 *of_bias += gradient;
             }
-            for (gradient, weight) in gradient.iter_mut().zip(weight) {
-                *gradient *= weight;
-            }
-            let along = |sum, i: usize| multiply_add::<FUSED>(gradient[i], x[i] - mean, sum);
-            let along = reduce(width, 0.0, along, |a, b| a + b) * scale * scale / width as f32;
-            let even = if norm == Norm::Layer { sum_of(gradient) / width as f32 } else { 0.0 };
-            for (gradient, x) in gradient.iter_mut().zip(x) {
-                *gradient = scale * (*gradient - even - (x - mean) * along);
+            let along = |sum, [gradient, weight, x]: [f32; 3]| {
+                multiply_add::<FUSED>(gradient * weight, x - mean, sum)
+            };
+            let along = reduce([&*gradient, weight, x], 0.0, along, |a, b| a + b) * scale * scale / width as f32;
+            let even = if norm == Norm::Layer { dot::<FUSED>(gradient, weight) / width as f32 } else { 0.0 };
+            for ((gradient, x), weight) in gradient.iter_mut().zip(x).zip(weight) {
+                *gradient = scale * (*gradient * weight - even - (x - mean) * along);
             }
         }
     }

@@ -90,6 +90,6 @@ vectorised! {
     }
 
     fn squares(x: &[f32]) -> f32 {
-        reduce(x.len(), 0.0, |sum, i| multiply_add::<FUSED>(x[i], x[i], sum), |a, b| a + b)
+        reduce([x; 3], 0.0, |sum, [x, ..]| multiply_add::<FUSED>(x, x, sum), |a, b| a + b)
     }
 }

@@ -4,19 +4,17 @@ use rayon::prelude::*;
 
 use super::math::exp;
 use super::simd::{multiply_add, reduce, vectorised};
-use super::storage::piece;
+use super::storage::piece_with_sum;
 
 /// Sum of rows that are `width` wide. The pieces depend on the sizes alone and are added in order, so that the sum does
 /// not depend on the number of threads.
 pub(crate) fn sum_rows(values: &[f32], width: usize) -> Vec<f32> {
-    // Each piece leaves a sum behind, so that it should have more than a few rows.
-    let piece = (4 * piece(width)).max(64 * width).max(1);
     let sum = |rows: &[f32]| {
         let mut sum = vec![0.0; width];
         rows.chunks_exact(width).for_each(|row| add_to(&mut sum, row));
         sum
     };
-    total(values.par_chunks(piece).map(sum).collect(), width)
+    total(values.par_chunks(piece_with_sum(width)).map(sum).collect(), width)
 }
 
 /// The sum of rows in order.
@@ -36,6 +34,12 @@ vectorised! {
         }
     }
 
+    fn multiply_by(x: &mut [f32], factor: f32) {
+        for x in x {
+            *x *= factor;
+        }
+    }
+
     /// The largest number of a row; `-inf` when there is none.
     fn largest(row: &[f32]) -> f32 {
         largest_of(row)
@@ -43,7 +47,7 @@ vectorised! {
 
     /// `Σ e^(x - offset)`.
     fn sum_of_powers(row: &[f32], offset: f32) -> f32 {
-        reduce(row.len(), 0.0, |sum, i| sum + exp::<FUSED>(row[i] - offset), |a, b| a + b)
+        reduce([row; 3], 0.0, |sum, [x, ..]| sum + exp::<FUSED>(x - offset), |a, b| a + b)
     }
 
     fn sum(row: &[f32]) -> f32 {
@@ -84,29 +88,28 @@ vectorised! {
 
 #[inline(always)]
 fn largest_of(row: &[f32]) -> f32 {
-    let larger = |largest, i: usize| if row[i] > largest { row[i] } else { largest };
+    let larger = |largest, x| if x > largest { x } else { largest };
     reduce(
-        row.len(),
+        [row; 3],
         f32::NEG_INFINITY,
+        |largest, [x, ..]| larger(largest, x),
         larger,
-        |a, b| if a > b { a } else { b },
     )
 }
 
 /// Sum of a row, in the body of a vectorised function.
 #[inline(always)]
 pub(crate) fn sum_of(row: &[f32]) -> f32 {
-    reduce(row.len(), 0.0, |sum, i| sum + row[i], |a, b| a + b)
+    reduce([row; 3], 0.0, |sum, [x, ..]| sum + x, |a, b| a + b)
 }
 
 /// Sum of the products of two rows of one length.
 #[inline(always)]
 pub(crate) fn dot<const FUSED: bool>(a: &[f32], b: &[f32]) -> f32 {
-    let b = &b[..a.len()];
     reduce(
-        a.len(),
+        [a, b, b],
         0.0,
-        |sum, i| multiply_add::<FUSED>(a[i], b[i], sum),
+        |sum, [a, b, _]| multiply_add::<FUSED>(a, b, sum),
         |a, b| a + b,
     )
 }

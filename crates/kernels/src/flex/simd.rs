@@ -81,34 +81,58 @@ pub(crate) fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
 /// Numbers that reductions keep apart: two of the widest vectors, so that additions need not wait for each other.
 pub(crate) const LANES: usize = 32;
 
-/// Reduces a slice by `accumulate` in [`LANES`] independent lanes, from `start`, and the lanes by `combine`.
+/// Reduces three slices of one length by `accumulate` in [`LANES`] independent lanes, from `start`, and the lanes by
+/// `combine`. `accumulate` gets the lane's value and an element of each slice; where fewer are wanted, one is given twice.
 ///
-/// `accumulate` gets the lane's value and the index of the element.
+/// It is all loops: what the standard library does with arrays is not compiled for the vector unit of the caller.
 #[inline(always)]
 pub(crate) fn reduce(
-    length: usize,
+    [a, b, c]: [&[f32]; 3],
     start: f32,
-    accumulate: impl Fn(f32, usize) -> f32,
-    combine: impl Fn(f32, f32) -> f32,
+    accumulate: impl Fn(f32, [f32; 3]) -> f32,
+    combine: impl Fn(f32, f32) -> f32 + Copy,
 ) -> f32 {
+    let (count, rest) = (a.len() / LANES, a.len() % LANES);
+    let (whole_a, whole_b, whole_c) = (
+        &a.as_chunks::<LANES>().0[..count],
+        &b.as_chunks::<LANES>().0[..count],
+        &c.as_chunks::<LANES>().0[..count],
+    );
     let mut lanes = [start; LANES];
-    let whole = length - length % LANES;
-    let mut index = 0;
-    while index < whole {
-        for (lane, value) in lanes.iter_mut().enumerate() {
-            *value = accumulate(*value, index + lane);
+    for chunk in 0..count {
+        for lane in 0..LANES {
+            let elements = [whole_a[chunk][lane], whole_b[chunk][lane], whole_c[chunk][lane]];
+            lanes[lane] = accumulate(lanes[lane], elements);
         }
-        index += LANES;
     }
-    for (lane, value) in lanes.iter_mut().enumerate().take(length - whole) {
-        *value = accumulate(*value, whole + lane);
-    }
-    let mut width = LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            lanes[lane] = combine(lanes[lane], lanes[lane + width]);
+    if rest > 0 {
+        // All lanes again, so that they stay in registers: where the slices have ended, a lane keeps its value.
+        let mut ends = [[0.0; LANES]; 3];
+        for lane in 0..rest {
+            let index = count * LANES + lane;
+            (ends[0][lane], ends[1][lane], ends[2][lane]) = (a[index], b[index], c[index]);
         }
-        width /= 2;
+        for lane in 0..LANES {
+            let next = accumulate(lanes[lane], [ends[0][lane], ends[1][lane], ends[2][lane]]);
+            lanes[lane] = if lane < rest { next } else { lanes[lane] };
+        }
     }
-    lanes[0]
+    let lanes: [f32; 16] = halved(lanes, combine);
+    let lanes: [f32; 8] = halved(lanes, combine);
+    let lanes: [f32; 4] = halved(lanes, combine);
+    let lanes: [f32; 2] = halved(lanes, combine);
+    combine(lanes[0], lanes[1])
+}
+
+/// The first half of the lanes combined with the second.
+#[inline(always)]
+fn halved<const WHOLE: usize, const HALF: usize>(
+    lanes: [f32; WHOLE],
+    combine: impl Fn(f32, f32) -> f32 + Copy,
+) -> [f32; HALF] {
+    let mut half = [0.0; HALF];
+    for lane in 0..HALF {
+        half[lane] = combine(lanes[lane], lanes[HALF + lane]);
+    }
+    half
 }

@@ -64,6 +64,18 @@ pub(crate) unsafe fn filled(length: usize, fill: impl FnOnce(&mut [MaybeUninit<f
     values
 }
 
+/// Zeros, cleared by all threads.
+pub(crate) fn zeros(shape: impl Into<Shape>) -> FlexTensor {
+    let shape = shape.into();
+    let clear = |target: &mut [MaybeUninit<f32>]| {
+        target.par_chunks_mut(piece(1)).for_each(|piece| {
+            piece.fill(MaybeUninit::new(0.0));
+        });
+    };
+    // SAFETY: every number is written.
+    tensor(unsafe { filled(shape.num_elements(), clear) }, shape)
+}
+
 /// `change` applied to all rows of `x`, several whole rows at a time: in place when nobody else holds `x`, on a copy
 /// otherwise. `change` gets the rows and the index of their first element.
 pub(crate) fn change_rows(
@@ -71,13 +83,13 @@ pub(crate) fn change_rows(
     row_width: usize,
     change: impl Fn(&mut [f32], usize) + Sync,
 ) -> FlexTensor {
-    change_rows_with(x, row_width, change).0
+    change_pieces(x, piece(row_width), change).0
 }
 
-/// [`change_rows`], and what `change` returns for each piece, in order.
-pub(crate) fn change_rows_with<T: Send>(
+/// [`change_rows`] in pieces of so many elements, and what `change` returns for each piece, in order.
+pub(crate) fn change_pieces<T: Send>(
     x: FlexTensor,
-    row_width: usize,
+    piece: usize,
     change: impl Fn(&mut [f32], usize) -> T + Sync,
 ) -> (FlexTensor, Vec<T>) {
     let mut x = dense(x);
@@ -85,7 +97,6 @@ pub(crate) fn change_rows_with<T: Send>(
     if length == 0 {
         return (x, Vec::new());
     }
-    let piece = piece(row_width);
     if is_solid(&x)
         && let Some(all) = x.try_storage_mut::<f32>()
     {
@@ -130,4 +141,9 @@ fn copy_and_change<T: Send>(
 /// Elements in a task's share of rows that are `row_width` wide.
 pub(crate) fn piece(row_width: usize) -> usize {
     (PIECE / row_width.max(1)).max(1) * row_width.max(1)
+}
+
+/// Elements in a task's share of rows when each task leaves a row of its own behind, a sum: then a few rows are too little.
+pub(crate) fn piece_with_sum(row_width: usize) -> usize {
+    (4 * piece(row_width)).max(32 * row_width).max(1)
 }

@@ -7,7 +7,7 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn_flex::FlexTensor;
 
 use super::Tracked;
-use crate::flex::attention::Attention;
+use crate::flex::attention::{Attention, Rules};
 
 /// The bias is a constant.
 pub(super) fn attention<C: CheckpointStrategy>(
@@ -15,8 +15,7 @@ pub(super) fn attention<C: CheckpointStrategy>(
     key: Tracked,
     value: Tracked,
     bias: Option<FlexTensor>,
-    scale: f64,
-    causal: bool,
+    rules: Rules,
 ) -> Tracked {
     #[derive(Debug)]
     struct Attend;
@@ -36,7 +35,7 @@ pub(super) fn attention<C: CheckpointStrategy>(
 
     let ((query, query_node), (key, key_node), (value, value_node)) =
         (query.into_parts(), key.into_parts(), value.into_parts());
-    let arguments = Attention::new(query, key, value, bias, scale, causal);
+    let arguments = Attention::new(query, key, value, bias, rules);
     let result = arguments.forward();
     match Attend
         .prepare::<C>([query_node, key_node, value_node])

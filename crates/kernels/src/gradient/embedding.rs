@@ -3,7 +3,7 @@
 use burn::backend::Flex;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, unary};
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 
 use super::Tracked;
 use crate::flex::embedding::Rows;
@@ -14,20 +14,24 @@ pub(super) fn embedding<C: CheckpointStrategy>(weight: Tracked, rows: Rows) -> T
     struct Embedding;
 
     impl Backward<Flex, 1> for Embedding {
-        type State = Rows;
+        type State = (Rows, Tracked);
 
-        fn backward(self, ops: Ops<Rows, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
-            let rows = ops.state;
-            unary::<Flex, _>(ops.parents, ops.node, grads, |gradient| {
-                rows.gradient(&dense(gradient))
-            });
+        fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+            let gradient = dense(grads.consume::<Flex>(&ops.node));
+            let [node] = ops.parents;
+            let (rows, weight) = ops.state;
+            if let Some(node) = node {
+                // The few rows are added to what the table's gradient is so far: a table for each lookup would be as large
+                // as the table itself.
+                let table = grads.remove::<Flex>(&weight);
+                grads.register::<Flex>(node.id, rows.gradient(&gradient, table));
+            }
         }
     }
 
-    let (weight, node) = weight.into_parts();
-    let found = rows.of(&dense(weight));
-    match Embedding.prepare::<C>([node]).compute_bound().stateful() {
-        OpsKind::Tracked(prep) => prep.finish(rows, found),
+    let found = rows.of(&dense(weight.primitive().clone()));
+    match Embedding.prepare::<C>([weight.node()]).compute_bound().stateful() {
+        OpsKind::Tracked(prep) => prep.finish((rows, weight), found),
         OpsKind::UnTracked(prep) => prep.finish(found),
     }
 }

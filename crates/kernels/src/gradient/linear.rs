@@ -17,8 +17,8 @@ use crate::products::Products;
 struct Saved {
     /// For the weight's gradient, if the weight is tracked.
     x: Option<FlexTensor>,
-    /// For the input's gradient, if the input is tracked.
-    weight: Option<FlexTensor>,
+    /// For the input's gradient, and to find the weight's so far.
+    weight: Tracked,
     products: Products,
 }
 
@@ -50,17 +50,15 @@ pub(super) fn with_bias<C: CheckpointStrategy>(
         }
     }
 
-    let tracked = (x.is_tracked(), weight.is_tracked());
-    let ((x, x_node), (weight, weight_node), (bias, bias_node)) =
-        (x.into_parts(), weight.into_parts(), bias.into_parts());
+    let ((x, x_node), (bias, bias_node)) = (x.into_parts(), bias.into_parts());
     let x = dense(x);
-    let y = linear::linear(&x, &weight, Some(&bias), products);
+    let y = linear::linear(&x, weight.primitive(), Some(&bias), products);
     match Linear
-        .prepare::<C>([x_node, weight_node, bias_node])
+        .prepare::<C>([x_node, weight.node(), bias_node])
         .compute_bound()
         .stateful()
     {
-        OpsKind::Tracked(prep) => prep.finish(saved(tracked, x, weight, products), y),
+        OpsKind::Tracked(prep) => prep.finish(saved(x, weight, products), y),
         OpsKind::UnTracked(prep) => prep.finish(y),
     }
 }
@@ -89,29 +87,23 @@ pub(super) fn without_bias<C: CheckpointStrategy>(
         }
     }
 
-    let tracked = (x.is_tracked(), weight.is_tracked());
-    let ((x, x_node), (weight, weight_node)) = (x.into_parts(), weight.into_parts());
+    let (x, x_node) = x.into_parts();
     let x = dense(x);
-    let y = linear::linear(&x, &weight, None, products);
+    let y = linear::linear(&x, weight.primitive(), None, products);
     match Linear
-        .prepare::<C>([x_node, weight_node])
+        .prepare::<C>([x_node, weight.node()])
         .compute_bound()
         .stateful()
     {
-        OpsKind::Tracked(prep) => prep.finish(saved(tracked, x, weight, products), y),
+        OpsKind::Tracked(prep) => prep.finish(saved(x, weight, products), y),
         OpsKind::UnTracked(prep) => prep.finish(y),
     }
 }
 
-fn saved(
-    (x_tracked, weight_tracked): (bool, bool),
-    x: FlexTensor,
-    weight: FlexTensor,
-    products: Products,
-) -> Saved {
+fn saved(x: FlexTensor, weight: Tracked, products: Products) -> Saved {
     Saved {
-        x: weight_tracked.then_some(x),
-        weight: x_tracked.then_some(weight),
+        x: weight.is_tracked().then_some(x),
+        weight,
         products,
     }
 }
@@ -124,9 +116,12 @@ fn register_products(
     grads: &mut Gradients,
 ) {
     if let (Some(node), Some(x)) = (weight_node, x) {
-        grads.register::<Flex>(node, linear::linear_backward_weight(gradient, &x, products));
+        // A weight that is used again adds to its gradient in place.
+        let sum = grads.remove::<Flex>(&weight);
+        grads.register::<Flex>(node, linear::linear_backward_weight(gradient, &x, sum, products));
     }
-    if let (Some(node), Some(weight)) = (x_node, weight) {
-        grads.register::<Flex>(node, linear::linear_backward_x(gradient, &weight, products));
+    if let Some(node) = x_node {
+        let of_x = linear::linear_backward_x(gradient, weight.primitive(), products);
+        grads.register::<Flex>(node, of_x);
     }
 }

@@ -14,6 +14,7 @@ use burn::backend::{Autodiff, Flex};
 
 use crate::extension::{Kernels, Maybe};
 use crate::flex::activation::Activation;
+use crate::flex::attention::Rules;
 use crate::flex::embedding::Rows;
 use crate::flex::loss::Targets;
 use crate::flex::storage::width;
@@ -77,11 +78,10 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
         key: FloatTensor<Self>,
         value: FloatTensor<Self>,
         bias: Maybe<Self>,
-        scale: f64,
-        causal: bool,
+        rules: Rules,
     ) -> FloatTensor<Self> {
         let bias = bias.into_option().map(Tracked::into_primitive);
-        attention::attention::<C>(query, key, value, bias, scale, causal)
+        attention::attention::<C>(query, key, value, bias, rules)
     }
 
     fn cross_entropy(

@@ -1,4 +1,4 @@
-use blip2_kernels::{AttentionOptions, attention};
+use blip2_kernels::{AttentionOptions, Products, attention, with_products};
 use burn::tensor::{DType, Tensor};
 
 use crate::support::{agree, close, numbers, read, run, tensor};
@@ -105,7 +105,7 @@ fn attention_agrees_over_odd_sizes() {
         agree("causal attention", &x, &|x| apply(&x, sizes, None, causal()));
         let scaled = AttentionOptions {
             scale: Some(0.3),
-            causal: false,
+            ..Default::default()
         };
         for shape in [
             [1, 1, 1, keys],
@@ -182,4 +182,64 @@ fn more_queries_than_keys_under_a_causal_mask() {
         &reference(&inputs(sizes), sizes, None, true),
         1e-5,
     );
+}
+
+#[test]
+fn rows_of_a_query_share_keys() {
+    // Enough rows of keys for all threads, a single one, and one that nobody reads.
+    for (rows, key_rows, key_heads) in [
+        (vec![2, 0, 0, 3, 2], 4, 3),
+        (vec![0, 0, 0], 1, 2),
+        (vec![1, 1], 2, 1),
+    ] {
+        let [heads, queries, keys, width] = [2 * key_heads, 7, 19, 12];
+        let key = key_rows * key_heads * keys * width;
+        let inputs = [
+            numbers(1, rows.len() * heads * queries * width),
+            numbers(2, key),
+            numbers(3, key),
+        ];
+        let split = |x: &[Tensor<1>]| {
+            let key = |x: &Tensor<1>| x.clone().reshape([key_rows, key_heads, keys, width]);
+            let query = x[0].clone().reshape([rows.len(), heads, queries, width]);
+            (query, key(&x[1]), key(&x[2]))
+        };
+        let options = || AttentionOptions {
+            rows: Some(rows.clone()),
+            ..causal()
+        };
+        let shared = agree("attention to shared keys", &inputs, &|x| {
+            let (query, key, value) = split(&x);
+            attention(query, key, value, None, options()).flatten(0, 3)
+        });
+        let copied = run(&inputs, DType::F32, &|x| {
+            let (query, key, value) = split(&x);
+            let gather = |x: Tensor<4>| {
+                let parts = rows.iter().map(|row| x.clone().narrow(0, *row, 1)).collect();
+                Tensor::cat(parts, 0)
+            };
+            attention(query, gather(key), gather(value), None, causal()).flatten(0, 3)
+        });
+        close("shared keys", &shared.values, &copied.values, 1e-6);
+        for (shared, copied) in shared.gradients.iter().zip(&copied.gradients) {
+            close("gradients of shared keys", shared, copied, 1e-5);
+        }
+    }
+}
+
+#[test]
+fn products_of_attention_may_be_in_bfloat16() {
+    let sizes = [2, 2, 1, 37, 75, 40];
+    let outcome = |products| {
+        with_products(products, || {
+            run(&inputs(sizes), DType::F32, &|x| apply(&x, sizes, None, causal()))
+        })
+    };
+    let (single, half) = (outcome(Products::F32), outcome(Products::Bf16));
+    assert_ne!(single.values, half.values);
+    close("values", &half.values, &single.values, 1.0 / 64.0);
+    for (half, single) in half.gradients.iter().zip(&single.gradients) {
+        assert_ne!(single, half);
+        close("gradients", half, single, 1.0 / 64.0);
+    }
 }

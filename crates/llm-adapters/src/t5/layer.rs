@@ -74,6 +74,7 @@ impl Attention {
         let options = AttentionOptions {
             scale: Some(1.0),
             causal,
+            ..Default::default()
         };
         let query = self.heads(&self.query, normal);
         let context = kernels::attention(query, key, value, bias, options);

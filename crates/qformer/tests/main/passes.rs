@@ -189,13 +189,15 @@ fn matching_reads_the_text() {
 fn a_chosen_context_is_the_context_of_the_chosen() {
     let (model, device) = (model(), Device::flex());
     let features = tiny::features(3, &device);
-    let chosen = indices(&[2, 0, 0, 1]);
+    let chosen = [2, 0, 0, 1_usize];
     let texts = tiny::texts(4, &device);
     let context = model
         .image_context(features.clone())
         .expect("features")
         .select(&chosen);
-    let again = model.image_context(features.select(0, chosen)).expect("features");
+    let again = model
+        .image_context(features.select(0, indices(&chosen.map(|row| row as i64))))
+        .expect("features");
     let [left, right] = [context, again].map(|context| {
         (
             model.qformer.query_pass(&context, 4).hidden,
