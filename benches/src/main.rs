@@ -37,6 +37,11 @@ enum Request {
 
 fn main() -> Result<()> {
     blip2_memory::keep_freed_memory();
+    rayon::scope(|_| serve())
+}
+
+/// Runs on a thread of the pool that kernels share their work in: from outside, each of them would wake it first.
+fn serve() -> Result<()> {
     let mut open = None;
     for line in stdin().lines() {
         let answer = answer(&line?, &mut open).unwrap_or_else(|error| json!({"error": format!("{error:#}")}));
