@@ -3,8 +3,8 @@
 use std::process::{Command, Output};
 
 use blip2_kernels::{
-    AttentionOptions, CrossEntropyOptions, Products, attention, layer_norm, linear, linear_cross_entropy,
-    with_products,
+    AttentionOptions, CrossEntropyOptions, PackedWeight, Packing, Products, attention, layer_norm, linear,
+    linear_cross_entropy, packed_linear, with_products,
 };
 use burn::tensor::{Device, Tensor};
 
@@ -112,6 +112,15 @@ fn bits() {
             gradient.into_data().iter::<f32>().for_each(&mut add);
         }
         add(loss.into_scalar::<f32>());
+    }
+    for packing in [Packing::Bf16, Packing::Int8, Packing::Int4] {
+        let weight = Tensor::<1>::from_data(numbers(6, 700 * 2080).as_slice(), &Device::flex());
+        let weight = PackedWeight::new(&weight.reshape([700, 2080]).into_data(), packing).expect("a weight");
+        for rows in [2, 5, 33] {
+            let x = Tensor::<1>::from_data(numbers(7, rows * 2080).as_slice(), &Device::flex());
+            let y = packed_linear(x.reshape([rows, 2080]), &weight, None);
+            y.into_data().iter::<f32>().for_each(&mut add);
+        }
     }
     println!("bits {digest:016x}");
 }

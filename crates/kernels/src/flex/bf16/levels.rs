@@ -7,6 +7,8 @@ use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 
 use super::pack::{DEPTH, PANEL, Tile, narrow};
+use super::pages::{Pages, Plain};
+use super::quantise::quantise;
 #[cfg(target_arch = "x86_64")]
 use super::unit::{Unit, unit};
 #[cfg(target_arch = "x86_64")]
@@ -28,11 +30,11 @@ impl Bits {
         }
     }
 
-    /// Bytes of the levels of a tile.
-    fn bytes(self) -> usize {
+    /// Lines of the levels of a tile.
+    pub(super) fn lines(self) -> usize {
         match self {
-            Self::Four => PANEL * DEPTH / 2,
-            Self::Eight => PANEL * DEPTH,
+            Self::Four => QUADS / 2,
+            Self::Eight => QUADS,
         }
     }
 }
@@ -44,6 +46,38 @@ pub(crate) struct OutOfRange {
     pub(crate) value: f32,
 }
 
+/// Groups of four numbers along a row of a tile: what the integer unit multiplies in one step.
+pub(super) const QUADS: usize = DEPTH / 4;
+
+/// Levels of the 16 rows of a tile, a word for each: with eight bits a quad, its first in the lowest byte, with four bits two
+/// quads that follow each other, the first in the lower halves of the bytes.
+#[derive(Clone, Copy, Default)]
+#[repr(C, align(64))]
+pub(super) struct Line(pub(super) [u32; PANEL]);
+
+// SAFETY: whole numbers.
+unsafe impl Plain for Line {}
+
+/// The quads of a tile, each with the levels of its 16 rows.
+#[inline(always)]
+pub(super) fn split(bits: Bits, lines: &[Line], quads: &mut [[u32; PANEL]; QUADS]) {
+    match bits {
+        Bits::Four => {
+            for (line, quads) in lines.iter().zip(quads.as_chunks_mut::<2>().0) {
+                for (row, word) in line.0.iter().enumerate() {
+                    quads[0][row] = word & 0x0f0f_0f0f;
+                    quads[1][row] = word >> 4 & 0x0f0f_0f0f;
+                }
+            }
+        }
+        Bits::Eight => {
+            for (line, quad) in lines.iter().zip(quads) {
+                *quad = line.0;
+            }
+        }
+    }
+}
+
 /// For each of the 16 rows of a tile: a number is `offset + level * step`.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
@@ -52,25 +86,35 @@ pub(super) struct Scale {
     pub(super) offset: [f16; PANEL],
 }
 
-/// Tiles as levels. A tile has its levels in the order of a [`Tile`] in pairs: with eight bits 16 times the first and then
-/// the second of each row's pair, with four bits both in one byte, the first in the lower half.
+// SAFETY: every pattern of 16 bits is a number in half precision.
+unsafe impl Plain for Scale {}
+
+impl Scale {
+    /// Steps and offsets in single precision.
+    #[inline(always)]
+    pub(super) fn widened(&self) -> [[f32; PANEL]; 2] {
+        [&self.step, &self.offset].map(|numbers| {
+            let mut widened = [0.0; PANEL];
+            numbers.convert_to_f32_slice(&mut widened);
+            widened
+        })
+    }
+}
+
+/// Tiles as levels.
 pub(super) struct Levels {
     bits: Bits,
-    codes: Vec<u8>,
-    scales: Vec<Scale>,
+    lines: Pages<Line>,
+    scales: Pages<Scale>,
 }
 
 impl Levels {
     /// `count` tiles of zeros.
     pub(super) fn new(bits: Bits, count: usize) -> Self {
-        let zero = Scale {
-            step: [f16::ZERO; PANEL],
-            offset: [f16::ZERO; PANEL],
-        };
         Self {
             bits,
-            codes: vec![0; count * bits.bytes()],
-            scales: vec![zero; count],
+            lines: Pages::zeros(count * bits.lines()),
+            scales: Pages::zeros(count),
         }
     }
 
@@ -79,7 +123,16 @@ impl Levels {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.codes.len() + size_of_val(self.scales.as_slice())
+        size_of_val::<[Line]>(&self.lines) + size_of_val::<[Scale]>(&self.scales)
+    }
+
+    /// Lines and scales of some tiles.
+    pub(super) fn tiles(&self, tiles: Range<usize>) -> (&[Line], &[Scale]) {
+        let lines = self.bits.lines();
+        (
+            &self.lines[tiles.start * lines..tiles.end * lines],
+            &self.scales[tiles],
+        )
     }
 
     /// Fills a range of tiles, `pair` at a time: two panels. `read` gives rows of numbers for each such pair by its index,
@@ -90,18 +143,18 @@ impl Levels {
         pair: usize,
         read: impl Fn(usize, &mut Vec<f32>) -> (usize, usize) + Sync,
     ) -> Result<(), OutOfRange> {
-        let (bits, bytes) = (self.bits, self.bits.bytes());
-        let codes = self.codes[tiles.start * bytes..tiles.end * bytes].par_chunks_mut(pair * bytes);
+        let (bits, count) = (self.bits, self.bits.lines());
+        let lines = self.lines[tiles.start * count..tiles.end * count].par_chunks_mut(pair * count);
         let scales = self.scales[tiles].par_chunks_mut(pair);
-        let pairs = codes.zip(scales).enumerate();
-        pairs.try_for_each_init(Vec::new, |values, (index, (codes, scales))| {
+        let pairs = lines.zip(scales).enumerate();
+        pairs.try_for_each_init(Vec::new, |values, (index, (lines, scales))| {
             let (first, width) = read(index, values);
             for (row, values) in values.chunks_exact(width).enumerate() {
                 for (step, values) in values.chunks(DEPTH).enumerate() {
                     let tile = row / PANEL * (pair / 2) + step;
                     let scale = &mut scales[tile];
-                    let codes = &mut codes[tile * bytes..][..bytes];
-                    quantise(values, row % PANEL, bits, codes, scale).map_err(|value| OutOfRange {
+                    let lines = &mut lines[tile * count..][..count];
+                    fill_row(values, row % PANEL, bits, lines, scale).map_err(|value| OutOfRange {
                         row: first + row,
                         value,
                     })?;
@@ -113,55 +166,67 @@ impl Levels {
 
     /// Writes a tile in bfloat16.
     pub(super) fn unpack(&self, index: usize, tile: &mut Tile) {
-        let bytes = self.bits.bytes();
-        let (codes, scale) = (&self.codes[index * bytes..][..bytes], &self.scales[index]);
         #[cfg(target_arch = "x86_64")]
         if unit() != Unit::Single {
+            let (lines, scales) = self.tiles(index..index + 1);
             // SAFETY: the units other than `Single` are found only where there are AVX-512 and its bfloat16.
-            return unsafe { wide::unpack(self.bits, codes, scale, tile) };
+            return unsafe { wide::unpack(self.bits, lines, &scales[0], tile) };
         }
-        let (mut step, mut offset) = ([0.0; PANEL], [0.0; PANEL]);
-        scale.step.convert_to_f32_slice(&mut step);
-        scale.offset.convert_to_f32_slice(&mut offset);
-        for (pair, target) in tile.0.as_chunks_mut::<PANEL>().0.iter_mut().enumerate() {
-            for (row, target) in target.iter_mut().enumerate() {
-                let (first, second) = match self.bits {
-                    Bits::Four => {
-                        let both = codes[pair * PANEL + row];
-                        (both & 15, both >> 4)
-                    }
-                    Bits::Eight => {
-                        let codes = &codes[2 * pair * PANEL..];
-                        (codes[row], codes[PANEL + row])
-                    }
-                };
-                let number = |level: u8| u32::from(narrow(f32::from(level) * step[row] + offset[row]));
-                *target = number(first) | number(second) << 16;
+        let numbers = self.numbers(index);
+        let pairs = tile.0.as_chunks_mut::<PANEL>().0.iter_mut();
+        for (pair, [first, second]) in pairs.zip(numbers.as_chunks::<2>().0) {
+            for (row, target) in pair.iter_mut().enumerate() {
+                *target = u32::from(narrow(first[row])) | u32::from(narrow(second[row])) << 16;
             }
         }
+    }
+
+    /// The numbers of a tile, not rounded to bfloat16: those of its first column, then those of the next.
+    pub(super) fn numbers(&self, index: usize) -> [[f32; PANEL]; DEPTH] {
+        let (lines, scales) = self.tiles(index..index + 1);
+        let [step, offset] = scales[0].widened();
+        let mut quads = [[0; PANEL]; QUADS];
+        split(self.bits, lines, &mut quads);
+        let mut numbers = [[0.0; PANEL]; DEPTH];
+        for (column, numbers) in numbers.iter_mut().enumerate() {
+            let (words, shift) = (&quads[column / 4], column % 4 * 8);
+            for (row, number) in numbers.iter_mut().enumerate() {
+                *number = (words[row] >> shift & 255) as f32 * step[row] + offset[row];
+            }
+        }
+        numbers
     }
 }
 
 /// Writes the levels of up to 32 numbers, a row of a tile. The error is a number out of range.
-fn quantise(values: &[f32], row: usize, bits: Bits, codes: &mut [u8], scale: &mut Scale) -> Result<(), f32> {
-    if let Some(value) = values
-        .iter()
-        .find(|value| value.is_nan() || value.abs() > f32::from(f16::MAX))
-    {
-        return Err(*value);
-    }
-    let least = values.iter().copied().fold(f32::INFINITY, f32::min);
-    let largest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    scale.offset[row] = f16::from_f32(least);
-    scale.step[row] = f16::from_f32((largest - least) / bits.highest());
-    let (offset, step) = (f32::from(scale.offset[row]), f32::from(scale.step[row]));
-    for (index, value) in values.iter().enumerate() {
-        let level = if step > 0.0 { (value - offset) / step } else { 0.0 };
-        let level = level.round_ties_even().clamp(0.0, bits.highest()) as u8;
-        let (pair, second) = (index / 2, index % 2);
-        match bits {
-            Bits::Four => codes[pair * PANEL + row] |= level << (4 * second),
-            Bits::Eight => codes[(2 * pair + second) * PANEL + row] = level,
+fn fill_row(
+    values: &[f32],
+    row: usize,
+    bits: Bits,
+    lines: &mut [Line],
+    scale: &mut Scale,
+) -> Result<(), f32> {
+    // A number that stands in the row already changes no bound.
+    let mut numbers = [values[0]; DEPTH];
+    numbers[..values.len()].copy_from_slice(values);
+    let mut levels = [0; DEPTH];
+    let Some([step, offset]) = quantise(&numbers, bits.highest(), &mut levels) else {
+        let outside = |value: &f32| value.is_nan() || value.abs() > f32::from(f16::MAX);
+        return Err(values.iter().copied().find(outside).unwrap_or(f32::NAN));
+    };
+    levels[values.len()..].fill(0);
+    (scale.step[row], scale.offset[row]) = (step, offset);
+    let quads = levels.as_chunks::<4>().0;
+    match bits {
+        Bits::Four => {
+            for (line, [first, second]) in lines.iter_mut().zip(quads.as_chunks::<2>().0) {
+                line.0[row] = u32::from_le_bytes(*first) | u32::from_le_bytes(*second) << 4;
+            }
+        }
+        Bits::Eight => {
+            for (line, quad) in lines.iter_mut().zip(quads) {
+                line.0[row] = u32::from_le_bytes(*quad);
+            }
         }
     }
     Ok(())

@@ -5,11 +5,18 @@
 //! length alone.
 
 mod block;
+mod few;
+mod fixed;
 pub(crate) mod levels;
 mod pack;
+mod pages;
 #[cfg(target_arch = "x86_64")]
 mod pairs;
+#[cfg(target_arch = "x86_64")]
+mod quads;
+mod quantise;
 mod single;
+mod stored;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
 mod unit;
@@ -73,6 +80,12 @@ impl Right<'_> {
 /// The target must be valid for writing `left.rows` rows of as many numbers as `right` has columns and, with
 /// [`Start::Target`], for reading them; nobody else may use it meanwhile.
 pub(crate) unsafe fn multiply(target: Target, left: Matrix, right: Right, start: Start, threads: bool) {
+    if let Right::Transposed(weight) = right
+        && few::takes(&left, weight)
+    {
+        // SAFETY: as promised by the caller.
+        return unsafe { few::multiply(target, left, weight, start, threads) };
+    }
     for depth in parts(left.columns) {
         let product = Product {
             target,

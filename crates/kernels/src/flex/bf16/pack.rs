@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::pages::Plain;
 #[cfg(target_arch = "x86_64")]
 use super::unit::{Unit, unit};
 use crate::flex::linear::Matrix;
@@ -16,6 +17,9 @@ pub(super) const DEPTH: usize = 32;
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 pub(super) struct Tile(pub(super) [u32; PANEL * DEPTH / 2]);
+
+// SAFETY: whole numbers.
+unsafe impl Plain for Tile {}
 
 impl Default for Tile {
     fn default() -> Self {

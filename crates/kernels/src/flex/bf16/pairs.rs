@@ -1,13 +1,15 @@
 //! Products by AVX-512 BF16, which multiplies pairs and adds both to a sum.
 
 use std::arch::x86_64::{
-    __m512, __m512bh, _mm512_dpbf16_ps, _mm512_load_si512, _mm512_loadu_ps, _mm512_set1_epi32,
+    __m512, __m512bh, _mm512_add_ps, _mm512_dpbf16_ps, _mm512_load_si512, _mm512_loadu_ps, _mm512_set1_epi32,
     _mm512_setzero_ps, _mm512_storeu_ps,
 };
 use std::mem::transmute;
 
 use super::block::{Initial, Target};
+use super::few::GROUP;
 use super::pack::{PANEL, Tile};
+use super::wide::ahead;
 
 /// Rows that are summed at a time: with two vectors each they fill half of the registers.
 const ROWS: usize = 8;
@@ -67,6 +69,51 @@ fn multiply(sums: &mut [[__m512; 2]; ROWS], left: &Tile, row: usize, right: [&Ti
                 *sum = _mm512_dpbf16_ps(*sum, left, right);
             }
         }
+    }
+}
+
+/// Adds the products of up to [`GROUP`] rows of pairs, each `stride` blocks long, with the tiles of a panel.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+pub(super) fn few(tiles: &[Tile], x: &[[u32; 16]], stride: usize, sums: &mut [[f32; PANEL]]) {
+    let few = match sums.len() {
+        1 => few_rows::<1>,
+        2 => few_rows::<2>,
+        3 => few_rows::<3>,
+        4 => few_rows::<4>,
+        5 => few_rows::<5>,
+        6 => few_rows::<6>,
+        7 => few_rows::<7>,
+        _ => few_rows::<GROUP>,
+    };
+    few(tiles, x, stride, sums);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+fn few_rows<const ROWS: usize>(tiles: &[Tile], x: &[[u32; 16]], stride: usize, target: &mut [[f32; PANEL]]) {
+    // Two sums a row, so that additions need not wait for each other; loops over indices alone, since iterators of vectors
+    // would not be inlined here.
+    let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
+    for row in 0..ROWS {
+        // SAFETY: the array holds 16 numbers.
+        sums[row][0] = unsafe { _mm512_loadu_ps(target[row].as_ptr()) };
+    }
+    for (index, tile) in tiles.iter().enumerate() {
+        let x = &x[index..][..(ROWS - 1) * stride + 1];
+        for pair in 0..16 {
+            ahead(&tile.0[pair * PANEL]);
+            let right = bf16(tile, pair);
+            for row in 0..ROWS {
+                let left = _mm512_set1_epi32(x[row * stride][pair] as i32);
+                // SAFETY: both types are 64 bytes of whatever content.
+                let left: __m512bh = unsafe { transmute(left) };
+                sums[row][pair % 2] = _mm512_dpbf16_ps(sums[row][pair % 2], left, right);
+            }
+        }
+    }
+    for row in 0..ROWS {
+        let sum = _mm512_add_ps(sums[row][0], sums[row][1]);
+        // SAFETY: as above.
+        unsafe { _mm512_storeu_ps(target[row].as_mut_ptr(), sum) };
     }
 }
 

@@ -1,7 +1,7 @@
 //! Products in single precision, for processors without bfloat16: the same packed operands, widened on the way.
 
 use super::block::{BLOCK, Initial, Target};
-use super::pack::{PANEL, Tile};
+use super::pack::{DEPTH, PANEL, Tile};
 use crate::flex::simd::{multiply_add, vectorised};
 
 /// Rows that are summed at a time.
@@ -66,5 +66,22 @@ vectorised! {
             }
         }
         *sums = totals;
+    }
+
+    /// Adds the products of rows of pairs, each `stride` blocks long, with the tiles of a panel.
+    fn few(tiles: &[Tile], x: &[[u32; DEPTH / 2]], stride: usize, sums: &mut [[f32; PANEL]]) {
+        for (index, tile) in tiles.iter().enumerate() {
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let mut totals = *sums;
+                for (left, right) in x[row * stride + index].iter().zip(tile.0.as_chunks::<PANEL>().0) {
+                    let (left0, left1) = (f32::from_bits(left << 16), f32::from_bits(left & 0xffff_0000));
+                    for (total, right) in totals.iter_mut().zip(right) {
+                        let sum = multiply_add::<FUSED>(left0, f32::from_bits(right << 16), *total);
+                        *total = multiply_add::<FUSED>(left1, f32::from_bits(right & 0xffff_0000), sum);
+                    }
+                }
+                *sums = totals;
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ pub(super) enum Unit {
     /// Intel's AMX: products of tiles.
     #[cfg(target_arch = "x86_64")]
     Tiles,
-    /// AVX-512 BF16: products of pairs.
+    /// AVX-512 BF16 and VNNI: products of pairs, and of four bytes.
     #[cfg(target_arch = "x86_64")]
     Pairs,
     /// Single precision.
@@ -32,7 +32,7 @@ fn find() -> Unit {
     use crate::setting::{Setting, setting};
 
     let wide = matches!(simd::unit(), simd::Unit::Wide);
-    if !wide || !is_x86_feature_detected!("avx512bf16") {
+    if !(wide && is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512vnni")) {
         return Unit::Single;
     }
     if setting() == Setting::Automatic && super::tiles::available() {

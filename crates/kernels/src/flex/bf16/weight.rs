@@ -1,14 +1,16 @@
 //! Weights that are packed once, to be the right operand of many products.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
+use half::bf16;
 use rayon::prelude::*;
 
 use super::block::BLOCK;
 use super::levels::{Bits, Levels, OutOfRange};
 use super::pack::{DEPTH, Form, PANEL, Tile, pack};
+use super::pages::Pages;
 use super::parts;
+use super::stored::Stored;
 use crate::flex::linear::Matrix;
 
 /// A weight `[outputs, inputs]` in tiles of 16 outputs by 32 inputs: part by part of the inputs, in each panel by panel of
@@ -18,8 +20,8 @@ pub(crate) struct Weight {
     tiles: Tiles,
 }
 
-enum Tiles {
-    Bf16(Vec<Tile>),
+pub(super) enum Tiles {
+    Bf16(Pages<Tile>),
     Levels(Levels),
 }
 
@@ -33,41 +35,46 @@ impl Weight {
         bits: Option<Bits>,
         read: impl Fn(Range<usize>, Range<usize>, &mut Vec<f32>) + Sync,
     ) -> Result<Self, OutOfRange> {
-        let panels = outputs.next_multiple_of(BLOCK) / PANEL;
-        let count = panels * inputs.div_ceil(DEPTH);
-        let mut tiles = match bits {
-            None => Tiles::Bf16(vec![Tile::default(); count]),
-            Some(bits) => Tiles::Levels(Levels::new(bits, count)),
+        let block = |rows: &Range<usize>, part: &Range<usize>, values: &mut Vec<f32>| {
+            values.clear();
+            read(rows.clone(), part.clone(), values);
         };
-        for part in parts(inputs) {
-            let start = part.start / DEPTH * panels;
-            let pair = 2 * part.len().div_ceil(DEPTH);
-            let range = start..start + panels / 2 * pair;
-            let block = |index: usize, values: &mut Vec<f32>| {
-                let rows = index * BLOCK..((index + 1) * BLOCK).min(outputs);
-                values.clear();
-                read(rows.clone(), part.clone(), values);
-                rows
-            };
-            match &mut tiles {
-                Tiles::Bf16(tiles) => tiles[range].par_chunks_mut(pair).enumerate().for_each_init(
-                    Vec::new,
-                    |values, (index, tiles)| {
-                        block(index, values);
-                        let matrix = Matrix::new(values, part.len());
-                        pack(matrix, 0, 0..part.len(), Form::Pairs, tiles);
-                    },
-                ),
-                Tiles::Levels(levels) => levels.fill(range, pair, |index, values| {
-                    let rows = block(index, values);
-                    (rows.start, part.len())
-                })?,
+        let tiles = match bits {
+            None => Tiles::Bf16(bf16_tiles([outputs, inputs], |rows, part, values, tiles| {
+                block(&rows, &part, values);
+                let matrix = Matrix::new(values, part.len());
+                pack(matrix, 0, 0..part.len(), Form::Pairs, tiles);
+            })),
+            Some(bits) => {
+                let mut levels = Levels::new(bits, count([outputs, inputs]));
+                for part in parts(inputs) {
+                    let (range, pair) = places(outputs, &part);
+                    levels.fill(range, pair, |index, values| {
+                        let rows = block_rows(index, outputs);
+                        block(&rows, &part, values);
+                        (rows.start, part.len())
+                    })?;
+                }
+                Tiles::Levels(levels)
             }
-        }
+        };
         Ok(Self {
             shape: [outputs, inputs],
             tiles,
         })
+    }
+
+    /// Packs rows in bfloat16 without a change to their numbers.
+    pub(crate) fn stored([outputs, inputs]: [usize; 2], values: &[bf16]) -> Self {
+        let stored = Stored {
+            values,
+            width: inputs,
+        };
+        let fill = |rows, part, _: &mut _, tiles: &mut _| stored.pack(rows, part, tiles);
+        Self {
+            shape: [outputs, inputs],
+            tiles: Tiles::Bf16(bf16_tiles([outputs, inputs], fill)),
+        }
     }
 
     pub(crate) fn outputs(&self) -> usize {
@@ -81,7 +88,7 @@ impl Weight {
     /// Memory that it takes.
     pub(crate) fn bytes(&self) -> usize {
         match &self.tiles {
-            Tiles::Bf16(tiles) => size_of_val(tiles.as_slice()),
+            Tiles::Bf16(tiles) => size_of_val::<[Tile]>(tiles),
             Tiles::Levels(levels) => levels.bytes(),
         }
     }
@@ -92,6 +99,17 @@ impl Weight {
             Tiles::Bf16(_) => None,
             Tiles::Levels(levels) => Some(levels.bits()),
         }
+    }
+
+    /// All tiles.
+    pub(super) fn all(&self) -> &Tiles {
+        &self.tiles
+    }
+
+    /// Where the tiles of a part of the inputs and of the panel that begins at an output stand among all.
+    pub(super) fn panel(&self, part: &Range<usize>, output: usize) -> Range<usize> {
+        let start = self.place(part, output);
+        start..start + part.len().div_ceil(DEPTH)
     }
 
     /// The tiles of a part of the inputs and of `count` outputs from `first` on, if they lie ready.
@@ -127,17 +145,12 @@ impl Weight {
             let steps = (part.start.max(inputs.start)..part.end.min(inputs.end)).step_by(DEPTH);
             for panel in outputs.clone().step_by(PANEL) {
                 for step in steps.clone() {
-                    let tile = self.tile(self.place(&part, panel) + (step - part.start) / DEPTH);
+                    let numbers = self.numbers(self.place(&part, panel) + (step - part.start) / DEPTH);
                     let rows = &mut values[(step - inputs.start) * outputs.len()..];
-                    for (index, row) in rows.chunks_mut(outputs.len()).take(DEPTH).enumerate() {
-                        let pairs = &tile.0[index / 2 * PANEL..][..PANEL];
-                        for (value, pair) in row[panel - outputs.start..].iter_mut().zip(pairs) {
-                            *value = f32::from_bits(if index % 2 == 0 {
-                                pair << 16
-                            } else {
-                                pair & 0xffff_0000
-                            });
-                        }
+                    for (row, numbers) in rows.chunks_mut(outputs.len()).zip(numbers) {
+                        let row = &mut row[panel - outputs.start..];
+                        let count = row.len().min(PANEL);
+                        row[..count].copy_from_slice(&numbers[..count]);
                     }
                 }
             }
@@ -145,14 +158,33 @@ impl Weight {
         values
     }
 
-    fn tile(&self, index: usize) -> Cow<'_, Tile> {
-        match &self.tiles {
-            Tiles::Bf16(tiles) => Cow::Borrowed(&tiles[index]),
-            Tiles::Levels(levels) => {
-                let mut tile = Tile::default();
-                levels.unpack(index, &mut tile);
-                Cow::Owned(tile)
+    /// The numbers of one output in single precision.
+    pub(crate) fn row(&self, output: usize, target: &mut [f32]) {
+        for part in parts(self.inputs()) {
+            let tiles = self.panel(&part, output / PANEL * PANEL);
+            for (tile, target) in tiles.zip(target[part].chunks_mut(DEPTH)) {
+                for (number, column) in target.iter_mut().zip(self.numbers(tile)) {
+                    *number = column[output % PANEL];
+                }
             }
+        }
+    }
+
+    /// The numbers of a tile: those of its first column, then those of the next.
+    fn numbers(&self, index: usize) -> [[f32; PANEL]; DEPTH] {
+        match &self.tiles {
+            Tiles::Bf16(tiles) => {
+                let mut numbers = [[0.0; PANEL]; DEPTH];
+                let pairs = tiles[index].0.as_chunks::<PANEL>().0;
+                for (pair, columns) in pairs.iter().zip(numbers.as_chunks_mut::<2>().0) {
+                    *columns = [
+                        pair.map(|pair| f32::from_bits(pair << 16)),
+                        pair.map(|pair| f32::from_bits(pair & 0xffff_0000)),
+                    ];
+                }
+                numbers
+            }
+            Tiles::Levels(levels) => levels.numbers(index),
         }
     }
 
@@ -161,4 +193,38 @@ impl Weight {
         let panels = self.outputs().next_multiple_of(BLOCK) / PANEL;
         part.start / DEPTH * panels + output / PANEL * part.len().div_ceil(DEPTH)
     }
+}
+
+/// Tiles of a weight.
+fn count([outputs, inputs]: [usize; 2]) -> usize {
+    outputs.next_multiple_of(BLOCK) / PANEL * inputs.div_ceil(DEPTH)
+}
+
+/// Tiles of a part of the inputs, and how many of them belong to a block of outputs.
+fn places(outputs: usize, part: &Range<usize>) -> (Range<usize>, usize) {
+    let panels = outputs.next_multiple_of(BLOCK) / PANEL;
+    let start = part.start / DEPTH * panels;
+    let pair = 2 * part.len().div_ceil(DEPTH);
+    (start..start + panels / 2 * pair, pair)
+}
+
+/// Outputs of a block.
+fn block_rows(index: usize, outputs: usize) -> Range<usize> {
+    index * BLOCK..((index + 1) * BLOCK).min(outputs)
+}
+
+/// Tiles that `fill` writes, a block of outputs and a part of the inputs at a time, with numbers at hand that it may use.
+fn bf16_tiles(
+    [outputs, inputs]: [usize; 2],
+    fill: impl Fn(Range<usize>, Range<usize>, &mut Vec<f32>, &mut [Tile]) + Sync,
+) -> Pages<Tile> {
+    let mut tiles = Pages::zeros(count([outputs, inputs]));
+    for part in parts(inputs) {
+        let (range, pair) = places(outputs, &part);
+        let blocks = tiles[range].par_chunks_mut(pair).enumerate();
+        blocks.for_each_init(Vec::new, |values, (index, tiles)| {
+            fill(block_rows(index, outputs), part.clone(), values, tiles);
+        });
+    }
+    tiles
 }

@@ -1,0 +1,149 @@
+//! Products of few rows with the transpose of a packed weight, as in writing word by word: they take the time in which the
+//! weight is read, once, if nothing is done to it on the way.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::block::{Start, Target};
+use super::fixed::Fixed;
+use super::pack::{DEPTH, PANEL, Tile, narrow};
+#[cfg(target_arch = "x86_64")]
+use super::pairs;
+use super::parts;
+use super::single;
+#[cfg(target_arch = "x86_64")]
+use super::unit::{Unit, unit};
+use super::weight::{Tiles, Weight};
+use crate::flex::linear::Matrix;
+use crate::flex::simd::vectorised;
+
+/// Most rows: with more, to unpack levels for the unit that multiplies blocks is faster.
+const FEW: usize = 16;
+
+/// The same of a weight in bfloat16, which that unit takes as it is: at most a [`GROUP`].
+const FEW_BF16: usize = 5;
+
+/// Most rows whose sums are kept in registers together.
+pub(super) const GROUP: usize = 8;
+
+/// Whether this is the way to multiply.
+pub(super) fn takes(left: &Matrix, weight: &Weight) -> bool {
+    let most = match weight.all() {
+        Tiles::Bf16(_) => FEW_BF16,
+        Tiles::Levels(_) => FEW,
+    };
+    left.rows <= most && left.column_stride == 1
+}
+
+/// `target = start + left · weightᵀ`, where [`takes`] says so.
+///
+/// # Safety
+///
+/// As for [`super::multiply`].
+pub(super) unsafe fn multiply(target: Target, left: Matrix, weight: &Weight, start: Start, threads: bool) {
+    let columns = left.columns;
+    let rows = (0..left.rows).map(|row| &left.values[row * left.row_stride..][..columns]);
+    match weight.all() {
+        Tiles::Bf16(tiles) => {
+            let blocks = columns.div_ceil(DEPTH);
+            let mut x = vec![[0; DEPTH / 2]; left.rows * blocks];
+            for (row, target) in rows.zip(x.chunks_mut(blocks)) {
+                pair(row, target);
+            }
+            let add = |range: Range<usize>, first: usize, sums: &mut [[f32; PANEL]]| {
+                add_pairs(&tiles[range], &x[first..], blocks, sums);
+            };
+            // SAFETY: as promised by the caller.
+            unsafe { each_panel(target, left.rows, weight, start, threads, add) };
+        }
+        Tiles::Levels(levels) => {
+            let x = Fixed::new(rows);
+            let add = |range: Range<usize>, first: usize, sums: &mut [[f32; PANEL]]| {
+                x.add(levels.bits(), levels.tiles(range), first, sums);
+            };
+            // SAFETY: as promised by the caller.
+            unsafe { each_panel(target, left.rows, weight, start, threads, add) };
+        }
+    }
+}
+
+/// Calls `add` for the sums of all rows in each panel of the target, for each part of their length: with the tiles to
+/// multiply, and the index of the first of them along a row.
+///
+/// # Safety
+///
+/// As for [`super::multiply`].
+unsafe fn each_panel(
+    target: Target,
+    rows: usize,
+    weight: &Weight,
+    start: Start,
+    threads: bool,
+    add: impl Fn(Range<usize>, usize, &mut [[f32; PANEL]]) + Sync,
+) {
+    let panels = weight.outputs().div_ceil(PANEL);
+    let tasks = if threads {
+        4 * rayon::current_num_threads()
+    } else {
+        1
+    };
+    let share = panels.div_ceil(tasks);
+    let work = |task: usize| {
+        for part in parts(weight.inputs()) {
+            let start = if part.start == 0 { start } else { Start::Target };
+            for panel in task * share..((task + 1) * share).min(panels) {
+                let column = panel * PANEL;
+                let width = PANEL.min(weight.outputs() - column);
+                let mut sums = [[0.0; PANEL]; FEW];
+                let sums = &mut sums[..rows];
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    match start {
+                        Start::Zero => {}
+                        // SAFETY: the part lies in the target, which may be read as the caller promises or was written.
+                        Start::Target => sums[..width].copy_from_slice(unsafe {
+                            std::slice::from_raw_parts(target.at(row, column).first, width)
+                        }),
+                        Start::Row(row) => sums[..width].copy_from_slice(&row[column..][..width]),
+                    }
+                }
+                add(weight.panel(&part, column), part.start / DEPTH, sums);
+                for (row, sums) in sums.iter().enumerate() {
+                    // SAFETY: the part lies in the target, and tasks share no panel.
+                    unsafe {
+                        sums.as_ptr()
+                            .copy_to_nonoverlapping(target.at(row, column).first, width)
+                    };
+                }
+            }
+        }
+    };
+    match threads {
+        true => (0..tasks).into_par_iter().for_each(work),
+        false => (0..tasks).for_each(work),
+    }
+}
+
+vectorised! {
+    /// Rounds to pairs of bfloat16, the first of a pair in the lower half.
+    fn pair(row: &[f32], target: &mut [[u32; DEPTH / 2]]) {
+        let (pairs, last) = row.as_chunks::<2>();
+        let target = target.as_flattened_mut();
+        for (pair, target) in pairs.iter().zip(target.iter_mut()) {
+            *target = u32::from(narrow(pair[0])) | u32::from(narrow(pair[1])) << 16;
+        }
+        if let [last] = last {
+            target[pairs.len()] = u32::from(narrow(*last));
+        }
+    }
+}
+
+/// Adds the products of up to [`GROUP`] rows of pairs, each `stride` blocks long, with the tiles of a panel.
+fn add_pairs(tiles: &[Tile], x: &[[u32; DEPTH / 2]], stride: usize, sums: &mut [[f32; PANEL]]) {
+    #[cfg(target_arch = "x86_64")]
+    if unit() != Unit::Single {
+        // SAFETY: the units other than `Single` are found only where there is AVX-512 with its bfloat16.
+        return unsafe { pairs::few(tiles, x, stride, sums) };
+    }
+    single::few(tiles, x, stride, sums);
+}
