@@ -1,9 +1,48 @@
 //! Keys and values of the tokens read so far.
 
-use burn::tensor::{Int, Tensor};
+use std::ops::Range;
+
+use burn::tensor::{Device, Int, Tensor};
+
+use crate::batch::list;
 
 /// Places added when a cache is full: it grows in steps, so that most tokens are written where there is room already.
-const GROWTH: usize = 64;
+const GROWTH: usize = 32;
+
+/// The beginning that each row of a text stems from: its prompt, as opposed to what was written behind.
+pub(crate) struct Beginnings(Vec<usize>);
+
+/// Rows that go on where others were.
+pub(crate) struct Move {
+    /// For each row, the row whose text it continues.
+    pub(crate) parents: Tensor<1, Int>,
+    /// Whether each row keeps its beginning, as the beams of one text do.
+    pub(crate) same_beginnings: bool,
+}
+
+impl Beginnings {
+    pub(crate) fn new(rows: usize) -> Self {
+        Self((0..rows).collect())
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Lets row `i` go on where row `parents[i]` was; `None` if all rows stay where they are.
+    pub(crate) fn follow(&mut self, parents: &[usize], device: &Device) -> Option<Move> {
+        if parents.iter().copied().eq(0..self.0.len()) {
+            return None;
+        }
+        let beginnings: Vec<usize> = parents.iter().map(|parent| self.0[*parent]).collect();
+        let same_beginnings = beginnings == self.0;
+        self.0 = beginnings;
+        Some(Move {
+            parents: list(parents.iter().map(|parent| *parent as i64).collect(), device),
+            same_beginnings,
+        })
+    }
+}
 
 /// Keys and values of one attention, `[rows, key heads, places, head width]` each. Places behind the text are unused.
 pub(crate) struct LayerCache {
@@ -30,9 +69,21 @@ impl LayerCache {
         (put(&mut self.key, key), put(&mut self.value, value))
     }
 
-    pub(crate) fn select(&mut self, parents: &Tensor<1, Int>) {
+    /// Moves rows, of which only the places `written` differ where they have one beginning.
+    pub(crate) fn select(&mut self, rows: &Move, written: Range<usize>) {
         for tensor in [&mut self.key, &mut self.value] {
-            tensor.inplace(|tensor| tensor.select(0, parents.clone()));
+            tensor.inplace(|tensor| {
+                if !rows.same_beginnings {
+                    return tensor.select(0, rows.parents.clone());
+                }
+                if written.is_empty() {
+                    return tensor;
+                }
+                let [count, heads, _, width] = tensor.dims();
+                let part = [0..count, 0..heads, written.clone(), 0..width];
+                let moved = tensor.clone().slice(part.clone()).select(0, rows.parents.clone());
+                tensor.slice_assign(part, moved)
+            });
         }
     }
 }

@@ -10,7 +10,7 @@ use blip2_kernels::{self as kernels, AttentionOptions};
 use burn::tensor::{Device, Tensor};
 
 use crate::batch::{check_continuation, embed, embed_behind, hide_padding, list, longest, no_target};
-use crate::cache::LayerCache;
+use crate::cache::{Beginnings, LayerCache};
 use crate::head::Head;
 
 /// One layer: projections, attention, and the rest.
@@ -213,6 +213,7 @@ pub(crate) fn start<'a, M: CausalModel>(
     Ok(Box::new(CausalText {
         model,
         layers,
+        beginnings: Beginnings::new(batch),
         padded: tokens,
         starts,
         written: 0,
@@ -224,6 +225,7 @@ pub(crate) fn start<'a, M: CausalModel>(
 struct CausalText<'a, M> {
     model: &'a M,
     layers: Vec<LayerCache>,
+    beginnings: Beginnings,
     /// Real tokens of each row's beginning, soft prompt included.
     starts: Vec<usize>,
     /// Places that the beginnings take: the longest of them at the start.
@@ -240,16 +242,15 @@ impl<M: CausalModel> NextTokenModel for CausalText<'_, M> {
 
     fn advance(&mut self, parents: &[usize], tokens: &[u32]) -> Result<(), ModelError> {
         let model = self.model;
-        let rows = self.starts.len();
-        check_continuation(rows, parents, tokens, model.embedding())?;
+        check_continuation(self.beginnings.rows(), parents, tokens, model.embedding())?;
         check_context(model, self.padded + self.written + 1)?;
         let device = device(model);
-        if !parents.iter().copied().eq(0..rows) {
-            let chosen = list(parents.iter().map(|parent| *parent as i64).collect(), &device);
-            self.layers.iter_mut().for_each(|layer| layer.select(&chosen));
+        let at = self.padded + self.written;
+        if let Some(rows) = self.beginnings.follow(parents, &device) {
+            let layers = self.layers.iter_mut();
+            layers.for_each(|layer| layer.select(&rows, self.padded..at));
             self.starts = parents.iter().map(|parent| self.starts[*parent]).collect();
         }
-        let at = self.padded + self.written;
         let positions: Vec<usize> = self.starts.iter().map(|start| start + self.written).collect();
         let embeddings = embed(model.embedding(), tokens, tokens.len());
         let (mut hidden, positions) = model.enter(embeddings, &positions, tokens.len());

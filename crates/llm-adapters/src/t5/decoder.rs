@@ -2,12 +2,12 @@
 
 use blip2_core::Initializer;
 use burn::module::Module;
-use burn::tensor::{Int, Tensor};
+use burn::tensor::Tensor;
 
 use super::T5Config;
 use super::layer::{Attention, GatedFeedForward};
 use super::position::PositionBias;
-use crate::cache::LayerCache;
+use crate::cache::{LayerCache, Move};
 use crate::rms_norm::RmsNorm;
 
 #[derive(Module, Debug)]
@@ -31,9 +31,10 @@ pub(super) struct DecoderCache {
 }
 
 impl DecoderCache {
-    pub(super) fn select(&mut self, parents: &Tensor<1, Int>) {
-        self.own.select(parents);
-        self.encoded.select(parents);
+    /// Moves rows that have read `tokens` tokens.
+    pub(super) fn select(&mut self, rows: &Move, tokens: usize) {
+        self.own.select(rows, 0..tokens);
+        self.encoded.select(rows, 0..0);
     }
 }
 

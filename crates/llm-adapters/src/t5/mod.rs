@@ -19,6 +19,7 @@ use burn::tensor::{Device, Tensor};
 pub use config::{GateActivation, T5Config};
 
 use crate::batch::{embed, embed_behind, hide_padding, list, no_target};
+use crate::cache::Beginnings;
 use crate::config::language_model;
 use crate::head::Head;
 use decoder::{Decoder, DecoderCache};
@@ -213,7 +214,7 @@ impl LanguageModel for T5 {
             model: self,
             layers,
             padding: encoded.padding,
-            rows: prompts.len(),
+            beginnings: Beginnings::new(prompts.len()),
             tokens: 1,
             logits: self.head(hidden.squeeze_dim(1)),
         }))

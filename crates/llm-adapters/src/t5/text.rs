@@ -5,7 +5,8 @@ use burn::tensor::Tensor;
 
 use super::T5;
 use super::decoder::DecoderCache;
-use crate::batch::{check_continuation, embed, list};
+use crate::batch::{check_continuation, embed};
+use crate::cache::Beginnings;
 
 /// A batch of texts in the middle of being written. Rows begin together with the start token, so that the decoder has no
 /// padding; the encoder's stays hidden.
@@ -14,7 +15,7 @@ pub(super) struct T5Text<'a> {
     pub(super) layers: Vec<DecoderCache>,
     /// `[rows, 1, 1, places]`, where the encoder's input has padding.
     pub(super) padding: Option<Tensor<4>>,
-    pub(super) rows: usize,
+    pub(super) beginnings: Beginnings,
     /// Tokens read by the decoder, the start token included.
     pub(super) tokens: usize,
     pub(super) logits: Tensor<2>,
@@ -27,15 +28,16 @@ impl NextTokenModel for T5Text<'_> {
 
     fn advance(&mut self, parents: &[usize], tokens: &[u32]) -> Result<(), ModelError> {
         let model = self.model;
-        check_continuation(self.rows, parents, tokens, &model.shared)?;
-        if !parents.iter().copied().eq(0..self.rows) {
-            let chosen = parents.iter().map(|parent| *parent as i64).collect();
-            let chosen = list(chosen, &model.shared.weight.lazy_device());
-            self.layers.iter_mut().for_each(|layer| layer.select(&chosen));
-            self.padding = self.padding.take().map(|padding| padding.select(0, chosen));
-            self.rows = parents.len();
+        check_continuation(self.beginnings.rows(), parents, tokens, &model.shared)?;
+        let device = model.shared.weight.lazy_device();
+        if let Some(rows) = self.beginnings.follow(parents, &device) {
+            let layers = self.layers.iter_mut();
+            layers.for_each(|layer| layer.select(&rows, self.tokens));
+            if !rows.same_beginnings {
+                self.padding = self.padding.take().map(|padding| padding.select(0, rows.parents));
+            }
         }
-        let embeddings = embed(&model.shared, tokens, self.rows);
+        let embeddings = embed(&model.shared, tokens, tokens.len());
         let hidden = model
             .decoder
             .step(embeddings, &mut self.layers, self.tokens, self.padding.as_ref());

@@ -25,7 +25,13 @@ fn packed_models_conform_and_are_near_those_in_single_precision() {
             for (packing, tolerance) in [(Packing::Bf16, 0.02), (Packing::Int8, 0.05), (Packing::Int4, 0.5)] {
                 let load = || from_hugging_face(&golden.path, &device()).unwrap();
                 let model = with_packing(Some(packing), load);
-                conformance::check(model.as_ref(), &device()).unwrap();
+                // What levels lose where they are rounded to bfloat16, and do not lose where rows are few.
+                let rounding = if packing == Packing::Bf16 {
+                    1e-3
+                } else {
+                    1.0 / 256.0
+                };
+                conformance::check_within(model.as_ref(), &device(), rounding).unwrap();
                 let difference = root_mean_square(logits(model.as_ref()) - exact.clone());
                 let name = golden.path.display();
                 assert!(difference > 0.0, "{packing:?}, {name}: nothing was packed");
