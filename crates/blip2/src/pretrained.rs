@@ -29,7 +29,8 @@ impl Blip2 {
         Self::from_pretrained_packed(folder, home, device, None)
     }
 
-    /// As [`Blip2::from_pretrained`], with the linear layers of the frozen models packed while they are read.
+    /// As [`Blip2::from_pretrained`], with the linear layers of the frozen models packed while they are read; those of a Q-Former
+    /// that `transformers` wrote, in bfloat16.
     ///
     /// # Errors
     /// As for [`Blip2::from_pretrained`].
@@ -112,6 +113,9 @@ fn trained_here(
 
 fn from_hugging_face(path: &Path, device: &Device, packing: Option<Packing>) -> Result<Blip2, Blip2Error> {
     let folder = HuggingFaceFolder::open(path)?;
+    folder.check()?;
+    // What was trained is small: it is kept in bfloat16, whatever the frozen models are packed in.
+    let trained = packing.map(|_| Packing::Bf16);
     let (mut representation, mut bridge) = (None, None);
     let behind = |bridge: Bridge, instructions| LanguageBridge {
         bridge,
@@ -120,14 +124,15 @@ fn from_hugging_face(path: &Path, device: &Device, packing: Option<Packing>) -> 
         packing,
         language_model: OnceCell::new(),
     };
+    let load_bridge = || with_packing(trained, || folder.bridge(device));
     match folder.kind() {
-        HuggingFaceKind::Generation => bridge = Some(behind(folder.bridge(device)?, None)),
+        HuggingFaceKind::Generation => bridge = Some(behind(load_bridge()?, None)),
         HuggingFaceKind::Instruction => {
-            bridge = Some(behind(folder.bridge(device)?, Some(folder.qformer_tokenizer()?)));
+            bridge = Some(behind(load_bridge()?, Some(folder.qformer_tokenizer()?)));
         }
         HuggingFaceKind::Retrieval => {
             representation = Some(Representation {
-                model: folder.representation(device)?,
+                model: with_packing(trained, || folder.representation(device))?,
                 tokenizer: folder.qformer_tokenizer()?,
                 writes: false,
             });

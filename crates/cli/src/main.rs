@@ -39,7 +39,6 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    blip2_memory::keep_freed_memory();
     let arguments = Arguments::parse();
     log_to_stderr(arguments.verbose);
     match arguments.command.run() {

@@ -5,6 +5,7 @@ mod error;
 mod init;
 mod language;
 pub mod layers;
+mod scoped;
 mod vision;
 pub mod weights;
 

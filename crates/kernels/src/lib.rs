@@ -23,6 +23,7 @@ mod loss;
 mod norm;
 mod optimizer;
 mod packed;
+mod packed_rows;
 mod products;
 mod setting;
 
@@ -34,4 +35,5 @@ pub use loss::{CrossEntropyOptions, cross_entropy, linear_cross_entropy};
 pub use norm::{add_layer_norm, layer_norm, rms_norm};
 pub use optimizer::{AdamWStep, adamw, sum_of_squares};
 pub use packed::{PackError, PackedWeight, Packing, packed_linear};
+pub use packed_rows::packed_embedding;
 pub use products::{Products, with_products};

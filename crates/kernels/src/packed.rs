@@ -82,10 +82,15 @@ impl PackedWeight {
                     target.extend(part.to_f32_vec())
                 })
             }
+            DType::BF16 if bits.is_none() => {
+                let values = data.as_slice::<bf16>().map_err(wrong)?;
+                Ok(Weight::stored(shape, values))
+            }
             DType::BF16 => {
                 let values = data.as_slice::<bf16>().map_err(wrong)?;
                 pack(shape, bits, values, |part, target| {
-                    target.extend(part.to_f32_vec())
+                    let wide = |value: &bf16| f32::from_bits(u32::from(value.to_bits()) << 16);
+                    target.extend(part.iter().map(wide))
                 })
             }
             other => return Err(PackError::Type(other)),

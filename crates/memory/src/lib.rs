@@ -8,7 +8,8 @@ use std::ffi::{c_int, c_long};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Keeps freed memory for the next tensor until the program ends. Call it first thing in `main`.
+/// Keeps freed memory for the next tensor until the program ends. Call it before training: a program that only asks a model
+/// needs the memory of its loading but once.
 ///
 /// `MIMALLOC_PURGE_DELAY` in the environment, in milliseconds, gives memory back after that time instead.
 pub fn keep_freed_memory() {

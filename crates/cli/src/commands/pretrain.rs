@@ -49,6 +49,7 @@ fn assignment(text: &str) -> Result<String, String> {
 
 impl Pretrain {
     pub(crate) fn run(self) -> Result<()> {
+        blip2_memory::keep_freed_memory();
         let display = Display::new();
         let options = PretrainOptions {
             recipe: self.recipe,

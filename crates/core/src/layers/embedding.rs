@@ -1,26 +1,32 @@
 //! A table of vectors, looked up by id.
 
 use blip2_kernels::{self as kernels, CrossEntropyOptions};
-use burn::module::{Module, Param};
+use burn::module::Module;
 use burn::tensor::{Int, Tensor};
 
-use super::packing::PackedHead;
+use super::PackableWeight;
 use crate::{Initializer, ModelError};
 
 /// Token or position embeddings.
 #[derive(Module, Debug)]
 pub struct Embedding {
     /// `[entries, width]`.
-    pub weight: Param<Tensor<2>>,
-    head: PackedHead,
+    pub weight: PackableWeight,
 }
 
 impl Embedding {
     /// Normal values with the given deviation.
     pub fn new(initializer: &mut Initializer, entries: usize, width: usize, deviation: f32) -> Self {
         Self {
-            weight: initializer.normal([entries, width], deviation),
-            head: PackedHead::new(),
+            weight: PackableWeight::plain(initializer.normal([entries, width], deviation)),
+        }
+    }
+
+    /// As [`Embedding::new`], for the words of a frozen language model: packed with its linear layers, by
+    /// [`with_packing`](super::with_packing), once for both uses of the table.
+    pub fn words(initializer: &mut Initializer, entries: usize, width: usize, deviation: f32) -> Self {
+        Self {
+            weight: PackableWeight::words(initializer.normal([entries, width], deviation)),
         }
     }
 
@@ -34,14 +40,18 @@ impl Embedding {
     /// Ids must lie in the table: [`Embedding::check`] turns a bad one into an error before it gets here.
     pub fn forward(&self, ids: Tensor<2, Int>) -> Tensor<3> {
         let [batch, tokens] = ids.dims();
-        let weight = self.weight.val();
-        let width = weight.dims()[1];
-        kernels::embedding(weight, ids.reshape([batch * tokens])).reshape([batch, tokens, width])
+        let ids = ids.reshape([batch * tokens]);
+        let rows = match self.weight.packed() {
+            Some(weight) => kernels::packed_embedding(weight, ids),
+            None => kernels::embedding(self.weight.val(), ids),
+        };
+        let [_, width] = rows.dims();
+        rows.reshape([batch, tokens, width])
     }
 
     /// The table as an output layer: `hidden` `[rows, width]` to the logits `[rows, entries]`.
     pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
-        match self.head.of(&self.weight) {
+        match self.weight.packed() {
             Some(weight) => kernels::packed_linear(hidden, weight, None),
             None => kernels::linear(hidden, self.weight.val(), None),
         }
@@ -50,7 +60,7 @@ impl Embedding {
     /// Mean cross-entropy `[1]` of the [`Embedding::logits`] of `hidden` `[rows, width]` against the ids `targets` `[rows]`.
     pub fn cross_entropy(&self, hidden: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
         let options = CrossEntropyOptions::default();
-        if self.head.of(&self.weight).is_some() {
+        if self.weight.packed().is_some() {
             return kernels::cross_entropy(self.logits(hidden), targets, options);
         }
         kernels::linear_cross_entropy(hidden, self.weight.val(), None, targets, options)

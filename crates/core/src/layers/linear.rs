@@ -4,14 +4,14 @@ use blip2_kernels::{self as kernels, CrossEntropyOptions};
 use burn::module::{Module, Param};
 use burn::tensor::{Int, Tensor};
 
-use super::LinearWeight;
+use super::PackableWeight;
 use crate::Initializer;
 
 /// A linear layer with PyTorch's layout.
 #[derive(Module, Debug)]
 pub struct Linear {
     /// `[outputs, inputs]`.
-    pub weight: LinearWeight,
+    pub weight: PackableWeight,
     /// `[outputs]`, where the layer has one.
     pub bias: Option<Param<Tensor<1>>>,
 }
@@ -21,7 +21,7 @@ impl Linear {
     pub fn uniform(initializer: &mut Initializer, inputs: usize, outputs: usize) -> Self {
         let bound = 1.0 / (inputs as f32).sqrt();
         Self {
-            weight: LinearWeight::new(initializer.uniform([outputs, inputs], bound)),
+            weight: PackableWeight::new(initializer.uniform([outputs, inputs], bound)),
             bias: Some(initializer.uniform([outputs], bound)),
         }
     }
@@ -29,7 +29,7 @@ impl Linear {
     /// BERT's default: weight normal with the given deviation, bias zero.
     pub fn normal(initializer: &mut Initializer, inputs: usize, outputs: usize, deviation: f32) -> Self {
         Self {
-            weight: LinearWeight::new(initializer.normal([outputs, inputs], deviation)),
+            weight: PackableWeight::new(initializer.normal([outputs, inputs], deviation)),
             bias: Some(initializer.constant([outputs], 0.0)),
         }
     }
@@ -37,7 +37,7 @@ impl Linear {
     /// As [`Linear::normal`], without a bias.
     pub fn unbiased(initializer: &mut Initializer, inputs: usize, outputs: usize, deviation: f32) -> Self {
         Self {
-            weight: LinearWeight::new(initializer.normal([outputs, inputs], deviation)),
+            weight: PackableWeight::new(initializer.normal([outputs, inputs], deviation)),
             bias: None,
         }
     }

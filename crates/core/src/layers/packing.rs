@@ -1,7 +1,6 @@
 //! Frozen weights that are packed while they are loaded.
 
 use std::cell::Cell;
-use std::sync::{Arc, OnceLock};
 
 use blip2_kernels::{PackedWeight, Packing};
 use burn::module::{
@@ -10,23 +9,19 @@ use burn::module::{
 };
 use burn::tensor::{Device, Shape, Tensor, TensorData};
 
+use crate::scoped::scoped;
+use crate::weights::as_stored;
+
 thread_local! {
     static PACKING: Cell<Option<Packing>> = const { Cell::new(None) };
 }
 
-/// Runs `load` so that the linear layers of the models that it makes keep their weights packed: each is packed as soon as
-/// it is read, and its single precision dropped. Such layers are constants: their input alone gets a gradient.
+/// Runs `load` so that the linear layers and word tables of the models that it makes keep their weights packed: each is packed
+/// as soon as it is read, out of the file's own numbers. Such layers are constants: their input alone gets a gradient.
 ///
 /// With `None`, layers are made as ever.
 pub fn with_packing<T>(packing: Option<Packing>, load: impl FnOnce() -> T) -> T {
-    struct Restore(Option<Packing>);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            PACKING.set(self.0);
-        }
-    }
-    let _restore = Restore(PACKING.replace(packing));
-    load()
+    scoped(&PACKING, packing, load)
 }
 
 fn pack(data: &TensorData, packing: Packing) -> PackedWeight {
@@ -36,12 +31,12 @@ fn pack(data: &TensorData, packing: Packing) -> PackedWeight {
             tracing::warn!("a weight stays in bfloat16 instead of {packing:?}: {error}");
             PackedWeight::new(data, Packing::Bf16)
         })
-        .expect("a weight in single precision of a shape that is not empty")
+        .expect("a weight in a float type of 16 or 32 bits, of a shape that is not empty")
 }
 
-/// The weight of a linear layer, `[outputs, inputs]`: a parameter, or packed.
+/// The weight of a linear layer, `[outputs, inputs]`, or a table, `[entries, width]`: a parameter, or packed.
 #[derive(Clone, Debug)]
-pub struct LinearWeight(State);
+pub struct PackableWeight(State);
 
 #[derive(Clone, Debug)]
 enum State {
@@ -55,10 +50,41 @@ enum State {
     },
 }
 
-impl LinearWeight {
+impl PackableWeight {
     /// A weight that is packed on loading if [`with_packing`] says so.
     pub(super) fn new(parameter: Param<Tensor<2>>) -> Self {
         Self(State::Plain(parameter, PACKING.get()))
+    }
+
+    /// The table of the words of a language, often the output layer too: packed as other weights, but in 8 bits at least.
+    /// What 4 bits lose here, every word feels: with them SmolLM2's perplexity grows by a tenth.
+    pub(super) fn words(parameter: Param<Tensor<2>>) -> Self {
+        let packing = PACKING.get().map(|packing| match packing {
+            Packing::Int4 => Packing::Int8,
+            other => other,
+        });
+        Self(State::Plain(parameter, packing))
+    }
+
+    /// A weight that is never packed.
+    pub(super) fn plain(parameter: Param<Tensor<2>>) -> Self {
+        Self(State::Plain(parameter, None))
+    }
+
+    /// The shape, without reading the weight.
+    pub fn lazy_shape(&self) -> Shape {
+        match &self.0 {
+            State::Plain(parameter, _) => parameter.lazy_shape(),
+            State::Packed { weight, .. } => Shape::from(weight.dims()),
+        }
+    }
+
+    /// Where it is, without reading the weight.
+    pub fn lazy_device(&self) -> Device {
+        match &self.0 {
+            State::Plain(parameter, _) => parameter.lazy_device(),
+            State::Packed { device, .. } => device.clone(),
+        }
     }
 
     /// The numbers, `[outputs, inputs]`; unpacked at each call where they are packed.
@@ -83,7 +109,8 @@ impl LinearWeight {
                 Self(State::Packed {
                     id: parameter.id,
                     device: parameter.lazy_device(),
-                    weight: pack(&parameter.val().into_data(), wanted),
+                    // Taken out of the parameter, so that the numbers are not copied on the way.
+                    weight: pack(&parameter.into_value().into_data(), wanted),
                     wanted,
                 })
             }
@@ -125,7 +152,7 @@ fn unpacking(id: ParamId, device: &Device, weight: &PackedWeight) -> Param<Tenso
     Param::uninitialized(id, unpack, device.clone(), false, shape)
 }
 
-impl Module for LinearWeight {
+impl Module for PackableWeight {
     fn collect_devices(&self, devices: Devices) -> Devices {
         match &self.0 {
             State::Plain(parameter, _) => parameter.collect_devices(devices),
@@ -174,90 +201,18 @@ impl Module for LinearWeight {
     }
 
     fn map<Mapper: ModuleMapper>(self, mapper: &mut Mapper) -> Self {
-        self.change(|parameter| Module::map(parameter, mapper))
+        let wanted = match &self.0 {
+            State::Plain(_, packing) => packing.is_some(),
+            State::Packed { .. } => true,
+        };
+        self.change(|parameter| as_stored(wanted, || Module::map(parameter, mapper)))
     }
 }
 
-impl ModuleDisplay for LinearWeight {}
+impl ModuleDisplay for PackableWeight {}
 
-impl ModuleDisplayDefault for LinearWeight {
+impl ModuleDisplayDefault for PackableWeight {
     fn content(&self, content: Content) -> Option<Content> {
         Some(content.add_formatted(&format!("{self:?}")))
-    }
-}
-
-/// A second, packed copy of a table, for the output layer that is the table itself: made when it is first asked for, if
-/// the table was made in [`with_packing`]; in 8 bits at least.
-#[derive(Clone, Debug)]
-pub(super) struct PackedHead {
-    packing: Option<Packing>,
-    weight: Arc<OnceLock<PackedWeight>>,
-}
-
-impl PackedHead {
-    pub(super) fn new() -> Self {
-        Self {
-            packing: PACKING.get(),
-            weight: Arc::default(),
-        }
-    }
-
-    /// The packed copy of `table` `[entries, width]`, if there is to be one.
-    pub(super) fn of(&self, table: &Param<Tensor<2>>) -> Option<&PackedWeight> {
-        // What 4 bits lose here, every word feels: with them SmolLM2's perplexity grows by a tenth.
-        let packing = match self.packing? {
-            Packing::Int4 => Packing::Int8,
-            other => other,
-        };
-        let weight = || pack(&table.val().into_data(), packing);
-        Some(self.weight.get_or_init(weight))
-    }
-
-    /// The same before its table may have changed.
-    fn renewed(self) -> Self {
-        Self {
-            packing: self.packing,
-            weight: Arc::default(),
-        }
-    }
-}
-
-impl Module for PackedHead {
-    fn collect_devices(&self, devices: Devices) -> Devices {
-        devices
-    }
-
-    fn fork(self, _device: &Device) -> Self {
-        self
-    }
-
-    fn to_device(self, _device: &Device) -> Self {
-        self
-    }
-
-    fn train(self) -> Self {
-        self
-    }
-
-    fn valid(&self) -> Self {
-        self.clone()
-    }
-
-    fn materialize(self) -> Self {
-        self
-    }
-
-    fn visit<Visitor: ModuleVisitor>(&self, _visitor: &mut Visitor) {}
-
-    fn map<Mapper: ModuleMapper>(self, _mapper: &mut Mapper) -> Self {
-        self.renewed()
-    }
-}
-
-impl ModuleDisplay for PackedHead {}
-
-impl ModuleDisplayDefault for PackedHead {
-    fn content(&self, content: Content) -> Option<Content> {
-        Some(content)
     }
 }

@@ -1,11 +1,16 @@
 //! Putting a store's tensors into a module: all of them, or none.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::{AllocationProperty, Bytes, DType, Tensor, TensorData};
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
+use rayon::prelude::*;
 
 use super::{NameMap, TensorStore, WeightError, parameters};
+use crate::scoped::scoped;
 
 /// What a load may leave open, and in which number format the parameters are kept.
 #[derive(Clone, Copy)]
@@ -109,6 +114,16 @@ fn plan<M: Module>(
     Ok(plan)
 }
 
+thread_local! {
+    static AS_STORED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `map`, the visit of a loader to a parameter. If `wanted`, the loader gives the numbers as the file has them, in f32,
+/// f16 or bf16, and does not copy them out of the file: the parameter is not going to keep them.
+pub(crate) fn as_stored<T>(wanted: bool, map: impl FnOnce() -> T) -> T {
+    scoped(&AS_STORED, wanted, map)
+}
+
 struct Fill<'a> {
     path: Vec<String>,
     plan: BTreeMap<String, String>,
@@ -120,10 +135,49 @@ struct Fill<'a> {
 impl Fill<'_> {
     fn read(&self, name: &str) -> Result<TensorData, WeightError> {
         let data = self.store.read(name)?;
+        if AS_STORED.get() && matches!(data.dtype(), DType::F32 | DType::F16 | DType::BF16) {
+            return Ok(data);
+        }
         Ok(match self.dtype {
-            Some(dtype) if dtype != data.dtype() => data.convert_dtype(dtype),
-            _ => data,
+            Some(DType::F32) => single_precision(data),
+            Some(dtype) => owned(data.convert_dtype(dtype)),
+            None => owned(data),
         })
+    }
+}
+
+/// The same numbers in memory of their own: a model does not depend on its file once it is loaded.
+fn owned(data: TensorData) -> TensorData {
+    if data.bytes().property() != AllocationProperty::File {
+        return data;
+    }
+    let (bytes, shape, dtype) = data.into_parts();
+    TensorData::from_bytes(Bytes::from_bytes_vec(bytes.to_vec()), shape, dtype)
+}
+
+/// The same numbers as f32, in memory of their own.
+fn single_precision(data: TensorData) -> TensorData {
+    /// Numbers that one task widens.
+    const CHUNK: usize = 1 << 16;
+    fn widened<T: Sync>(values: &[T], widen: impl Fn(&[T], &mut [f32]) + Sync) -> Vec<f32> {
+        let mut wide = vec![0.0; values.len()];
+        let chunks = wide.par_chunks_mut(CHUNK).zip(values.par_chunks(CHUNK));
+        chunks.for_each(|(wide, values)| widen(values, wide));
+        wide
+    }
+    let wide = match data.dtype() {
+        DType::F16 => data
+            .as_slice::<f16>()
+            .map(|values| widened(values, |values, wide| values.convert_to_f32_slice(wide))),
+        DType::BF16 => data
+            .as_slice::<bf16>()
+            .map(|values| widened(values, |values, wide| values.convert_to_f32_slice(wide))),
+        DType::F32 => return owned(data),
+        _ => return data.convert_dtype(DType::F32),
+    };
+    match wide {
+        Ok(wide) => TensorData::new(wide, data.shape().to_vec()),
+        Err(_) => data.convert_dtype(DType::F32),
     }
 }
 

@@ -20,6 +20,7 @@ mod write;
 pub use assembled::{Assembled, Part};
 pub use error::WeightError;
 pub use gguf::{GgufStore, GgufValue};
+pub(crate) use load::as_stored;
 pub use load::{LoadOptions, check, load};
 pub use names::NameMap;
 pub use onnx::OnnxStore;

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use burn::tensor::{Bytes, DType, TensorData};
 use memmap2::Mmap;
 use safetensors::tensor::{Dtype, Metadata};
 
-use super::map::{copy_out, map_file};
+use super::map::{map_file, view};
 use super::{TensorInfo, TensorStore, WeightError, index};
 
 const FORMAT: &str = "safetensors";
@@ -24,7 +25,7 @@ pub struct SafetensorsStore {
 
 struct Shard {
     path: PathBuf,
-    map: Mmap,
+    map: Arc<Mmap>,
     metadata: Metadata,
     /// Where the values begin, in bytes from the start of the file.
     values: usize,
@@ -104,20 +105,20 @@ impl TensorStore for SafetensorsStore {
         let shard = &self.shards[*self.home.get(name).ok_or_else(absent)?];
         let info = shard.metadata.info(name).ok_or_else(absent)?;
         let (start, end) = info.data_offsets;
-        let bytes = copy_out(&shard.map, shard.values + start..shard.values + end);
         let expected = &self.tensors[name];
-        TensorData::try_from_bytes(
-            Bytes::from_bytes_vec(bytes),
-            expected.shape.clone(),
-            expected.dtype,
-        )
-        .map_err(|error| WeightError::format(&shard.path, FORMAT, error))
+        let mut bytes = view(&shard.map, shard.values + start..shard.values + end);
+        // Files may be written so that numbers stand at odd places.
+        if bytes.as_ptr().align_offset(expected.dtype.size()) != 0 {
+            bytes = Bytes::from_bytes_vec(bytes.to_vec());
+        }
+        TensorData::try_from_bytes(bytes, expected.shape.clone(), expected.dtype)
+            .map_err(|error| WeightError::format(&shard.path, FORMAT, error))
     }
 }
 
 impl Shard {
     fn open(path: PathBuf) -> Result<Self, WeightError> {
-        let map = map_file(&path)?;
+        let map = Arc::new(map_file(&path)?);
         let (header, metadata) = safetensors::SafeTensors::read_metadata(&map)
             .map_err(|error| WeightError::format(&path, FORMAT, error))?;
         Ok(Self {

@@ -114,9 +114,9 @@ impl TensorStore for Views<'_> {
         } else {
             let size = info.dtype.size();
             let (start, end) = (source.first * size, (source.first + values) * size);
-            let part = whole.as_bytes().get(start..end);
-            let part = part.ok_or_else(|| format(format!("it ends before byte {end}")))?;
-            TensorData::try_from_bytes_vec(part.to_vec(), info.shape.clone(), info.dtype)
+            let part = whole.into_bytes().shared().view(start, end);
+            let part = part.map_err(|_| format(format!("it ends before byte {end}")))?;
+            TensorData::try_from_bytes(part, info.shape.clone(), info.dtype)
         };
         data.map_err(|error| format(error.to_string()))
     }

@@ -4,12 +4,13 @@ use blip2_core::Initializer;
 use blip2_core::layers::{Embedding, Linear, Packing, with_packing};
 use blip2_core::weights::{collect, fingerprint, parameters};
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{DType, Device, Distribution, Tensor};
+use burn::tensor::{DType, Device, Distribution, Int, Tensor};
 
 #[derive(Module, Debug)]
 struct Model {
     map: Linear,
     table: Embedding,
+    words: Embedding,
 }
 
 fn model(packing: Option<Packing>) -> Model {
@@ -17,6 +18,7 @@ fn model(packing: Option<Packing>) -> Model {
     let model = with_packing(packing, || Model {
         map: Linear::uniform(initializer, 40, 24),
         table: Embedding::new(initializer, 50, 40, 0.02),
+        words: Embedding::words(initializer, 50, 40, 0.02),
     });
     // What a loader does: gives every parameter its values.
     model.map(&mut Read)
@@ -49,9 +51,9 @@ fn packed_layers_are_near_those_in_single_precision() {
         for (name, near, exact) in [
             ("map", packed.map.forward(x.clone()), plain.map.forward(x.clone())),
             (
-                "table",
-                packed.table.logits(x.clone()),
-                plain.table.logits(x.clone()),
+                "words",
+                packed.words.logits(x.clone()),
+                plain.words.logits(x.clone()),
             ),
         ] {
             let difference = difference(near, exact);
@@ -61,9 +63,28 @@ fn packed_layers_are_near_those_in_single_precision() {
         assert_eq!(
             difference(packed.table.weight.val(), plain.table.weight.val()),
             0.0,
-            "the table itself is exact"
+            "a table of other things than words is exact"
         );
     }
+}
+
+#[test]
+fn rows_of_packed_words_are_those_of_the_unpacked_table() {
+    let ids = [[49i64, 0, 17], [16, 15, 49]];
+    for packing in [Packing::Bf16, Packing::Int8, Packing::Int4] {
+        let packed = model(Some(packing));
+        let ids: Tensor<2, Int> = Tensor::from_data(ids, &Device::flex());
+        let found = packed.words.forward(ids.clone());
+        let rows = packed.words.weight.val().select(0, ids.flatten(0, 1));
+        let expected: Tensor<3> = rows.reshape([2, 3, 40]);
+        found.into_data().assert_eq(&expected.into_data(), true);
+    }
+}
+
+#[test]
+fn words_are_never_packed_in_less_than_8_bits() {
+    let values = |packing| model(Some(packing)).words.weight.val().into_data();
+    values(Packing::Int4).assert_eq(&values(Packing::Int8), true);
 }
 
 #[test]
@@ -85,7 +106,11 @@ fn a_packed_layer_has_the_parameters_of_a_plain_one() {
             .collect();
         assert!(differences.iter().all(|difference| *difference < 0.002), "{path}");
         let packed = differences.iter().any(|difference| *difference > 0.0);
-        assert_eq!(packed, path == "map.weight", "{path}");
+        assert_eq!(
+            packed,
+            ["map.weight", "words.weight"].contains(&path.as_str()),
+            "{path}"
+        );
     }
 }
 
@@ -113,10 +138,10 @@ fn other_weights_take_the_place_of_packed_ones() {
         }
     }
     let packed = model(Some(Packing::Int8));
-    let (map, logits) = (packed.map.forward(x.clone()), packed.table.logits(x.clone()));
+    let (map, logits) = (packed.map.forward(x.clone()), packed.words.logits(x.clone()));
     let doubled = packed.map(&mut Double);
     assert!(difference(doubled.map.forward(x.clone()), map * 2) < 0.02);
-    assert!(difference(doubled.table.logits(x), logits * 2) < 0.02);
+    assert!(difference(doubled.words.logits(x), logits * 2) < 0.02);
 }
 
 #[test]

@@ -48,7 +48,7 @@ impl Llama {
         let initializer = &mut Initializer::new(seed, &device.clone().inner());
         let (vocabulary, width) = (config.vocabulary_size, config.hidden_size);
         let model = Self {
-            embed_tokens: Embedding::new(initializer, vocabulary, width, DEVIATION),
+            embed_tokens: Embedding::words(initializer, vocabulary, width, DEVIATION),
             layers: (0..config.layers)
                 .map(|_| DecoderLayer::new(&config, initializer))
                 .collect(),

@@ -59,7 +59,7 @@ impl Opt {
         let (project_in, project_out) = (projection(embedding, width), projection(width, embedding));
         let positions = config.positions + POSITION_OFFSET;
         let model = Self {
-            embed_tokens: Embedding::new(initializer, config.vocabulary_size, embedding, DEVIATION),
+            embed_tokens: Embedding::words(initializer, config.vocabulary_size, embedding, DEVIATION),
             embed_positions: Embedding::new(initializer, positions, width, DEVIATION),
             project_in,
             layers: (0..config.layers)

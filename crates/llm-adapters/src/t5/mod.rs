@@ -57,7 +57,7 @@ impl T5 {
         let (vocabulary, width) = (config.vocabulary_size, config.hidden_size);
         let deviation = (width as f32).sqrt().recip();
         let model = Self {
-            shared: Embedding::new(initializer, vocabulary, width, 1.0),
+            shared: Embedding::words(initializer, vocabulary, width, 1.0),
             encoder: Encoder::new(&config, initializer),
             decoder: Decoder::new(&config, initializer),
             lm_head: (!config.tied).then(|| Linear::unbiased(initializer, width, vocabulary, deviation)),
