@@ -102,7 +102,7 @@ impl Captioner {
         };
         let vision = VisionTransformerConfig::read(config).map_err(|error| encoder_error(error.into()))?;
         VisionTransformer::check_hugging_face(config, store).map_err(encoder_error)?;
-        let (decoder, _) = announced(config, vision.hidden_size, &Device::default())?;
+        let (decoder, _) = announced(config, vision.hidden_size, &Device::flex())?;
         check_parts(store)?;
         Ok(check(
             &decoder,

@@ -132,7 +132,7 @@ pub struct LanguageModelTensors {
 /// # Errors
 /// As for [`load_language_model`].
 pub fn hugging_face_tensors(path: &Path) -> Result<LanguageModelTensors, LoadError> {
-    let (file, device) = (path.join("config.json"), Device::default());
+    let (file, device) = (path.join("config.json"), Device::flex());
     Ok(match family(path)?.as_str() {
         "llama" => tensors(
             &Llama::new(LlamaConfig::from_hugging_face(&file)?, 0, &device),

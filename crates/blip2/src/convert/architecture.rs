@@ -60,7 +60,7 @@ impl Architecture {
         };
         let config = RepresentationConfig::from_hugging_face(&file)?;
         let vision = VisionTransformerConfig::read(&file)?;
-        let initializer = &mut Initializer::new(0, &Device::default());
+        let initializer = &mut Initializer::new(0, &Device::flex());
         let encoder = VisionTransformer::new(&vision, initializer)
             .map_err(|error| encoder_error(error.into()))?
             .without_norm();

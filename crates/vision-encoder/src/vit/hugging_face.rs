@@ -37,7 +37,7 @@ impl VisionTransformer {
     /// # Errors
     /// [`EncoderError`] as from there.
     pub fn check_hugging_face(config: &Path, store: &dyn TensorStore) -> Result<(), EncoderError> {
-        let (random, views, names) = match_names(config, store, &Device::default())?;
+        let (random, views, names) = match_names(config, store, &Device::flex())?;
         Ok(check(&random, &views, &names, LoadOptions::default())?)
     }
 }

@@ -63,7 +63,7 @@ mod tests {
         let values: Vec<f32> = (0..rows * columns)
             .map(|index| (index * index % 7) as f32)
             .collect();
-        Tensor::from_data(TensorData::new(values, [rows, columns, 1]), &Device::default())
+        Tensor::from_data(TensorData::new(values, [rows, columns, 1]), &Device::flex())
     }
 
     fn values(tensor: Tensor<3>) -> Vec<f32> {
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_constant_stays_constant() {
-        let positions = Tensor::<3>::ones([6, 6, 2], &Device::default());
+        let positions = Tensor::<3>::ones([6, 6, 2], &Device::flex());
         for (rows, columns, align_corners) in [(1, 1, false), (3, 11, true), (13, 2, false), (1, 13, true)] {
             let resized = resize_positions(positions.clone(), rows, columns, align_corners);
             assert_eq!(resized.dims(), [rows, columns, 2]);
