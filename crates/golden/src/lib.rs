@@ -27,7 +27,7 @@ mod with_burn;
 
 pub use check::{Check, tolerance};
 pub use folders::{Model, find, fixture, is_model, json, models, root, variants};
-pub use log::{Comparison, LOG, Line, Measure, ROOT};
+pub use log::{Comparison, DEVICE, LOG, Line, Measure, ROOT};
 pub use numbers::{Array, Numbers};
 pub use tensors::TensorFile;
 #[cfg(feature = "tensors")]

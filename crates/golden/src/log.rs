@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 /// The variable that names the golden folder.
 pub const ROOT: &str = "BLIP2_GOLDEN";
+/// The variable that names the device to compute on.
+pub const DEVICE: &str = "BLIP2_TEST_DEVICE";
 /// The variable that names the file to log to.
 pub const LOG: &str = "BLIP2_PARITY_LOG";
 

@@ -2,10 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::{Numbers, TensorFile};
-
-/// Names the device that golden tests compute on.
-const DEVICE: &str = "BLIP2_TEST_DEVICE";
+use crate::{DEVICE, Numbers, TensorFile};
 
 /// Where golden tests compute: on `flex`, or where `BLIP2_TEST_DEVICE` says, `cuda`, `wgpu` or `libtorch`, as far as this
 /// crate is built with the feature (`cuda`, `wgpu`, `tch`).

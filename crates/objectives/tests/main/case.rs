@@ -3,7 +3,7 @@
 
 use blip2_core::weights::{LoadOptions, SafetensorsStore, TensorStore, load};
 use blip2_core::{Initializer, VisionEncoder};
-use blip2_golden::{Check, TensorFile, find, json};
+use blip2_golden::{Check, TensorFile, device, find, json};
 use blip2_objectives::RepresentationOptions;
 use blip2_qformer::{
     LAVIS_REPRESENTATION, QFormerConfig, RepresentationConfig, RepresentationModel, TextBatch,
@@ -55,7 +55,7 @@ pub(crate) fn features(encoder: &str, weights: &SafetensorsStore, io: &TensorFil
         layer_norm_eps: vit[encoder]["layer_norm_eps"].as_f64().expect("epsilon"),
         ..VisionTransformerConfig::of_lavis(weights, heads).expect("encoder")
     };
-    let encoder = VisionTransformer::from_lavis(weights, &config, &Device::flex()).expect("encoder");
+    let encoder = VisionTransformer::from_lavis(weights, &config, &device()).expect("encoder");
     encoder.encode(io.tensor("image")).expect("features")
 }
 
@@ -74,7 +74,7 @@ impl Case {
             embedding_size,
             vision_layer_norm_eps: sizes["ln_vision_eps"].as_f64().expect("epsilon"),
         };
-        let device = Device::flex().autodiff();
+        let device = device().autodiff();
         let model = RepresentationModel::new(&mut Initializer::new(0, &device), &config).expect("model");
         let model = load(model, &weights, &LAVIS_REPRESENTATION, LoadOptions::default()).expect("weights");
         let options = RepresentationOptions {

@@ -7,11 +7,11 @@ use blip2_core::weights::{
     LoadOptions, NameMap, SafetensorsStore, TensorStore, load, parameters, write_safetensors,
 };
 use blip2_core::{Initializer, LanguageModel, TextExample};
-use blip2_golden::{Check, TensorFile, tolerance, variants};
+use blip2_golden::{Check, TensorFile, device, tolerance, variants};
 use blip2_llm_adapters::{Opt, T5};
 use blip2_objectives::{Bridge, LAVIS_OPT_BRIDGE, LAVIS_T5_BRIDGE};
 use burn::module::Module;
-use burn::tensor::{Device, Gradients, Tensor};
+use burn::tensor::{Gradients, Tensor};
 use serde_json::{Value, json};
 
 use crate::case::{features, qformer_config, sizes, weights};
@@ -39,7 +39,7 @@ impl Case {
     fn bridge(&self, names: &NameMap, hidden_size: usize) -> Bridge {
         let config = qformer_config(&self.sizes, &self.weights);
         let epsilon = self.sizes["ln_vision_eps"].as_f64().expect("epsilon");
-        let mut initializer = Initializer::new(0, &Device::flex().autodiff());
+        let mut initializer = Initializer::new(0, &device().autodiff());
         let bridge = Bridge::new(&mut initializer, &config, epsilon, hidden_size).expect("bridge");
         load(bridge, &self.weights, names, LoadOptions::default()).expect("weights")
     }
@@ -77,7 +77,7 @@ impl Case {
         let bridge = self.bridge(names, model.hidden_size());
         let features = Tensor::from_data(
             features(encoder, &self.weights, &self.io).into_data(),
-            &Device::flex().autodiff(),
+            &device().autodiff(),
         );
         let loss = bridge.loss(model, features, examples).expect("loss");
         let mut check = Check::new(&format!("lavis/{name}"));
@@ -122,7 +122,7 @@ fn opt_behind_the_bridge_equals_lavis() {
         assert_eq!(sizes["prompt"], "", "recorded with an empty prompt");
         let folder = tempfile::tempdir().expect("folder");
         case.write_language_model("opt", sizes, folder.path());
-        let model = Opt::from_hugging_face(folder.path(), &Device::flex()).expect("OPT");
+        let model = Opt::from_hugging_face(folder.path(), &device()).expect("OPT");
         let examples: Vec<TextExample> = case
             .io
             .texts("input_ids", "attention_mask")
@@ -142,7 +142,7 @@ fn t5_behind_the_bridge_equals_lavis() {
         let case = Case::new("t5", &encoder);
         let folder = tempfile::tempdir().expect("folder");
         case.write_language_model("t5", case.sizes["t5"].clone(), folder.path());
-        let model = T5::from_hugging_face(folder.path(), &Device::flex()).expect("T5");
+        let model = T5::from_hugging_face(folder.path(), &device()).expect("T5");
         let examples: Vec<TextExample> = case
             .io
             .texts("prefix_ids", "prefix_mask")

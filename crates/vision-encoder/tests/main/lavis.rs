@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use blip2_core::Initializer;
 use blip2_core::layers::LayerNorm;
 use blip2_core::weights::{SafetensorsStore, TensorStore, WeightError, write_safetensors};
-use blip2_golden::fixture;
+use blip2_golden::{device, fixture};
 use blip2_vision_encoder::{EncoderError, VisionTransformer, VisionTransformerConfig, conformance};
 use burn::module::Param;
 use burn::tensor::{Device, Tensor};
@@ -37,18 +37,14 @@ pub(crate) fn encoder(
 ) -> VisionTransformer {
     let mut config = VisionTransformerConfig::of_lavis(weights, heads(sizes)).unwrap();
     config.layer_norm_eps = sizes["vit"][family]["layer_norm_eps"].as_f64().unwrap();
-    VisionTransformer::from_lavis(weights, &config, &Device::flex()).unwrap()
+    VisionTransformer::from_lavis(weights, &config, &device()).unwrap()
 }
 
 /// The norm that LAVIS puts behind its encoders; it belongs to the bridge.
 pub(crate) fn vision_norm(weights: &SafetensorsStore, sizes: &serde_json::Value) -> LayerNorm {
     let epsilon = sizes["ln_vision_eps"].as_f64().unwrap();
     let weight: Tensor<1> = crate::tensor(weights, "ln_vision.weight");
-    let mut norm = LayerNorm::new(
-        &mut Initializer::new(0, &Device::flex()),
-        weight.dims()[0],
-        epsilon,
-    );
+    let mut norm = LayerNorm::new(&mut Initializer::new(0, &device()), weight.dims()[0], epsilon);
     norm.weight = Param::from_tensor(weight);
     norm.bias = Param::from_tensor(crate::tensor(weights, "ln_vision.bias"));
     norm

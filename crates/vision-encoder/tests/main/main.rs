@@ -9,9 +9,10 @@ mod lavis;
 mod saliency;
 
 use blip2_core::weights::{SafetensorsStore, TensorStore};
-use burn::tensor::{Device, Tensor};
+use blip2_golden::device;
+use burn::tensor::Tensor;
 
 /// A tensor of a weight file, in the file's number format.
 fn tensor<const D: usize>(store: &SafetensorsStore, name: &str) -> Tensor<D> {
-    Tensor::from_data(store.read(name).unwrap(), &Device::flex())
+    Tensor::from_data(store.read(name).unwrap(), &device())
 }
