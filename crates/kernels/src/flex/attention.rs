@@ -15,7 +15,7 @@ use super::storage::{dense, filled};
 use crate::products::Products;
 
 /// Scores that a task holds at a time.
-const SCORES: usize = 1 << 16;
+const SCORES: usize = 1 << 17;
 
 /// Fewest queries of a block, whatever the number of keys.
 const FEWEST_QUERIES: usize = 16;
