@@ -9,7 +9,8 @@ pub enum Products {
     /// As the tensors are.
     #[default]
     F32,
-    /// Rounded to bfloat16, to the nearest and ties to even: 8 bits of precision, the range of single precision.
+    /// Rounded to bfloat16, to the nearest and ties to even: 8 bits of precision, the range of single precision. On devices
+    /// without bfloat16 as the tensors are.
     Bf16,
 }
 

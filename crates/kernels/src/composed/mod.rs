@@ -19,12 +19,14 @@ use burn::tensor::{DType, Tensor};
 
 use crate::products::Products;
 
-/// The product of two matrices, or of many, in the type of `a`.
+/// The product of two matrices, or of many, in the type of `a`. A GPU without bfloat16 keeps to that type throughout.
 fn matmul<const D: usize>(a: Tensor<D>, b: Tensor<D>, products: Products) -> Tensor<D> {
     let dtype = a.dtype();
     match products {
-        Products::F32 => a.matmul(b),
-        Products::Bf16 => a.cast(DType::BF16).matmul(b.cast(DType::BF16)).cast(dtype),
+        Products::Bf16 if a.device().supports_dtype(DType::BF16) => {
+            a.cast(DType::BF16).matmul(b.cast(DType::BF16)).cast(dtype)
+        }
+        Products::F32 | Products::Bf16 => a.matmul(b),
     }
 }
 
