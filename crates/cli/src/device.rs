@@ -8,6 +8,9 @@ use burn::tensor::{Device, Tensor};
 use clap::ValueEnum;
 use thiserror::Error;
 
+/// What a choice among several devices is said as, however quiet the program is.
+pub(crate) const CHOICE: &str = "device";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum DeviceChoice {
     /// The fastest that this program was built for and that works here
@@ -65,15 +68,24 @@ fn automatic() -> Device {
     for (name, opened) in gpus {
         match opened {
             Ok(device) => {
-                tracing::info!("device {name}, chosen automatically{passed_over}");
+                say(name, &passed_over);
                 return device;
             }
             Err(Unusable::NotBuilt(_)) => passed_over += &format!("; {name} is not built in"),
             Err(why) => passed_over += &format!("; not {name}: {why}"),
         }
     }
-    tracing::info!("device flex, chosen automatically{passed_over}");
+    say("flex", &passed_over);
     Device::flex()
+}
+
+/// Names the device that was chosen: always where there was a choice, else to those who want to hear more.
+fn say(name: &str, passed_over: &str) {
+    if cfg!(any(feature = "cuda", feature = "wgpu")) {
+        tracing::info!(target: CHOICE, "device {name}, chosen automatically{passed_over}");
+    } else {
+        tracing::info!("device {name}, chosen automatically{passed_over}");
+    }
 }
 
 #[cfg(feature = "cuda")]

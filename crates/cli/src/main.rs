@@ -65,8 +65,9 @@ fn wrong_usage(subcommand: &str, problem: &str) -> ! {
 /// `RUST_LOG`, where it is set, has the last word.
 fn log_to_stderr(verbose: u8) {
     let level = ["warn", "info", "debug"][usize::from(verbose.min(2))];
+    let usual = || EnvFilter::new(format!("{level},{}=info", device::CHOICE));
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level)))
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| usual()))
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
