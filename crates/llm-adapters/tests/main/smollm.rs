@@ -111,6 +111,7 @@ fn a_caption_is_expected_to_end_with_a_line_break() {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the figures stand in docs/performance.md")]
 fn packed_weights_find_english_as_likely() {
     let Some(loaded) = model() else { return };
     let ids = loaded.tokenizer.encode(ENGLISH).unwrap();
