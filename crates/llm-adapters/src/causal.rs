@@ -6,9 +6,10 @@
 
 use blip2_core::layers::Embedding;
 use blip2_core::{ModelError, NextTokenModel, TextExample};
-use blip2_kernels::{self as kernels, AttentionOptions};
+use blip2_kernels::AttentionOptions;
 use burn::tensor::{Device, Tensor};
 
+use crate::attention::attention;
 use crate::batch::{check_continuation, embed, embed_behind, hide_padding, list, longest, no_target};
 use crate::cache::{Beginnings, LayerCache};
 use crate::head::Head;
@@ -32,7 +33,7 @@ pub(crate) trait CausalLayer {
             causal: true,
             ..Default::default()
         };
-        let context = kernels::attention(query, key.clone(), value.clone(), None, options);
+        let context = attention(query, key.clone(), value.clone(), None, options);
         (self.finish(hidden, context), LayerCache { key, value })
     }
 
@@ -49,7 +50,7 @@ pub(crate) trait CausalLayer {
         let (query, key, value) = self.project(hidden.clone(), positions);
         let (key, value) = cache.insert(at, key, value);
         let options = AttentionOptions::default();
-        let context = kernels::attention(query, key, value, hidden_keys.cloned(), options);
+        let context = attention(query, key, value, hidden_keys.cloned(), options);
         self.finish(hidden, context)
     }
 }

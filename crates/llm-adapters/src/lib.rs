@@ -17,6 +17,7 @@
 //! LAVIS trains OPT with an empty prompt on `</s>` too: put it in front of the target instead of into the prompt to have
 //! its loss.
 
+mod attention;
 mod batch;
 mod byte_level;
 mod cache;

@@ -7,6 +7,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::{GateActivation, T5Config};
+use crate::attention::attention;
 use crate::batch::{join_heads, split_heads};
 use crate::cache::LayerCache;
 use crate::rms_norm::RmsNorm;
@@ -77,7 +78,7 @@ impl Attention {
             ..Default::default()
         };
         let query = self.heads(&self.query, normal);
-        let context = kernels::attention(query, key, value, bias, options);
+        let context = attention(query, key, value, bias, options);
         hidden + self.output.forward(join_heads(context))
     }
 
