@@ -4,6 +4,8 @@
     python tests/peer/golden.py OUT --seed 3
     cargo xtask parity --golden OUT
 
+In an environment without torchvision: with it, the processors resize in another way than Pillow.
+
 The folders of this repository were made with `--seed 5` and, since tests of other things copy them, `--plain` for
 hf/opt-tiny hf/flant5-tiny hf/itm-tiny parts/dinov2 parts/llama parts/opt parts/t5-erf parts/clip parts/siglip-vision.
 
