@@ -11,6 +11,7 @@ use crate::flex::linear;
 use crate::flex::loss::{self, LinearCrossEntropy, Targets, Wanted};
 use crate::flex::norm::{self, Norm};
 use crate::flex::storage::{dense, width};
+use crate::flex::tokens;
 use crate::packed::PackedWeight;
 use crate::products::Products;
 use crate::setting::{Setting, setting};
@@ -97,6 +98,10 @@ pub(crate) trait Kernels: Backend {
         label_smoothing: f64,
         products: Products,
     ) -> FloatTensor<Self>;
+
+    fn split_tokens(x: FloatTensor<Self>, count: usize) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    fn join_tokens(first: FloatTensor<Self>, second: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
 impl Kernels for Flex {
@@ -185,6 +190,16 @@ impl Kernels for Flex {
             products,
         };
         arguments.run(Wanted::default()).0
+    }
+
+    fn split_tokens(x: FloatTensor<Self>, count: usize) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let x = dense(x);
+        let [_, tokens, _] = tokens::sizes(&x);
+        (tokens::part(&x, 0..count), tokens::part(&x, count..tokens))
+    }
+
+    fn join_tokens(first: FloatTensor<Self>, second: FloatTensor<Self>) -> FloatTensor<Self> {
+        tokens::join(&dense(first), &dense(second))
     }
 }
 

@@ -26,6 +26,7 @@ mod packed;
 mod packed_rows;
 mod products;
 mod setting;
+mod tokens;
 
 pub use activation::{gelu, gelu_tanh, quick_gelu, silu_gate, softmax};
 pub use attention::{AttentionOptions, attention};
@@ -37,3 +38,4 @@ pub use optimizer::{AdamWStep, adamw, sum_of_squares};
 pub use packed::{PackError, PackedWeight, Packing, packed_linear};
 pub use packed_rows::packed_embedding;
 pub use products::{Products, with_products};
+pub use tokens::{join_tokens, split_tokens};

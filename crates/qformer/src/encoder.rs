@@ -2,6 +2,7 @@
 
 use blip2_core::layers::{Embedding, LayerNorm};
 use blip2_core::{Initializer, ModelError};
+use blip2_kernels::join_tokens;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
@@ -241,7 +242,7 @@ impl QFormer {
     pub fn multimodal_pass(&self, context: &ImageContext, text: &TextBatch) -> Result<Tensor<3>, ModelError> {
         let batch = text.len();
         let queries = self.config.num_query_tokens;
-        let embedded = Tensor::cat(vec![self.embed_queries(batch), self.embed_text(text, 0)?], 1);
+        let embedded = join_tokens(self.embed_queries(batch), self.embed_text(text, 0)?);
         let seen = Tensor::cat(
             vec![
                 Tensor::ones([batch, queries], &text.mask.device()),

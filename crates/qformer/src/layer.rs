@@ -111,20 +111,20 @@ impl Layer {
         if queries == 0 {
             return self.text(attended);
         }
-        let mut query_rows = if length == queries {
-            attended.clone()
+        let (mut query_rows, text_rows) = if length == queries {
+            (attended, None)
         } else {
-            attended.clone().narrow(1, 0, queries)
+            let (query_rows, text_rows) = kernels::split_tokens(attended, queries);
+            (query_rows, Some(text_rows))
         };
         if let (Some(cross_attention), Some(image)) = (&self.cross_attention, image) {
             query_rows = cross_attention.forward(query_rows, image.clone(), Visibility::default());
         }
         let query_rows = self.query_feed_forward.forward(query_rows);
-        if length == queries {
-            return query_rows;
+        match text_rows {
+            Some(text_rows) => kernels::join_tokens(query_rows, self.text(text_rows)),
+            None => query_rows,
         }
-        let text_rows = self.text(attended.narrow(1, queries, length - queries));
-        Tensor::cat(vec![query_rows, text_rows], 1)
     }
 
     fn text(&self, rows: Tensor<3>) -> Tensor<3> {

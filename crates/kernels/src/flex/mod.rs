@@ -15,3 +15,4 @@ pub(crate) mod optimizer;
 pub(crate) mod rows;
 pub(crate) mod simd;
 pub(crate) mod storage;
+pub(crate) mod tokens;

@@ -1,7 +1,11 @@
 //! Backward passes of the activations.
 
 use burn::backend::Flex;
-use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::NodeId;
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::retro_forward::RetroForward;
+use burn::backend::autodiff::checkpoint::state::BackwardStates;
+use burn::backend::autodiff::checkpoint::strategy::{BalancedCheckpointing, CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, unary};
 use burn_flex::FlexTensor;
@@ -10,7 +14,8 @@ use super::Tracked;
 use crate::flex::activation::{self, Activation};
 use crate::flex::storage::dense;
 
-pub(super) fn activate<C: CheckpointStrategy>(x: Tracked, activation: Activation) -> Tracked {
+/// What reads the result gets it computed again.
+pub(super) fn activate(x: Tracked, activation: Activation) -> Tracked {
     #[derive(Debug)]
     struct Activate;
 
@@ -25,8 +30,23 @@ pub(super) fn activate<C: CheckpointStrategy>(x: Tracked, activation: Activation
         }
     }
 
-    let (x, node) = x.into_parts();
-    match Activate.prepare::<C>([node]).compute_bound().stateful() {
+    #[derive(Debug)]
+    struct Again(NodeId, Activation);
+
+    impl RetroForward for Again {
+        fn forward(&self, states: &mut BackwardStates, node: NodeId) {
+            let x = states.get_state::<FlexTensor>(&self.0);
+            states.save(node, activation::activate(x, self.1));
+        }
+    }
+
+    let prep = Activate
+        .prepare::<BalancedCheckpointing>([x.node()])
+        .memory_bound()
+        .retro_forward(Again(x.id(), activation))
+        .parents([&x]);
+    let x = x.into_primitive();
+    match prep.stateful() {
         OpsKind::Tracked(prep) => {
             let y = activation::activate(x.clone(), activation);
             prep.finish((x, activation), y)

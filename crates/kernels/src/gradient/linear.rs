@@ -15,8 +15,8 @@ use crate::products::Products;
 /// What the backward pass needs.
 #[derive(Clone, Debug)]
 struct Saved {
-    /// For the weight's gradient, if the weight is tracked.
-    x: Option<FlexTensor>,
+    /// For the weight's gradient, if the weight is tracked: kept by the checkpoints, or the way to compute it again.
+    x: Option<NodeId>,
     /// For the input's gradient, and to find the weight's so far.
     weight: Tracked,
     products: Products,
@@ -34,7 +34,7 @@ pub(super) fn with_bias<C: CheckpointStrategy>(
     impl Backward<Flex, 3> for Linear {
         type State = Saved;
 
-        fn backward(self, ops: Ops<Saved, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        fn backward(self, ops: Ops<Saved, 3>, grads: &mut Gradients, checkpoints: &mut Checkpointer) {
             let gradient = dense(grads.consume::<Flex>(&ops.node));
             let [x, weight, bias] = ops.parents;
             if let Some(node) = bias {
@@ -46,19 +46,26 @@ pub(super) fn with_bias<C: CheckpointStrategy>(
                 ops.state,
                 &gradient,
                 grads,
+                checkpoints,
             );
         }
     }
 
-    let ((x, x_node), (bias, bias_node)) = (x.into_parts(), bias.into_parts());
-    let x = dense(x);
-    let y = linear::linear(&x, weight.primitive(), Some(&bias), products);
+    let y = linear::linear(
+        &dense(x.primitive().clone()),
+        weight.primitive(),
+        Some(bias.primitive()),
+        products,
+    );
     match Linear
-        .prepare::<C>([x_node, weight.node(), bias_node])
+        .prepare::<C>([x.node(), weight.node(), bias.node()])
         .compute_bound()
         .stateful()
     {
-        OpsKind::Tracked(prep) => prep.finish(saved(x, weight, products), y),
+        OpsKind::Tracked(mut prep) => {
+            let x = weight.is_tracked().then(|| prep.checkpoint(&x));
+            prep.finish(Saved { x, weight, products }, y)
+        }
         OpsKind::UnTracked(prep) => prep.finish(y),
     }
 }
@@ -74,7 +81,7 @@ pub(super) fn without_bias<C: CheckpointStrategy>(
     impl Backward<Flex, 2> for Linear {
         type State = Saved;
 
-        fn backward(self, ops: Ops<Saved, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        fn backward(self, ops: Ops<Saved, 2>, grads: &mut Gradients, checkpoints: &mut Checkpointer) {
             let gradient = dense(grads.consume::<Flex>(&ops.node));
             let [x, weight] = ops.parents;
             register_products(
@@ -83,28 +90,22 @@ pub(super) fn without_bias<C: CheckpointStrategy>(
                 ops.state,
                 &gradient,
                 grads,
+                checkpoints,
             );
         }
     }
 
-    let (x, x_node) = x.into_parts();
-    let x = dense(x);
-    let y = linear::linear(&x, weight.primitive(), None, products);
+    let y = linear::linear(&dense(x.primitive().clone()), weight.primitive(), None, products);
     match Linear
-        .prepare::<C>([x_node, weight.node()])
+        .prepare::<C>([x.node(), weight.node()])
         .compute_bound()
         .stateful()
     {
-        OpsKind::Tracked(prep) => prep.finish(saved(x, weight, products), y),
+        OpsKind::Tracked(mut prep) => {
+            let x = weight.is_tracked().then(|| prep.checkpoint(&x));
+            prep.finish(Saved { x, weight, products }, y)
+        }
         OpsKind::UnTracked(prep) => prep.finish(y),
-    }
-}
-
-fn saved(x: FlexTensor, weight: Tracked, products: Products) -> Saved {
-    Saved {
-        x: weight.is_tracked().then_some(x),
-        weight,
-        products,
     }
 }
 
@@ -114,8 +115,10 @@ fn register_products(
     Saved { x, weight, products }: Saved,
     gradient: &FlexTensor,
     grads: &mut Gradients,
+    checkpoints: &mut Checkpointer,
 ) {
     if let (Some(node), Some(x)) = (weight_node, x) {
+        let x = dense(checkpoints.retrieve_node_output::<FlexTensor>(x));
         // A weight that is used again adds to its gradient in place.
         let sum = grads.remove::<Flex>(&weight);
         grads.register::<Flex>(node, linear::linear_backward_weight(gradient, &x, sum, products));

@@ -1,4 +1,7 @@
 //! Backward passes, written by hand: one node in the graph for each operation, and no more saved than it needs.
+//!
+//! Activations, layer norms and copies cost little beside the memory of their results. Where a linear map reads one, the
+//! backward pass computes it again (Chen et al., 2016), by burn's own checkpoints, whatever strategy the device has.
 
 mod activation;
 mod attention;
@@ -7,6 +10,7 @@ mod linear;
 mod loss;
 mod norm;
 mod packed;
+mod tokens;
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::{FloatTensor, IntTensor};
@@ -45,7 +49,7 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
     }
 
     fn activate(x: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {
-        activation::activate::<C>(x, activation)
+        activation::activate(x, activation)
     }
 
     fn silu_gate(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -64,8 +68,8 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
         epsilon: f64,
     ) -> FloatTensor<Self> {
         match residual {
-            Maybe::Given(residual) => norm::add_layer_norm::<C>(x, residual, weight, bias, epsilon),
-            Maybe::Absent => norm::layer_norm::<C>(x, weight, bias, epsilon),
+            Maybe::Given(residual) => norm::layer_norm(norm::add::<C>(x, residual), weight, bias, epsilon),
+            Maybe::Absent => norm::layer_norm(x, weight, bias, epsilon),
         }
     }
 
@@ -103,6 +107,14 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
     ) -> FloatTensor<Self> {
         let targets = Targets::new(targets, weight.primitive().layout().shape()[0], label_smoothing);
         loss::linear_cross_entropy::<C>(hidden, weight, bias.into_option(), &targets, products)
+    }
+
+    fn split_tokens(x: FloatTensor<Self>, count: usize) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        tokens::split_tokens(x, count)
+    }
+
+    fn join_tokens(first: FloatTensor<Self>, second: FloatTensor<Self>) -> FloatTensor<Self> {
+        tokens::join_tokens(first, second)
     }
 }
 

@@ -2,7 +2,10 @@
 
 use burn::backend::Flex;
 use burn::backend::autodiff::NodeId;
-use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::retro_forward::RetroForward;
+use burn::backend::autodiff::checkpoint::state::BackwardStates;
+use burn::backend::autodiff::checkpoint::strategy::{BalancedCheckpointing, CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn_flex::FlexTensor;
@@ -48,12 +51,8 @@ impl Saved {
     }
 }
 
-pub(super) fn layer_norm<C: CheckpointStrategy>(
-    x: Tracked,
-    weight: Tracked,
-    bias: Tracked,
-    epsilon: f64,
-) -> Tracked {
+/// What reads the result gets it computed again.
+pub(super) fn layer_norm(x: Tracked, weight: Tracked, bias: Tracked, epsilon: f64) -> Tracked {
     #[derive(Debug)]
     struct LayerNorm;
 
@@ -75,14 +74,28 @@ pub(super) fn layer_norm<C: CheckpointStrategy>(
         }
     }
 
-    let ((x, x_node), (weight, weight_node), (bias, bias_node)) =
-        (x.into_parts(), weight.into_parts(), bias.into_parts());
+    #[derive(Debug)]
+    struct Again([NodeId; 3], f64);
+
+    impl RetroForward for Again {
+        fn forward(&self, states: &mut BackwardStates, node: NodeId) {
+            let [x, weight, bias] = self.0.map(|id| states.get_state::<FlexTensor>(&id));
+            let (weight, bias) = (dense(weight), dense(bias));
+            states.save(
+                node,
+                norm::normalise(x, Norm::Layer, &weight, Some(&bias), self.1),
+            );
+        }
+    }
+
+    let prep = LayerNorm
+        .prepare::<BalancedCheckpointing>([x.node(), weight.node(), bias.node()])
+        .memory_bound()
+        .retro_forward(Again([x.id(), weight.id(), bias.id()], epsilon))
+        .parents([&x, &weight, &bias]);
+    let [x, weight, bias] = [x, weight, bias].map(Tracked::into_primitive);
     let (weight, bias) = (dense(weight), dense(bias));
-    match LayerNorm
-        .prepare::<C>([x_node, weight_node, bias_node])
-        .compute_bound()
-        .stateful()
-    {
+    match prep.stateful() {
         OpsKind::Tracked(prep) => {
             let saved = Saved {
                 x: dense(x),
@@ -99,58 +112,26 @@ pub(super) fn layer_norm<C: CheckpointStrategy>(
     }
 }
 
-pub(super) fn add_layer_norm<C: CheckpointStrategy>(
-    x: Tracked,
-    residual: Tracked,
-    weight: Tracked,
-    bias: Tracked,
-    epsilon: f64,
-) -> Tracked {
+/// The sum that a layer norm normalises.
+pub(super) fn add<C: CheckpointStrategy>(x: Tracked, residual: Tracked) -> Tracked {
     #[derive(Debug)]
-    struct AddLayerNorm;
+    struct Add;
 
-    impl Backward<Flex, 4> for AddLayerNorm {
-        type State = Saved;
+    impl Backward<Flex, 2> for Add {
+        type State = ();
 
-        fn backward(self, ops: Ops<Saved, 4>, grads: &mut Gradients, _: &mut Checkpointer) {
+        fn backward(self, ops: Ops<(), 2>, grads: &mut Gradients, _: &mut Checkpointer) {
             let gradient = grads.consume::<Flex>(&ops.node);
-            let [x, residual, weight, bias] = ops.parents;
-            let gradient = ops.state.backward(
-                weight.map(|node| node.id),
-                bias.map(|node| node.id),
-                gradient,
-                grads,
-            );
-            for node in [x, residual].into_iter().flatten() {
+            for node in ops.parents.into_iter().flatten() {
                 grads.register::<Flex>(node.id, gradient.clone());
             }
         }
     }
 
-    let ((x, x_node), (residual, residual_node), (weight, weight_node), (bias, bias_node)) = (
-        x.into_parts(),
-        residual.into_parts(),
-        weight.into_parts(),
-        bias.into_parts(),
-    );
-    let (weight, bias) = (dense(weight), dense(bias));
-    let sum = norm::add(x, residual);
-    let nodes = [x_node, residual_node, weight_node, bias_node];
-    match AddLayerNorm.prepare::<C>(nodes).compute_bound().stateful() {
-        OpsKind::Tracked(prep) => {
-            let saved = Saved {
-                x: sum,
-                weight,
-                norm: Norm::Layer,
-                epsilon,
-            };
-            let y = saved.forward(Some(&bias));
-            prep.finish(saved, y)
-        }
-        OpsKind::UnTracked(prep) => {
-            prep.finish(norm::normalise(sum, Norm::Layer, &weight, Some(&bias), epsilon))
-        }
-    }
+    let ((x, x_node), (residual, residual_node)) = (x.into_parts(), residual.into_parts());
+    Add.prepare::<C>([x_node, residual_node])
+        .compute_bound()
+        .stateless(norm::add(x, residual))
 }
 
 pub(super) fn rms_norm<C: CheckpointStrategy>(x: Tracked, weight: Tracked, epsilon: f64) -> Tracked {

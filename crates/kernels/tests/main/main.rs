@@ -11,3 +11,4 @@ mod packed;
 mod processes;
 mod products;
 mod support;
+mod tokens;
