@@ -6,7 +6,9 @@ use std::cell::Cell;
 /// and of the products in their backward passes. Arguments and results keep their type, sums run in single precision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Products {
-    /// As the tensors are.
+    /// As the tensors are. Where tiles of bfloat16 are multiplied much faster (Intel's AMX), a large product takes each number
+    /// as the sum of three and leaves out only what lies below single precision: its errors are no larger than those of
+    /// sums of single products. What is infinite may become NaN there.
     #[default]
     F32,
     /// Rounded to bfloat16, to the nearest and ties to even: 8 bits of precision, the range of single precision. On devices

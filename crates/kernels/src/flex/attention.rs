@@ -303,7 +303,6 @@ impl Pass<'_> {
     fn placement(&self, stride: usize) -> Placement {
         Placement {
             stride,
-            factor: 1.0,
             threads: false,
             products: self.rules.products,
         }
@@ -410,16 +409,8 @@ impl Pass<'_> {
         let query = self.query.tokens(block.batch, block.head, block.queries.clone());
         let key = self.key.tokens(block.key_batch, block.key_head, 0..block.keys);
         let (placement, scale) = (self.placement(block.keys), self.rules.scale as f32);
-        match self.rules.products {
-            Products::F32 => {
-                let factor = scale;
-                set_product(scores, query, key.transposed(), Placement { factor, ..placement });
-            }
-            Products::Bf16 => {
-                set_product(scores, query, key.transposed(), placement);
-                multiply_by(scores, scale);
-            }
-        }
+        set_product(scores, query, key.transposed(), placement);
+        multiply_by(scores, scale);
         if let Some(bias) = self.bias {
             for (row, index) in scores.chunks_exact_mut(block.keys).zip(block.queries.clone()) {
                 add_to(row, bias.row(block.batch, block.head, index, block.keys));

@@ -1,4 +1,4 @@
-//! Matrix products on slices that may be read transposed: by the `gemm` crate in single precision, by [`bf16`] in that.
+//! Matrix products on slices that may be read transposed: by [`bf16`] where that can, by the `gemm` crate otherwise.
 
 use std::mem::MaybeUninit;
 
@@ -6,13 +6,16 @@ use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
 use super::bf16::weight::Weight;
-use super::bf16::{self, Right, Start, Target};
+use super::bf16::{self, Digits, Right, Start, Target};
 use super::rows::sum_rows;
 use super::storage::{dense, filled, piece, solid, tensor, values, width};
 use crate::products::Products;
 
 /// Products with fewer multiplications than this stay on one thread.
 const WORTH_THREADS: usize = 1 << 21;
+
+/// Products with fewer multiplications, or shorter sides, than this are not worth taking numbers apart.
+const WORTH_DIGITS: (usize, usize) = (1 << 23, 16);
 
 /// A matrix of `rows` by `columns` somewhere in a slice: element (i, j) is at `i * row_stride + j * column_stride`.
 #[derive(Clone, Copy)]
@@ -59,15 +62,13 @@ impl<'a> Matrix<'a> {
 pub(crate) struct Placement {
     /// Distance between the rows of the target.
     pub(crate) stride: usize,
-    /// Factor on the product; 1 with [`Products::Bf16`].
-    pub(crate) factor: f32,
     /// Whether to use more than one thread when the product is worth it.
     pub(crate) threads: bool,
     /// Precision of the operands.
     pub(crate) products: Products,
 }
 
-/// `target = factor * left · right`: all elements of the product are initialised when this returns.
+/// `target = left · right`: all elements of the product are initialised when this returns.
 pub(crate) fn write_product(
     target: &mut [MaybeUninit<f32>],
     left: Matrix,
@@ -93,10 +94,21 @@ pub(crate) fn set_product(target: &mut [f32], left: Matrix, right: Matrix, place
     unsafe { multiply(target.as_mut_ptr(), target.len(), false, left, right, placement) };
 }
 
-/// `target += factor * left · right`.
+/// `target += left · right`.
 pub(crate) fn add_product(target: &mut [f32], left: Matrix, right: Matrix, placement: Placement) {
     // SAFETY: the target is as long as given, and initialised.
     unsafe { multiply(target.as_mut_ptr(), target.len(), true, left, right, placement) };
+}
+
+/// The digits of numbers by which [`bf16`] makes a product of `[rows, columns, depth]`, if it does.
+fn digits(products: Products, [rows, columns, depth]: [usize; 3]) -> Option<Digits> {
+    let (multiplications, side) = WORTH_DIGITS;
+    let worth = rows * columns * depth >= multiplications && rows.min(columns).min(depth) >= side;
+    match products {
+        Products::Bf16 => Some(Digits::One),
+        Products::F32 if worth && bf16::exact() => Some(Digits::Three),
+        Products::F32 => None,
+    }
 }
 
 /// The product, added to the target or in place of what it holds.
@@ -127,15 +139,14 @@ unsafe fn multiply(
         "matrix product: target within its slice"
     );
     let threads = placement.threads && rows * columns * depth >= WORTH_THREADS;
-    if placement.products == Products::Bf16 {
-        assert_eq!(placement.factor, 1.0, "matrix product: no factor in bfloat16");
+    if let Some(digits) = digits(placement.products, [rows, columns, depth]) {
         let place = Target {
             first: target,
             stride: placement.stride,
         };
         let start = if add { Start::Target } else { Start::Zero };
         // SAFETY: the target is as large as asserted, and borrowed by the caller.
-        return unsafe { bf16::multiply(place, left, Right::Matrix(right), start, threads) };
+        return unsafe { bf16::multiply(place, left, Right::Matrix(right), start, digits, threads) };
     }
     let parallelism = if threads {
         gemm::Parallelism::Rayon(0)
@@ -160,7 +171,7 @@ unsafe fn multiply(
             right.column_stride as isize,
             right.row_stride as isize,
             1.0,
-            placement.factor,
+            1.0,
             false,
             false,
             false,
@@ -171,12 +182,11 @@ unsafe fn multiply(
 
 /// `left · right` in fresh memory, rows one after the other; each row starts from `bias` if there is one.
 pub(crate) fn product(left: Matrix, right: Matrix, bias: Option<&[f32]>, products: Products) -> Vec<f32> {
-    if products == Products::Bf16 {
-        return bf16_product(left, Right::Matrix(right), bias);
+    if let Some(digits) = digits(products, [left.rows, right.columns, left.columns]) {
+        return tiled_product(left, Right::Matrix(right), bias, digits);
     }
     let placement = Placement {
         stride: right.columns,
-        factor: 1.0,
         threads: true,
         products,
     };
@@ -198,8 +208,8 @@ pub(crate) fn product(left: Matrix, right: Matrix, bias: Option<&[f32]>, product
     target
 }
 
-/// [`product`] of operands rounded to bfloat16.
-fn bf16_product(left: Matrix, right: Right, bias: Option<&[f32]>) -> Vec<f32> {
+/// [`product`] by [`bf16`].
+fn tiled_product(left: Matrix, right: Right, bias: Option<&[f32]>, digits: Digits) -> Vec<f32> {
     let (rows, columns, depth) = (left.rows, right.columns(), left.columns);
     assert_eq!(depth, right.depth(), "matrix product: inner sizes");
     assert!(
@@ -217,7 +227,16 @@ fn bf16_product(left: Matrix, right: Right, bias: Option<&[f32]>) -> Vec<f32> {
             stride: columns,
         };
         // SAFETY: the target has a place for each row and column.
-        unsafe { bf16::multiply(place, left, right, start, rows * columns * depth >= WORTH_THREADS) };
+        unsafe {
+            bf16::multiply(
+                place,
+                left,
+                right,
+                start,
+                digits,
+                rows * columns * depth >= WORTH_THREADS,
+            )
+        };
     };
     // SAFETY: the product covers the target.
     unsafe { filled(rows * columns, fill) }
@@ -296,7 +315,7 @@ pub(crate) fn linear_backward_x(
 /// `x · weightᵀ + bias`; `x` and the bias dense.
 pub(crate) fn packed_linear(x: &FlexTensor, weight: &Weight, bias: Option<&FlexTensor>) -> FlexTensor {
     let left = Matrix::new(values(x), weight.inputs());
-    let y = bf16_product(left, Right::Transposed(weight), bias.map(values));
+    let y = tiled_product(left, Right::Transposed(weight), bias.map(values), Digits::One);
     let mut shape = x.layout().shape().clone();
     let last = shape.num_dims() - 1;
     shape[last] = weight.outputs();
@@ -306,7 +325,7 @@ pub(crate) fn packed_linear(x: &FlexTensor, weight: &Weight, bias: Option<&FlexT
 /// The gradient of `x` in [`packed_linear`]: `gradient · weight`; `gradient` dense.
 pub(crate) fn packed_linear_backward(gradient: &FlexTensor, weight: &Weight) -> FlexTensor {
     let left = Matrix::new(values(gradient), weight.outputs());
-    let x = bf16_product(left, Right::Straight(weight), None);
+    let x = tiled_product(left, Right::Straight(weight), None, Digits::One);
     let mut shape = gradient.layout().shape().clone();
     let last = shape.num_dims() - 1;
     shape[last] = weight.inputs();
@@ -329,7 +348,6 @@ pub(crate) fn linear_backward_weight(
     let mut sum = solid(sum);
     let placement = Placement {
         stride: in_width,
-        factor: 1.0,
         threads: true,
         products,
     };

@@ -129,7 +129,6 @@ impl LinearCrossEntropy<'_> {
         let block = rows.div_ceil(blocks);
         let placement = Placement {
             stride: width,
-            factor: 1.0,
             threads: true,
             products: self.products,
         };

@@ -1,4 +1,4 @@
-//! Products in bfloat16.
+//! Products in bfloat16, and large ones in single precision.
 
 use blip2_kernels::{CrossEntropyOptions, Products, linear, linear_cross_entropy, with_products};
 use burn::tensor::{DType, Device, Tensor};
@@ -17,17 +17,30 @@ fn composed() -> bool {
     std::env::var("BLIP2_KERNELS").is_ok_and(|setting| setting == "composed")
 }
 
-fn tolerance() -> f64 {
-    if composed() { 1.0 / 128.0 } else { 1e-5 }
+fn tolerance(products: Products) -> f64 {
+    match products {
+        Products::Bf16 if composed() => 1.0 / 128.0,
+        Products::Bf16 => 1e-5,
+        // Two of the three parts of a number would be off by more than twice as much.
+        Products::F32 => 1e-6,
+    }
 }
 
-/// `left · right` of rounded operands, `[rows, depth]` and `[depth, columns]`.
-fn product(left: &[f64], right: &[f64], [rows, depth, columns]: [usize; 3]) -> Vec<f64> {
+/// `left · right` of operands in a precision, `[rows, depth]` and `[depth, columns]`.
+fn product(products: Products, left: &[f64], right: &[f64], [rows, depth, columns]: [usize; 3]) -> Vec<f64> {
+    let operand = |values: &[f64]| -> Vec<f64> {
+        let round = |x: &f64| match products {
+            Products::Bf16 => rounded(*x),
+            Products::F32 => *x,
+        };
+        values.iter().map(round).collect()
+    };
+    let (left, right) = (operand(left), operand(right));
     (0..rows * columns)
         .map(|index| {
             let (row, column) = (index / columns, index % columns);
             (0..depth)
-                .map(|i| rounded(left[row * depth + i]) * rounded(right[i * columns + column]))
+                .map(|i| left[row * depth + i] * right[i * columns + column])
                 .sum()
         })
         .collect()
@@ -41,11 +54,11 @@ fn transposed(values: &[f64], columns: usize) -> Vec<f64> {
 }
 
 /// Values and gradients of a linear map against the products they are made of.
-fn check([rows, inputs, outputs]: [usize; 3], views: bool) {
+fn check(products: Products, [rows, inputs, outputs]: [usize; 3], views: bool) {
     let x = numbers(1, rows * inputs);
     let weight = numbers(2, outputs * inputs);
     let bias = numbers(3, outputs);
-    let found = with_products(Products::Bf16, || {
+    let found = with_products(products, || {
         run(
             &[x.clone(), weight.clone(), bias.clone()],
             DType::F32,
@@ -73,17 +86,32 @@ fn check([rows, inputs, outputs]: [usize; 3], views: bool) {
             },
         )
     });
-    let mut values = product(&x, &transposed(&weight, inputs), [rows, inputs, outputs]);
+    let mut values = product(
+        products,
+        &x,
+        &transposed(&weight, inputs),
+        [rows, inputs, outputs],
+    );
     values
         .iter_mut()
         .enumerate()
         .for_each(|(index, value)| *value += bias[index % outputs]);
-    close("values", &found.values, &values, tolerance());
+    close("values", &found.values, &values, tolerance(products));
     let probe = numbers(99, rows * outputs);
-    let of_x = product(&probe, &weight, [rows, outputs, inputs]);
-    close("gradient of x", &found.gradients[0], &of_x, tolerance());
-    let of_weight = product(&transposed(&probe, outputs), &x, [outputs, rows, inputs]);
-    close("gradient of weight", &found.gradients[1], &of_weight, tolerance());
+    let of_x = product(products, &probe, &weight, [rows, outputs, inputs]);
+    close("gradient of x", &found.gradients[0], &of_x, tolerance(products));
+    let of_weight = product(
+        products,
+        &transposed(&probe, outputs),
+        &x,
+        [outputs, rows, inputs],
+    );
+    close(
+        "gradient of weight",
+        &found.gradients[1],
+        &of_weight,
+        tolerance(products),
+    );
 }
 
 proptest! {
@@ -92,15 +120,28 @@ proptest! {
     fn products_are_sums_over_rounded_operands(
         rows in 1usize..70, inputs in 1usize..70, outputs in 1usize..70, views: bool,
     ) {
-        check([rows, inputs, outputs], views);
+        check(Products::Bf16, [rows, inputs, outputs], views);
     }
 }
 
 #[test]
 fn long_sums_and_many_strips_are_whole() {
-    check([3, 2100, 5], false);
-    check([520, 33, 290], false);
-    check([290, 1040, 520], true);
+    check(Products::Bf16, [3, 2100, 5], false);
+    check(Products::Bf16, [520, 33, 290], false);
+    check(Products::Bf16, [290, 1040, 520], true);
+}
+
+#[test]
+fn large_products_in_single_precision_are_as_precise_as_that() {
+    for [rows, inputs, outputs] in [
+        [257, 130, 300],
+        [290, 1040, 520],
+        [16, 2100, 250],
+        [1030, 40, 205],
+    ] {
+        check(Products::F32, [rows, inputs, outputs], false);
+        check(Products::F32, [rows, inputs, outputs], true);
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Products of two blocks, each of two packed panels.
 
-use super::pack::{PANEL, Tile};
+use super::pack::{Digits, PANEL, Tile};
 use super::single;
 use super::unit::{Unit, unit};
 #[cfg(target_arch = "x86_64")]
@@ -8,6 +8,9 @@ use super::{pairs, tiles};
 
 /// Rows and columns of the target that are computed at a time.
 pub(super) const BLOCK: usize = 2 * PANEL;
+
+/// Blocks in whose time another block's operand is fetched.
+const AHEAD: usize = 8;
 
 /// What a product is added to.
 #[derive(Clone, Copy)]
@@ -67,33 +70,48 @@ pub(super) struct Initial {
     pub(super) stride: usize,
 }
 
+/// Whether products of numbers in single precision are made here, of their digits.
+pub(crate) fn exact() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return unit() == Unit::Tiles;
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
 /// The unit that multiplies, ready to do so on this thread as long as it lives.
 pub(super) struct Engine {
     unit: Unit,
+    digits: Digits,
     #[cfg(target_arch = "x86_64")]
     _tiles: Option<tiles::Configured>,
 }
 
 impl Engine {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(digits: Digits) -> Self {
         let unit = unit();
         Self {
             unit,
+            digits,
             #[cfg(target_arch = "x86_64")]
             _tiles: (unit == Unit::Tiles).then(tiles::Configured::new),
         }
     }
 
+    /// Bytes that are fetched ahead for each block of operands of so many tiles.
+    pub(super) fn ahead(tiles: usize) -> usize {
+        tiles * size_of::<Tile>() / AHEAD
+    }
+
     /// `target = start + left · right` for a block of `[rows, columns]`, at most [`BLOCK`] each. The operands are two
-    /// packed panels each.
+    /// packed panels each; what lies `ahead` is fetched on the way.
     ///
     /// # Safety
     ///
     /// The target must be valid for writing the block and, with [`Start::Target`], for reading it.
     pub(super) unsafe fn block(
         &self,
-        left: &[Tile],
-        right: &[Tile],
+        operands: [&[Tile]; 2],
+        ahead: *const Tile,
         target: Target,
         [rows, columns]: [usize; 2],
         start: Start,
@@ -111,7 +129,7 @@ impl Engine {
                 }),
             };
             // SAFETY: as promised by the caller for the target; the row was checked for its length.
-            return unsafe { self.whole(left, right, target, rows, initial) };
+            return unsafe { self.whole(operands, ahead, target, rows, initial) };
         }
         let mut buffer = [[0.0; BLOCK]; BLOCK];
         for (index, buffer) in buffer.iter_mut().enumerate().take(rows) {
@@ -134,7 +152,7 @@ impl Engine {
         };
         // SAFETY: the buffer is a whole block; the caller promises that rows and columns of the target may be written.
         unsafe {
-            self.whole(left, right, inside, rows, Some(initial));
+            self.whole(operands, ahead, inside, rows, Some(initial));
             for index in 0..rows {
                 let row = inside.at(index, 0).first;
                 row.copy_to_nonoverlapping(target.at(index, 0).first, columns);
@@ -149,20 +167,24 @@ impl Engine {
     /// The target must be valid for writing a whole block, and `initial` for reading one.
     unsafe fn whole(
         &self,
-        left: &[Tile],
-        right: &[Tile],
+        [left, right]: [&[Tile]; 2],
+        ahead: *const Tile,
         target: Target,
         rows: usize,
         initial: Option<Initial>,
     ) {
         assert!(
-            left.len() == right.len() && left.len().is_multiple_of(2),
+            left.len() == right.len() && left.len().is_multiple_of(2 * self.digits.tiles()),
             "two panels of one depth"
+        );
+        assert!(
+            self.digits == Digits::One || exact(),
+            "numbers of three digits only where they are worth it"
         );
         match self.unit {
             // SAFETY: as promised by the caller; the tiles are configured, and the panels are as long as asserted.
             #[cfg(target_arch = "x86_64")]
-            Unit::Tiles => unsafe { tiles::block(left, right, target, initial) },
+            Unit::Tiles => unsafe { tiles::block(left, right, ahead, self.digits, target, initial) },
             // SAFETY: as promised by the caller; the unit was found, and the panels are as long as asserted.
             #[cfg(target_arch = "x86_64")]
             Unit::Pairs => unsafe { pairs::block(left, right, target, rows, initial) },

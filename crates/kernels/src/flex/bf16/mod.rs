@@ -1,4 +1,5 @@
-//! Matrix products of operands rounded to bfloat16, summed in single precision.
+//! Matrix products by units that multiply bfloat16 and sum in single precision: of operands rounded to it, or of numbers
+//! in single precision, each as the sum of three, which is as precise as products of single precision are.
 //!
 //! The operand that spans the shorter side of the target is packed once and shared; the other is packed strip by
 //! strip, each by the task that multiplies it, so that it is still in the cache. The order of a sum depends on its
@@ -34,13 +35,17 @@ use block::{BLOCK, Engine};
 use pack::{DEPTH, Form, PANEL, Tile, pack};
 use weight::Weight;
 
-pub(crate) use block::{Start, Target};
+pub(crate) use block::{Start, Target, exact};
+pub(crate) use pack::Digits;
 
 /// Longest part of the sums that is packed at a time.
 const LONGEST: usize = 1024;
 
-/// Rows or columns of the target that a task computes: with [`LONGEST`], at most half a megabyte of packed numbers.
+/// Rows or columns of the target that a task computes.
 const STRIP: Range<usize> = 64..256;
+
+/// Tiles of the strip of an operand that a task packs, at most: they stay in the second cache beside what runs past them.
+const STRIP_TILES: usize = 1000;
 
 /// The right operand of a product.
 #[derive(Clone, Copy)]
@@ -79,7 +84,14 @@ impl Right<'_> {
 ///
 /// The target must be valid for writing `left.rows` rows of as many numbers as `right` has columns and, with
 /// [`Start::Target`], for reading them; nobody else may use it meanwhile.
-pub(crate) unsafe fn multiply(target: Target, left: Matrix, right: Right, start: Start, threads: bool) {
+pub(crate) unsafe fn multiply(
+    target: Target,
+    left: Matrix,
+    right: Right,
+    start: Start,
+    digits: Digits,
+    threads: bool,
+) {
     if let Right::Transposed(weight) = right
         && few::takes(&left, weight)
     {
@@ -91,6 +103,7 @@ pub(crate) unsafe fn multiply(target: Target, left: Matrix, right: Right, start:
             target,
             left,
             right,
+            digits,
             start: if depth.start == 0 { start } else { Start::Target },
             depth,
         };
@@ -113,6 +126,8 @@ struct Product<'a> {
     target: Target,
     left: Matrix<'a>,
     right: Right<'a>,
+    /// Of both operands; packed weights have one.
+    digits: Digits,
     depth: Range<usize>,
     start: Start<'a>,
 }
@@ -141,6 +156,7 @@ impl Product<'_> {
         let strip = cut
             .div_ceil(tasks)
             .clamp(STRIP.start, STRIP.end)
+            .min(STRIP_TILES / self.panel() * PANEL / BLOCK * BLOCK)
             .next_multiple_of(BLOCK);
         let strips = cut.div_ceil(strip);
         with_tiles(self.tiles(shared), |tiles| {
@@ -184,61 +200,60 @@ impl Product<'_> {
 
     /// Tiles of a panel.
     fn panel(&self) -> usize {
-        self.depth.len().div_ceil(DEPTH)
+        self.digits.panel(self.depth.len())
     }
 
     /// Packs as many rows of the left operand, or columns of the right one, as `tiles` holds.
     fn pack(&self, left: bool, first: usize, tiles: &mut [Tile]) {
+        let depth = self.depth.clone();
         match self.right {
-            _ if left => pack(self.left, first, self.depth.clone(), Form::Rows, tiles),
-            Right::Matrix(right) => pack(right.transposed(), first, self.depth.clone(), Form::Pairs, tiles),
+            _ if left => pack(self.left, first, depth, Form::Rows, self.digits, tiles),
+            Right::Matrix(right) => pack(right.transposed(), first, depth, Form::Pairs, self.digits, tiles),
             Right::Transposed(weight) => weight.unpack_tiles(&self.depth, first, tiles),
             Right::Straight(weight) => {
                 let last = (first + tiles.len() / self.panel() * PANEL).min(weight.inputs());
-                let columns = weight.columns(self.depth.clone(), first..last);
-                pack(
-                    Matrix::new(&columns, self.depth.len()),
-                    0,
-                    0..self.depth.len(),
-                    Form::Pairs,
-                    tiles,
-                );
+                let columns = weight.columns(depth.clone(), first..last);
+                let columns = Matrix::new(&columns, depth.len());
+                pack(columns, 0, 0..depth.len(), Form::Pairs, self.digits, tiles);
             }
         }
     }
 
     /// Computes the part of the target that packed rows and columns span. The operand of which there is one strip
-    /// runs inside, over each block of the other.
+    /// runs inside, over each block of the other, the next of which is fetched meanwhile.
     ///
     /// # Safety
     ///
     /// As for [`multiply`], for that part of the target.
     unsafe fn strip(&self, by_rows: bool, rows: Packed, columns: Packed) {
-        let engine = Engine::new();
+        let engine = Engine::new(self.digits);
         let pair = 2 * self.panel();
         let size = [self.left.rows, self.right.columns()];
-        let compute = |row: usize, column: usize| {
-            let (row, left) = (rows.first + row * BLOCK, &rows.tiles[row * pair..][..pair]);
-            let (column, right) = (
-                columns.first + column * BLOCK,
-                &columns.tiles[column * pair..][..pair],
-            );
-            let size = [BLOCK.min(size[0] - row), BLOCK.min(size[1] - column)];
-            // SAFETY: the block lies in the part of the target that is spanned.
-            unsafe {
-                engine.block(
-                    left,
-                    right,
-                    self.target.at(row, column),
-                    size,
-                    self.start.at(column),
-                )
-            };
-        };
-        let (rows, columns) = (rows.tiles.len() / pair, columns.tiles.len() / pair);
-        match by_rows {
-            true => (0..columns).for_each(|column| (0..rows).for_each(|row| compute(row, column))),
-            false => (0..rows).for_each(|row| (0..columns).for_each(|column| compute(row, column))),
+        let (outside, inside) = if by_rows { (columns, rows) } else { (rows, columns) };
+        let (blocks, outside) = (inside.tiles.len() / pair, outside.tiles);
+        for (outer, tiles) in outside.chunks_exact(pair).enumerate() {
+            for inner in 0..blocks {
+                let (row, column) = if by_rows { (inner, outer) } else { (outer, inner) };
+                let (left, right) = (
+                    &rows.tiles[row * pair..][..pair],
+                    &columns.tiles[column * pair..][..pair],
+                );
+                let (row, column) = (rows.first + row * BLOCK, columns.first + column * BLOCK);
+                let ahead = tiles
+                    .as_ptr_range()
+                    .end
+                    .wrapping_byte_add(inner * Engine::ahead(pair));
+                // SAFETY: the block lies in the part of the target that is spanned.
+                unsafe {
+                    engine.block(
+                        [left, right],
+                        ahead,
+                        self.target.at(row, column),
+                        [BLOCK.min(size[0] - row), BLOCK.min(size[1] - column)],
+                        self.start.at(column),
+                    )
+                };
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Operands rounded to bfloat16 and laid out in tiles.
+//! Operands as bfloat16 numbers laid out in tiles.
 
 use std::ops::Range;
 
@@ -36,11 +36,42 @@ pub(super) enum Form {
     Pairs,
 }
 
+/// How many numbers in bfloat16 stand for one in single precision.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Digits {
+    /// The nearest.
+    One,
+    /// Three whose sum it is: 8 of its 24 bits each, the leading ones first, in tiles that follow each other.
+    Three,
+}
+
+impl Digits {
+    /// Tiles that 16 rows of [`DEPTH`] numbers take.
+    pub(super) fn tiles(self) -> usize {
+        match self {
+            Self::One => 1,
+            Self::Three => 3,
+        }
+    }
+
+    /// Tiles of a panel.
+    pub(super) fn panel(self, depth: usize) -> usize {
+        self.tiles() * depth.div_ceil(DEPTH)
+    }
+}
+
 /// Packs rows of a matrix from `first` on, the part `depth` of their columns, until `tiles` is full: panel by panel, each
 /// along the depth. What lies outside of the matrix counts as zero.
-pub(super) fn pack(matrix: Matrix, first: usize, depth: Range<usize>, form: Form, tiles: &mut [Tile]) {
-    let panel = depth.len().div_ceil(DEPTH);
-    let panels = tiles.len() / panel;
+pub(super) fn pack(
+    matrix: Matrix,
+    first: usize,
+    depth: Range<usize>,
+    form: Form,
+    digits: Digits,
+    tiles: &mut [Tile],
+) {
+    let steps = depth.len().div_ceil(DEPTH);
+    let panels = tiles.len() / digits.panel(depth.len());
     let fill = |index: usize, step: usize, tiles: &mut [Tile]| {
         let row = first + index * PANEL;
         let column = depth.start + step * DEPTH;
@@ -49,17 +80,18 @@ pub(super) fn pack(matrix: Matrix, first: usize, depth: Range<usize>, form: Form
             rows: row..(row + PANEL).min(matrix.rows).max(row),
             columns: column..(column + DEPTH).min(depth.end),
         };
-        part.pack(form, &mut tiles[index * panel + step]);
+        let place = (index * steps + step) * digits.tiles();
+        part.pack(form, &mut tiles[place..place + digits.tiles()]);
     };
     // Neighbours in memory one after the other.
     if matrix.row_stride == 1 {
-        (0..panel).for_each(|step| (0..panels).for_each(|index| fill(index, step, tiles)));
+        (0..steps).for_each(|step| (0..panels).for_each(|index| fill(index, step, tiles)));
     } else {
-        (0..panels).for_each(|index| (0..panel).for_each(|step| fill(index, step, tiles)));
+        (0..panels).for_each(|index| (0..steps).for_each(|step| fill(index, step, tiles)));
     }
 }
 
-/// What goes into one tile.
+/// What goes into one tile, or into as many as it has digits.
 struct Part<'a> {
     matrix: Matrix<'a>,
     rows: Range<usize>,
@@ -67,20 +99,31 @@ struct Part<'a> {
 }
 
 impl Part<'_> {
-    fn pack(&self, form: Form, tile: &mut Tile) {
+    fn pack(&self, form: Form, tiles: &mut [Tile]) {
         #[cfg(target_arch = "x86_64")]
         if unit() != Unit::Single {
             // SAFETY: the units other than `Single` are found only where there are AVX-512 and its bfloat16.
-            return unsafe { self.pack_wide(form, tile) };
+            return unsafe {
+                match tiles {
+                    [tile] => self.pack_wide(form, std::array::from_mut(tile)),
+                    tiles => self.pack_wide::<3>(form, tiles.try_into().expect("three digits if not one")),
+                }
+            };
         }
-        let rows = self.gather();
-        for (row, values) in rows.iter().enumerate() {
-            for (pair, values) in values.as_chunks::<2>().0.iter().enumerate() {
-                let place = match form {
-                    Form::Rows => row * PANEL + pair,
-                    Form::Pairs => pair * PANEL + row,
-                };
-                tile.0[place] = u32::from(narrow(values[0])) | u32::from(narrow(values[1])) << 16;
+        let mut rows = self.gather();
+        for tile in tiles {
+            for (row, values) in rows.iter_mut().enumerate() {
+                for (pair, values) in values.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+                    let place = match form {
+                        Form::Rows => row * PANEL + pair,
+                        Form::Pairs => pair * PANEL + row,
+                    };
+                    let digits = values.map(narrow).map(u32::from);
+                    tile.0[place] = digits[0] | digits[1] << 16;
+                    for (value, digit) in values.iter_mut().zip(digits) {
+                        *value -= f32::from_bits(digit << 16);
+                    }
+                }
             }
         }
     }
@@ -99,7 +142,7 @@ impl Part<'_> {
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    fn pack_wide(&self, form: Form, tile: &mut Tile) {
+    fn pack_wide<const DIGITS: usize>(&self, form: Form, tiles: &mut [Tile; DIGITS]) {
         use super::wide;
 
         let Matrix {
@@ -108,26 +151,25 @@ impl Part<'_> {
             column_stride,
             ..
         } = self.matrix;
-        let start = self.rows.start * row_stride + self.columns.start * column_stride;
-        let whole = self.columns.len() == DEPTH;
-        let (vectors, found) = if whole && column_stride == 1 && !self.rows.is_empty() {
-            (
-                wide::rows(&values[start..], row_stride, self.rows.len()),
-                Form::Rows,
-            )
-        } else if whole && row_stride == 1 && self.rows.len() == PANEL {
-            (wide::pairs(&values[start..], column_stride), Form::Pairs)
+        if self.rows.is_empty() {
+            return tiles.fill(Tile::default());
+        }
+        let values = &values[self.rows.start * row_stride + self.columns.start * column_stride..];
+        let size = [self.rows.len(), self.columns.len()];
+        if column_stride == 1 {
+            wide::rows(values, row_stride, size, form == Form::Pairs, tiles);
+        } else if row_stride == 1 {
+            wide::pairs(values, column_stride, size, form == Form::Rows, tiles);
         } else {
-            (wide::rows(self.gather().as_flattened(), DEPTH, PANEL), Form::Rows)
-        };
-        wide::store(
-            if form == found {
-                vectors
-            } else {
-                wide::transposed(vectors)
-            },
-            tile,
-        );
+            let values = self.gather();
+            wide::rows(
+                values.as_flattened(),
+                DEPTH,
+                [PANEL, DEPTH],
+                form == Form::Pairs,
+                tiles,
+            );
+        }
     }
 }
 

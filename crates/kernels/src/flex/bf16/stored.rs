@@ -61,5 +61,5 @@ fn whole(values: &[bf16], stride: usize, tile: &mut Tile) {
         // SAFETY: the slice is checked to hold 32 numbers.
         *row = unsafe { _mm512_loadu_si512(values[index * stride..][..DEPTH].as_ptr().cast()) };
     }
-    wide::store(wide::transposed(rows), tile);
+    wide::store(&wide::transposed(&rows), tile);
 }

@@ -1,10 +1,10 @@
 //! Products by the tile registers of Intel's AMX, in assembly: Rust has no stable intrinsics for them.
 
 use std::arch::asm;
-use std::arch::x86_64::{__cpuid, __cpuid_count};
+use std::arch::x86_64::{__cpuid, __cpuid_count, _MM_HINT_ET0, _mm_prefetch};
 
 use super::block::{Initial, Target};
-use super::pack::Tile;
+use super::pack::{Digits, PANEL, Tile};
 
 /// Whether processor and system let this process use tiles of bfloat16.
 pub(super) fn available() -> bool {
@@ -90,23 +90,10 @@ impl Drop for Configured {
     }
 }
 
-/// Four tiles of the target from two panels of each operand.
-///
-/// # Safety
-///
-/// The tiles must be configured, both operands of one length, the target valid for writing a block, and `initial` for
-/// reading one.
-pub(super) unsafe fn block(left: &[Tile], right: &[Tile], target: Target, initial: Option<Initial>) {
-    let depth = left.len() / 2;
-    if depth == 0 {
-        return;
-    }
-    let initial = initial.unwrap_or(Initial {
-        first: std::ptr::null(),
-        stride: 0,
-    });
-    // SAFETY: the loop reads `depth` tiles of each of the four panels; the caller promises the rest.
-    unsafe {
+/// The loop over two panels of each operand, with the steps of one round, and what comes before and after it: sums of
+/// four tiles of the target in tmm0 to tmm3.
+macro_rules! block {
+    ($left:ident, $right:ident, $rounds:ident, $target:ident, $initial:ident, $ahead:ident, $bytes:literal, $step_ahead:literal, [$($step:literal,)+]) => {
         asm!(
             "test {initial}, {initial}",
             "jz 3f",
@@ -123,19 +110,13 @@ pub(super) unsafe fn block(left: &[Tile], right: &[Tile], target: Target, initia
             "tilezero tmm2",
             "tilezero tmm3",
             "2:",
-            "tileloadd tmm4, [{left0} + {row}]",
-            "tileloadd tmm6, [{right0} + {row}]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tileloadd tmm7, [{right1} + {row}]",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tileloadd tmm5, [{left1} + {row}]",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm3, tmm5, tmm7",
-            "add {left0}, 1024",
-            "add {left1}, 1024",
-            "add {right0}, 1024",
-            "add {right1}, 1024",
-            "dec {depth}",
+            $($step,)+
+            concat!("add {ahead}, ", $step_ahead),
+            concat!("add {left0}, ", $bytes),
+            concat!("add {left1}, ", $bytes),
+            concat!("add {right0}, ", $bytes),
+            concat!("add {right1}, ", $bytes),
+            "dec {rounds}",
             "jnz 2b",
             "tilestored [{target} + {stride}], tmm0",
             "tilestored [{target} + {stride} + 64], tmm1",
@@ -143,17 +124,153 @@ pub(super) unsafe fn block(left: &[Tile], right: &[Tile], target: Target, initia
             "lea {target}, [{target} + 8*{stride}]",
             "tilestored [{target} + {stride}], tmm2",
             "tilestored [{target} + {stride} + 64], tmm3",
-            initial = inout(reg) initial.first => _,
-            initial_stride = in(reg) initial.stride * size_of::<f32>(),
-            left0 = inout(reg) left.as_ptr() => _,
-            left1 = inout(reg) left[depth..].as_ptr() => _,
-            right0 = inout(reg) right.as_ptr() => _,
-            right1 = inout(reg) right[depth..].as_ptr() => _,
+            initial = inout(reg) $initial.first => _,
+            initial_stride = in(reg) $initial.stride * size_of::<f32>(),
+            left0 = inout(reg) $left.as_ptr() => _,
+            left1 = inout(reg) $left[$left.len() / 2..].as_ptr() => _,
+            right0 = inout(reg) $right.as_ptr() => _,
+            right1 = inout(reg) $right[$right.len() / 2..].as_ptr() => _,
             row = in(reg) 64usize,
-            depth = inout(reg) depth => _,
-            target = inout(reg) target.first => _,
-            stride = in(reg) target.stride * size_of::<f32>(),
+            ahead = inout(reg) $ahead => _,
+            rounds = inout(reg) $rounds => _,
+            target = inout(reg) $target.first => _,
+            stride = in(reg) $target.stride * size_of::<f32>(),
             options(nostack),
-        );
+        )
+    };
+}
+
+/// Four tiles of the target from two panels of each operand.
+///
+/// Of three digits, those six of the nine products count whose places add up to at most the third: the others are below
+/// the precision of a number. They are made in the order that keeps most operands in their registers.
+///
+/// On the way, an eighth of as many bytes as an operand has is fetched from `ahead` on, wherever that is.
+///
+/// # Safety
+///
+/// The tiles must be configured, both operands of one length, whole numbers of `digits`, the target valid for writing a
+/// block, and `initial` for reading one.
+pub(super) unsafe fn block(
+    left: &[Tile],
+    right: &[Tile],
+    ahead: *const Tile,
+    digits: Digits,
+    target: Target,
+    initial: Option<Initial>,
+) {
+    let rounds = left.len() / 2 / digits.tiles();
+    if rounds == 0 {
+        return;
+    }
+    // The target comes while the products are made: it is written behind them.
+    for row in 0..2 * PANEL {
+        let row = target.first.wrapping_add(row * target.stride);
+        // SAFETY: to ask for memory changes nothing, wherever it is; every processor of the architecture can.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_ET0>(row.cast());
+            _mm_prefetch::<_MM_HINT_ET0>(row.wrapping_add(PANEL).cast());
+        }
+    }
+    let initial = initial.unwrap_or(Initial {
+        first: std::ptr::null(),
+        stride: 0,
+    });
+    // SAFETY: the loop reads the tiles of each of the four panels; the caller promises the rest.
+    unsafe {
+        match digits {
+            Digits::One => block!(
+                left,
+                right,
+                rounds,
+                target,
+                initial,
+                ahead,
+                1024,
+                256,
+                [
+                    "prefetcht1 [{ahead}]",
+                    "prefetcht1 [{ahead} + 64]",
+                    "prefetcht1 [{ahead} + 128]",
+                    "prefetcht1 [{ahead} + 192]",
+                    "tileloadd tmm4, [{left0} + {row}]",
+                    "tileloadd tmm6, [{right0} + {row}]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tileloadd tmm7, [{right1} + {row}]",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "tileloadd tmm5, [{left1} + {row}]",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "tdpbf16ps tmm3, tmm5, tmm7",
+                ]
+            ),
+            Digits::Three => block!(
+                left,
+                right,
+                rounds,
+                target,
+                initial,
+                ahead,
+                3072,
+                768,
+                [
+                    // First digit of the left, third of the right.
+                    "tileloadd tmm4, [{left0} + {row}]",
+                    "tileloadd tmm6, [{right0} + {row} + 2048]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tileloadd tmm7, [{right1} + {row} + 2048]",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "tileloadd tmm5, [{left1} + {row}]",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    "prefetcht1 [{ahead}]",
+                    "prefetcht1 [{ahead} + 64]",
+                    // First and second.
+                    "tileloadd tmm6, [{right0} + {row} + 1024]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "tileloadd tmm7, [{right1} + {row} + 1024]",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    "prefetcht1 [{ahead} + 128]",
+                    "prefetcht1 [{ahead} + 192]",
+                    // Second and second.
+                    "tileloadd tmm4, [{left0} + {row} + 1024]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "tileloadd tmm5, [{left1} + {row} + 1024]",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    "prefetcht1 [{ahead} + 256]",
+                    "prefetcht1 [{ahead} + 320]",
+                    // Second and first.
+                    "tileloadd tmm6, [{right0} + {row}]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "tileloadd tmm7, [{right1} + {row}]",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    "prefetcht1 [{ahead} + 384]",
+                    "prefetcht1 [{ahead} + 448]",
+                    // Third and first.
+                    "tileloadd tmm4, [{left0} + {row} + 2048]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "tileloadd tmm5, [{left1} + {row} + 2048]",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    "prefetcht1 [{ahead} + 512]",
+                    "prefetcht1 [{ahead} + 576]",
+                    // First and first.
+                    "tileloadd tmm4, [{left0} + {row}]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "tileloadd tmm5, [{left1} + {row}]",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    "prefetcht1 [{ahead} + 640]",
+                    "prefetcht1 [{ahead} + 704]",
+                ]
+            ),
+        }
     }
 }

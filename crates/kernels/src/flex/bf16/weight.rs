@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::block::BLOCK;
 use super::levels::{Bits, Levels, OutOfRange};
-use super::pack::{DEPTH, Form, PANEL, Tile, pack};
+use super::pack::{DEPTH, Digits, Form, PANEL, Tile, pack};
 use super::pages::Pages;
 use super::parts;
 use super::stored::Stored;
@@ -43,7 +43,7 @@ impl Weight {
             None => Tiles::Bf16(bf16_tiles([outputs, inputs], |rows, part, values, tiles| {
                 block(&rows, &part, values);
                 let matrix = Matrix::new(values, part.len());
-                pack(matrix, 0, 0..part.len(), Form::Pairs, tiles);
+                pack(matrix, 0, 0..part.len(), Form::Pairs, Digits::One, tiles);
             })),
             Some(bits) => {
                 let mut levels = Levels::new(bits, count([outputs, inputs]));

@@ -1,40 +1,99 @@
 //! The packing and unpacking of a tile by AVX-512.
 
 use std::arch::x86_64::{
-    __m512, __m512i, _MM_HINT_T0, _mm_prefetch, _mm256_loadu_si256, _mm512_and_si512, _mm512_cvtepi32_ps,
-    _mm512_cvtne2ps_pbh, _mm512_cvtph_ps, _mm512_fmadd_ps, _mm512_load_si512, _mm512_loadu_ps,
-    _mm512_permutexvar_epi16, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_shuffle_i32x4,
-    _mm512_srli_epi32, _mm512_store_si512, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64,
-    _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
+    __m256i, __m512, __m512i, _MM_HINT_T0, _mm_prefetch, _mm256_loadu_si256, _mm512_and_si512,
+    _mm512_castsi512_ps, _mm512_castsi512_si256, _mm512_cvtepi32_ps, _mm512_cvtepu16_epi32,
+    _mm512_cvtne2ps_pbh, _mm512_cvtph_ps, _mm512_extracti64x4_epi64, _mm512_fmadd_ps, _mm512_load_si512,
+    _mm512_maskz_loadu_ps, _mm512_permutexvar_epi16, _mm512_set1_epi32, _mm512_setzero_ps,
+    _mm512_setzero_si512, _mm512_shuffle_i32x4, _mm512_slli_epi32, _mm512_srli_epi32, _mm512_store_si512,
+    _mm512_sub_ps, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32,
+    _mm512_unpacklo_epi64,
 };
 use std::mem::transmute;
 
 use half::f16;
 
 use super::levels::{Bits, Line, QUADS, Scale};
-use super::pack::{DEPTH, PANEL, Tile};
+use super::pack::{PANEL, Tile};
 
-/// Rows of pairs: `count` rows of 32 numbers that follow each other in memory, and zeros for the others.
+/// Packs rows of up to 32 numbers that follow each other in memory, `size` of both, with zeros for what is missing: as
+/// rows of pairs, or `turned` to pairs of rows.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-pub(super) fn rows(values: &[f32], stride: usize, count: usize) -> [__m512i; PANEL] {
-    let mut rows = [_mm512_setzero_si512(); PANEL];
-    for (index, row) in rows.iter_mut().enumerate().take(count) {
-        let values = &values[index * stride..][..DEPTH];
-        *row = narrow(load(&values[..PANEL]), load(&values[PANEL..]));
+pub(super) fn rows<const DIGITS: usize>(
+    values: &[f32],
+    stride: usize,
+    size: [usize; 2],
+    turned: bool,
+    tiles: &mut [Tile; DIGITS],
+) {
+    let mut rows = [[_mm512_setzero_si512(); PANEL]; DIGITS];
+    for index in 0..size[0] {
+        let (first, second) = values[index * stride..][..size[1]].split_at(PANEL.min(size[1]));
+        let digits = digits::<DIGITS>(load(first), load(second));
+        for digit in 0..DIGITS {
+            rows[digit][index] = digits[digit];
+        }
     }
-    rows
+    for digit in 0..DIGITS {
+        if turned {
+            store(&transposed(&rows[digit]), &mut tiles[digit]);
+        } else {
+            store(&rows[digit], &mut tiles[digit]);
+        }
+    }
 }
 
-/// Pairs of rows: 32 rows of 16 numbers that follow each other in memory.
+/// Packs rows, `size` of both, whose columns are numbers that follow each other in memory, `stride` from column to
+/// column, with zeros for what is missing: as pairs of rows, or `turned` to rows of pairs.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-pub(super) fn pairs(values: &[f32], stride: usize) -> [__m512i; PANEL] {
-    let mut pairs = [_mm512_setzero_si512(); PANEL];
-    for (index, pair) in pairs.iter_mut().enumerate() {
-        let first = load(&values[2 * index * stride..][..PANEL]);
-        let second = load(&values[(2 * index + 1) * stride..][..PANEL]);
-        *pair = interleaved(first, second);
+pub(super) fn pairs<const DIGITS: usize>(
+    values: &[f32],
+    stride: usize,
+    size: [usize; 2],
+    turned: bool,
+    tiles: &mut [Tile; DIGITS],
+) {
+    let mut pairs = [[_mm512_setzero_si512(); PANEL]; DIGITS];
+    for index in 0..size[1].div_ceil(2) {
+        let first = load(&values[2 * index * stride..][..size[0]]);
+        let second = match 2 * index + 1 {
+            missing if missing == size[1] => _mm512_setzero_ps(),
+            column => load(&values[column * stride..][..size[0]]),
+        };
+        let digits = digits::<DIGITS>(first, second);
+        for digit in 0..DIGITS {
+            pairs[digit][index] = interleaved(digits[digit]);
+        }
     }
-    pairs
+    for digit in 0..DIGITS {
+        if turned {
+            store(&transposed(&pairs[digit]), &mut tiles[digit]);
+        } else {
+            store(&pairs[digit], &mut tiles[digit]);
+        }
+    }
+}
+
+/// The digits of two vectors: those of the first before those of the second.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn digits<const DIGITS: usize>(mut first: __m512, mut second: __m512) -> [__m512i; DIGITS] {
+    let mut digits = [_mm512_setzero_si512(); DIGITS];
+    for digit in &mut digits {
+        let rounded = narrow(first, second);
+        *digit = rounded;
+        // What a digit leaves is exact: a number in single precision.
+        first = _mm512_sub_ps(first, single(_mm512_castsi512_si256(rounded)));
+        second = _mm512_sub_ps(second, single(_mm512_extracti64x4_epi64::<1>(rounded)));
+    }
+    digits
+}
+
+/// Numbers in bfloat16 as single precision.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn single(values: __m256i) -> __m512 {
+    _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(values)))
 }
 
 /// A tile from its levels.
@@ -61,7 +120,7 @@ pub(super) fn unpack(bits: Bits, lines: &[Line], scale: &Scale, tile: &mut Tile)
             }
         }
     }
-    store(rows, tile);
+    store(&rows, tile);
 }
 
 /// Two rows of pairs from the levels of a quad.
@@ -73,8 +132,8 @@ fn numbers(quad: __m512i, step: __m512, offset: __m512) -> [__m512i; 2] {
     let third = _mm512_and_si512(_mm512_srli_epi32::<16>(quad), byte);
     let number = |level| _mm512_fmadd_ps(_mm512_cvtepi32_ps(level), step, offset);
     [
-        interleaved(number(_mm512_and_si512(quad, byte)), number(second)),
-        interleaved(number(third), number(_mm512_srli_epi32::<24>(quad))),
+        interleaved(narrow(number(_mm512_and_si512(quad, byte)), number(second))),
+        interleaved(narrow(number(third), number(_mm512_srli_epi32::<24>(quad)))),
     ]
 }
 
@@ -104,9 +163,9 @@ pub(super) fn widened(values: &[f16; PANEL]) -> __m512 {
 
 /// Rows as columns.
 #[target_feature(enable = "avx512f")]
-pub(super) fn transposed(rows: [__m512i; PANEL]) -> [__m512i; PANEL] {
+pub(super) fn transposed(rows: &[__m512i; PANEL]) -> [__m512i; PANEL] {
     // Each step puts together what lies 1, 2, 4 and 8 rows apart.
-    let mut a = rows;
+    let mut a = *rows;
     for i in (0..16).step_by(2) {
         a[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
         a[i + 1] = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
@@ -137,7 +196,7 @@ pub(super) fn transposed(rows: [__m512i; PANEL]) -> [__m512i; PANEL] {
 /// Writes the rows of a tile.
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub(super) fn store(rows: [__m512i; PANEL], tile: &mut Tile) {
+pub(super) fn store(rows: &[__m512i; PANEL], tile: &mut Tile) {
     let target: *mut __m512i = tile.0.as_mut_ptr().cast();
     for (index, row) in rows.iter().enumerate() {
         // SAFETY: a tile has 16 rows of 64 bytes, and begins at a multiple of 64.
@@ -145,17 +204,20 @@ pub(super) fn store(rows: [__m512i; PANEL], tile: &mut Tile) {
     }
 }
 
+/// At most 16 numbers, and zeros.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn load(values: &[f32]) -> __m512 {
-    // SAFETY: the slice is checked to hold 16 numbers.
-    unsafe { _mm512_loadu_ps(values[..PANEL].as_ptr()) }
+    assert!(values.len() <= PANEL, "no more numbers than a vector holds");
+    let present = ((1u32 << values.len()) - 1) as u16;
+    // SAFETY: no more is read than the slice holds.
+    unsafe { _mm512_maskz_loadu_ps(present, values.as_ptr()) }
 }
 
-/// Rounded to bfloat16, each number of `first` before its partner of `second`.
+/// Each number of the first half before its partner of the second.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-fn interleaved(first: __m512, second: __m512) -> __m512i {
+#[target_feature(enable = "avx512f,avx512bw")]
+fn interleaved(halves: __m512i) -> __m512i {
     const INTERLEAVED: [u16; 32] = {
         let mut places = [0; 32];
         let mut index = 0;
@@ -167,7 +229,7 @@ fn interleaved(first: __m512, second: __m512) -> __m512i {
     };
     // SAFETY: both types are 64 bytes of whatever content.
     let places: __m512i = unsafe { transmute(INTERLEAVED) };
-    _mm512_permutexvar_epi16(places, narrow(first, second))
+    _mm512_permutexvar_epi16(places, halves)
 }
 
 /// Rounded to bfloat16, the numbers of `first` before those of `second`.
