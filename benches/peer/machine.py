@@ -1,4 +1,4 @@
-"""What this machine is, and what it can do at best as PyTorch's own libraries reach it."""
+"""What this machine is, and what PyTorch's own libraries reach on it at best."""
 
 import os
 import time

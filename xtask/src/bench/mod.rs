@@ -16,6 +16,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 use clap::Args;
+use serde_json::json;
 
 use crate::{assets, launch, places};
 use catalogue::{Catalogue, Workload};
@@ -144,11 +145,35 @@ impl Sides {
         Contestant::start(name, command)
     }
 
-    /// What this machine can do, as the peer's own libraries reach it.
+    /// What this machine can do: at least what the better of both sides reaches.
     fn machine(&self) -> Result<Machine> {
         let measured = self
             .start("the peer", self.peer.command(false), 2)?
-            .ask(&serde_json::json!({"open": {"kind": "machine"}}))?;
-        serde_json::from_value(measured).context("the peer describes the machine in another way")
+            .ask(&json!({"open": {"kind": "machine"}}))?;
+        let mut machine: Machine =
+            serde_json::from_value(measured).context("the peer describes the machine in another way")?;
+        machine.f32_per_s = machine.f32_per_s.max(self.product("f32")?);
+        machine.bf16_per_s = machine.bf16_per_s.max(self.product("bf16")?);
+        Ok(machine)
+    }
+
+    /// Operations a second of our own large matrix product: the fastest of some.
+    fn product(&self, precision: &str) -> Result<f64> {
+        const SIDE: u64 = 2048;
+        const TIMES: usize = 20;
+        let mut ours = self.start("ours", Command::new(&self.ours), 2)?;
+        ours.open(&json!({
+            "kind": "op",
+            "op": "linear",
+            "rows": SIDE,
+            "inputs": SIDE,
+            "outputs": SIDE,
+            "precision": precision,
+        }))?;
+        let mut fastest = f64::INFINITY;
+        for _ in 0..TIMES {
+            fastest = ours.run(1)?.seconds.min(fastest);
+        }
+        Ok(2.0 * SIDE.pow(3) as f64 / fastest)
     }
 }

@@ -62,7 +62,7 @@ pub(crate) struct Machine {
     pub(crate) memory_bytes: u64,
     /// Bytes a second that both cores read together.
     pub(crate) read_per_s: f64,
-    /// Operations a second of the peer's best matrix product.
+    /// Operations a second of a large matrix product, by the better of both sides.
     pub(crate) f32_per_s: f64,
     pub(crate) bf16_per_s: f64,
     /// Of the peer's packages.
