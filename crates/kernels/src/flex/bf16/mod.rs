@@ -39,7 +39,7 @@ pub(crate) use block::{Start, Target, exact};
 pub(crate) use pack::Digits;
 
 /// Longest part of the sums that is packed at a time.
-const LONGEST: usize = 1024;
+const LONGEST: usize = 2048;
 
 /// Rows or columns of the target that a task computes.
 const STRIP: Range<usize> = 64..256;
