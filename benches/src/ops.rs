@@ -16,7 +16,7 @@ use crate::workload::{Phase, Precision, Workload};
 pub(crate) struct Op {
     #[serde(flatten)]
     operation: Operation,
-    /// With the backward pass of the sum of the result, to all arguments.
+    /// With the backward pass to all arguments, from a gradient of ones.
     #[serde(default)]
     training: bool,
     /// Of matrix products.
@@ -207,7 +207,7 @@ impl Op {
     }
 }
 
-/// A result, and in training the backward pass of its sum.
+/// A result, and in training its backward pass from a gradient of ones.
 fn forward<const D: usize>(
     needs: Phase,
     training: bool,
@@ -217,7 +217,7 @@ fn forward<const D: usize>(
     let run = move || {
         let result = precision.scope(&compute);
         if training {
-            drop(std::hint::black_box(result.sum().backward()));
+            drop(std::hint::black_box(result.backward()));
         } else {
             std::hint::black_box(result);
         }
