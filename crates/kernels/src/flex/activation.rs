@@ -2,8 +2,9 @@
 
 use burn_flex::FlexTensor;
 
-use super::math::{normal, sigmoid};
-use super::rows::{softmax_rows, softmax_rows_backward};
+use super::change::Change;
+use super::math::{FAR, normal_tail, sigmoid};
+use super::rows::{softmax_all, softmax_rows_backward};
 use super::simd::{multiply_add, vectorised};
 use super::storage::{change_rows, dense, values, width};
 
@@ -17,7 +18,7 @@ pub(crate) enum Activation {
 
 /// The activation of all of `x`.
 pub(crate) fn activate(x: FlexTensor, activation: Activation) -> FlexTensor {
-    let kernel = match activation {
+    let kernel: fn(Change<'_>) -> &mut [f32] = match activation {
         Activation::Gelu => gelu,
         Activation::GeluTanh => gelu_tanh,
         Activation::QuickGelu => quick_gelu,
@@ -27,7 +28,7 @@ pub(crate) fn activate(x: FlexTensor, activation: Activation) -> FlexTensor {
 
 /// The gradient of `x`, from that of the activation of `x`.
 pub(crate) fn activate_backward(x: FlexTensor, gradient: FlexTensor, activation: Activation) -> FlexTensor {
-    let kernel = match activation {
+    let kernel: for<'a> fn(Change<'a>, &[f32]) -> &'a mut [f32] = match activation {
         Activation::Gelu => gelu_backward,
         Activation::GeluTanh => gelu_tanh_backward,
         Activation::QuickGelu => quick_gelu_backward,
@@ -67,7 +68,7 @@ pub(crate) fn silu_gate_backward_up(gate: &FlexTensor, gradient: FlexTensor) -> 
 /// Softmax over the last dimension.
 pub(crate) fn softmax(x: FlexTensor) -> FlexTensor {
     let width = width(&x);
-    change_rows(x, width, |rows, _| softmax_rows(rows, width, width as isize, 0))
+    change_rows(x, width, |rows, _| softmax_all(rows, width))
 }
 
 /// The gradient of `x`, from `y = softmax(x)` and its gradient.
@@ -77,6 +78,14 @@ pub(crate) fn softmax_backward(y: &FlexTensor, gradient: FlexTensor) -> FlexTens
     change_rows(gradient, width, |rows, start| {
         softmax_rows_backward(rows, &y[start..], width, 1.0)
     })
+}
+
+/// `|x|` up to where GELU has become `x` or 0, and `x` or 0, whichever is larger.
+#[inline(always)]
+fn magnitude(x: f32) -> (f32, f32) {
+    let a = x.abs();
+    // NaN stays NaN in the first.
+    (if FAR < a { FAR } else { a }, if x > 0.0 { x } else { 0.0 })
 }
 
 /// Argument of the sigmoid in the hyperbolic form of GELU, and its derivative. Beyond 20 nothing changes any more,
@@ -101,59 +110,54 @@ fn sigmoid_unit_derivative<const FUSED: bool>(x: f32, argument: f32, slope: f32)
 }
 
 vectorised! {
-    fn gelu(x: &mut [f32]) {
-        for x in x {
-            *x *= normal::<FUSED>(*x).0;
-        }
+    fn gelu<'a>(x: Change<'a>) -> &'a mut [f32] {
+        x.all([], |x, []| {
+            let (a, positive) = magnitude(x);
+            multiply_add::<FUSED>(-a, normal_tail::<FUSED>(a).0, positive)
+        })
     }
 
-    fn gelu_backward(gradient: &mut [f32], x: &[f32]) {
-        for (gradient, &x) in gradient.iter_mut().zip(x) {
-            let (distribution, density) = normal::<FUSED>(x);
-            *gradient *= multiply_add::<FUSED>(x, density, distribution);
-        }
+    fn gelu_backward<'a>(gradient: Change<'a>, x: &[f32]) -> &'a mut [f32] {
+        gradient.all([x], |gradient, [x]| {
+            let (a, _) = magnitude(x);
+            let (tail, density) = normal_tail::<FUSED>(a);
+            let slope = multiply_add::<FUSED>(-a, density, tail);
+            gradient * if x > 0.0 { 1.0 - slope } else { slope }
+        })
     }
 
-    fn gelu_tanh(x: &mut [f32]) {
-        for x in x {
-            *x *= sigmoid::<FUSED>(gelu_tanh_argument::<FUSED>(*x).0);
-        }
+    fn gelu_tanh<'a>(x: Change<'a>) -> &'a mut [f32] {
+        x.all([], |x, []| x * sigmoid::<FUSED>(gelu_tanh_argument::<FUSED>(x).0))
     }
 
-    fn gelu_tanh_backward(gradient: &mut [f32], x: &[f32]) {
-        for (gradient, &x) in gradient.iter_mut().zip(x) {
+    fn gelu_tanh_backward<'a>(gradient: Change<'a>, x: &[f32]) -> &'a mut [f32] {
+        gradient.all([x], |gradient, [x]| {
             let (argument, slope) = gelu_tanh_argument::<FUSED>(x);
-            *gradient *= sigmoid_unit_derivative::<FUSED>(x, argument, slope);
-        }
+            gradient * sigmoid_unit_derivative::<FUSED>(x, argument, slope)
+        })
     }
 
-    fn quick_gelu(x: &mut [f32]) {
-        for x in x {
-            *x *= sigmoid::<FUSED>(1.702 * *x);
-        }
+    fn quick_gelu<'a>(x: Change<'a>) -> &'a mut [f32] {
+        x.all([], |x, []| x * sigmoid::<FUSED>(1.702 * x))
     }
 
-    fn quick_gelu_backward(gradient: &mut [f32], x: &[f32]) {
-        for (gradient, &x) in gradient.iter_mut().zip(x) {
-            *gradient *= sigmoid_unit_derivative::<FUSED>(x, 1.702 * x, 1.702);
-        }
+    fn quick_gelu_backward<'a>(gradient: Change<'a>, x: &[f32]) -> &'a mut [f32] {
+        gradient.all([x], |gradient, [x]| {
+            gradient * sigmoid_unit_derivative::<FUSED>(x, 1.702 * x, 1.702)
+        })
     }
 
-    fn silu_multiply(gate: &mut [f32], up: &[f32]) {
-        for (gate, &up) in gate.iter_mut().zip(up) {
-            *gate *= sigmoid::<FUSED>(*gate) * up;
-        }
+    fn silu_multiply<'a>(gate: Change<'a>, up: &[f32]) -> &'a mut [f32] {
+        gate.all([up], |gate, [up]| gate * sigmoid::<FUSED>(gate) * up)
     }
 
-    fn silu_multiply_other(gradient: &mut [f32], gate: &[f32]) {
-        for (gradient, &gate) in gradient.iter_mut().zip(gate) {
-            *gradient *= gate * sigmoid::<FUSED>(gate);
-        }
+    fn silu_multiply_other<'a>(gradient: Change<'a>, gate: &[f32]) -> &'a mut [f32] {
+        gradient.all([gate], |gradient, [gate]| gradient * gate * sigmoid::<FUSED>(gate))
     }
 
-    fn silu_gate_gradient(gradient: &mut [f32], gate: &[f32], up: &[f32]) {
-        for ((gradient, &gate), &up) in gradient.iter_mut().zip(gate).zip(up) {
-            *gradient *= up * sigmoid_unit_derivative::<FUSED>(gate, gate, 1.0);
-        }
+    fn silu_gate_gradient<'a>(gradient: Change<'a>, gate: &[f32], up: &[f32]) -> &'a mut [f32] {
+        gradient.all([gate, up], |gradient, [gate, up]| {
+            gradient * up * sigmoid_unit_derivative::<FUSED>(gate, gate, 1.0)
+        })
     }
 }

@@ -9,6 +9,7 @@ use burn::tensor::{Bytes, Shape};
 use burn_flex::{FlexTensor, Layout};
 use rayon::prelude::*;
 
+use super::change::Change;
 use super::linear::{Matrix, Placement, add_product, set_product, write_product};
 use super::rows::{add_to, multiply_by, softmax_rows, softmax_rows_backward};
 use super::storage::{dense, filled};
@@ -392,7 +393,8 @@ impl Pass<'_> {
             let value = self.value.tokens(block.key_batch, block.key_head, 0..block.keys);
             scores.resize(probabilities.len(), 0.0);
             set_product(scores, upstream, value.transposed(), self.placement(block.keys));
-            softmax_rows_backward(scores, probabilities, block.keys, self.rules.scale as f32);
+            let scale = self.rules.scale as f32;
+            softmax_rows_backward(Change::here(scores), probabilities, block.keys, scale);
             let scores = Matrix::new(scores, block.keys);
             write_product(of_query, scores, key, self.placement(stride));
             let (start, stride) = self.order.place(local_key, key_heads, all_keys, width);

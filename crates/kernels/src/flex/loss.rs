@@ -3,6 +3,7 @@
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
+use super::change::Change;
 use super::linear::{Matrix, Placement, add_product, product, set_product};
 use super::rows::{add_to, largest, multiply_by, softmax_rows, sum, sum_of_powers, sum_rows};
 use super::simd::vectorised;
@@ -76,10 +77,12 @@ pub(crate) fn cross_entropy_backward(
     let factor = values(gradient)[0];
     let width = width(&logits);
     change_rows(logits, width, |rows, start| {
+        let rows = rows.all([], |x, []| x);
         for (offset, logits) in rows.chunks_exact_mut(width).enumerate() {
             targets.gradient(start / width + offset, logits);
             multiply_by(logits, factor);
         }
+        rows
     })
 }
 
@@ -170,11 +173,15 @@ pub(crate) fn scaled(x: FlexTensor, factor: f32) -> FlexTensor {
     if factor == 1.0 {
         x
     } else {
-        change_rows(x, 1, |x, _| multiply_by(x, factor))
+        change_rows(x, 1, |x, _| scale(x, factor))
     }
 }
 
 vectorised! {
+    fn scale<'a>(x: Change<'a>, factor: f32) -> &'a mut [f32] {
+        x.all([], |x, []| x * factor)
+    }
+
     fn shift_and_scale(x: &mut [f32], shift: f32, scale: f32) {
         for x in x {
             *x = (*x - shift) * scale;

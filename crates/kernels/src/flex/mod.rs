@@ -6,6 +6,7 @@
 pub(crate) mod activation;
 pub(crate) mod attention;
 pub(crate) mod bf16;
+pub(crate) mod change;
 pub(crate) mod embedding;
 pub(crate) mod linear;
 pub(crate) mod loss;

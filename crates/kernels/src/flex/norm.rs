@@ -2,7 +2,8 @@
 
 use burn_flex::FlexTensor;
 
-use super::rows::{add_to, dot, sum_of, total};
+use super::change::Change;
+use super::rows::{dot, sum_of, total};
 use super::simd::{multiply_add, reduce, vectorised};
 use super::storage::{change_pieces, change_rows, dense, piece_with_sum, tensor, values, width};
 
@@ -27,7 +28,7 @@ pub(crate) struct NormGradients {
 pub(crate) fn add(x: FlexTensor, residual: FlexTensor) -> FlexTensor {
     let residual = dense(residual);
     let residual = values(&residual);
-    change_rows(x, 1, |x, start| add_to(x, &residual[start..]))
+    change_rows(x, 1, |x, start| plus(x, &residual[start..]))
 }
 
 /// Normalises the rows of `x`. Without a bias, none is added.
@@ -58,29 +59,22 @@ pub(crate) fn normalise_backward(
     let width = width(x);
     let (x, weight) = (values(x), values(weight));
     let epsilon = epsilon as f32;
-    if !with_parameters {
-        let backward =
-            |rows: &mut [f32], start: usize| rows_backward(rows, &x[start..], norm, weight, epsilon, &mut []);
-        return NormGradients {
-            x: change_rows(gradient, width, backward),
-            parameters: None,
-        };
-    }
     let (x, sums) = change_pieces(gradient, piece_with_sum(width), |rows, start| {
-        let mut sums = vec![0.0; 2 * width];
-        rows_backward(rows, &x[start..], norm, weight, epsilon, &mut sums);
-        sums
+        let mut sums = vec![0.0; if with_parameters { 2 * width } else { 0 }];
+        (
+            rows_backward(rows, &x[start..], norm, weight, epsilon, &mut sums),
+            sums,
+        )
     });
-    let total = total(sums, 2 * width);
-    let (of_weight, of_bias) = total.split_at(width);
-    let parameters = (
-        tensor(of_weight.to_vec(), [width]),
-        tensor(of_bias.to_vec(), [width]),
-    );
-    NormGradients {
-        x,
-        parameters: Some(parameters),
-    }
+    let parameters = with_parameters.then(|| {
+        let total = total(sums, 2 * width);
+        let (of_weight, of_bias) = total.split_at(width);
+        (
+            tensor(of_weight.to_vec(), [width]),
+            tensor(of_bias.to_vec(), [width]),
+        )
+    });
+    NormGradients { x, parameters }
 }
 
 #[inline(always)]
@@ -97,37 +91,44 @@ fn moments<const FUSED: bool>(row: &[f32], norm: Norm, epsilon: f32) -> (f32, f3
 }
 
 vectorised! {
-    fn normalise_rows(rows: &mut [f32], norm: Norm, weight: &[f32], bias: Option<&[f32]>, epsilon: f32) {
-        for row in rows.chunks_exact_mut(weight.len()) {
-            let (mean, scale) = moments::<FUSED>(row, norm, epsilon);
-            match bias {
-                Some(bias) => {
-                    for ((x, weight), bias) in row.iter_mut().zip(weight).zip(bias) {
-                        *x = multiply_add::<FUSED>((*x - mean) * scale, *weight, *bias);
-                    }
-                }
-                None => {
-                    for (x, weight) in row.iter_mut().zip(weight) {
-                        *x = (*x - mean) * scale * weight;
-                    }
-                }
-            }
-        }
+    fn plus<'a>(x: Change<'a>, other: &[f32]) -> &'a mut [f32] {
+        x.all([other], |x, [other]| x + other)
     }
 
-    /// The gradients of some rows in place of those of the normalised rows; adds the gradients of weight and bias to
-    /// `sums`, one after the other, unless that is empty.
-    fn rows_backward(
-        gradients: &mut [f32],
+    fn normalise_rows<'a>(
+        rows: Change<'a>,
+        norm: Norm,
+        weight: &[f32],
+        bias: Option<&[f32]>,
+        epsilon: f32,
+    ) -> &'a mut [f32] {
+        let (mut rows, width) = (rows, weight.len());
+        while rows.left() > 0 {
+            let (mean, scale) = moments::<FUSED>(rows.next(width), norm, epsilon);
+            match bias {
+                Some(bias) => rows.some(width, [weight, bias], |x, [weight, bias]| {
+                    multiply_add::<FUSED>((x - mean) * scale, weight, bias)
+                }),
+                None => rows.some(width, [weight], |x, [weight]| (x - mean) * scale * weight),
+            };
+        }
+        rows.finish()
+    }
+
+    /// The gradients of some rows from those of the normalised rows; adds the gradients of weight and bias to `sums`, one
+    /// after the other, unless that is empty.
+    fn rows_backward<'a>(
+        gradients: Change<'a>,
         x: &[f32],
         norm: Norm,
         weight: &[f32],
         epsilon: f32,
         sums: &mut [f32],
-    ) {
-        let width = weight.len();
+    ) -> &'a mut [f32] {
+        let (mut gradients, width) = (gradients, weight.len());
         let (of_weight, of_bias) = sums.split_at_mut(sums.len() / 2);
-        for (gradient, x) in gradients.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
+        for x in x.chunks_exact(width).take(gradients.left() / width) {
+            let gradient = gradients.next(width);
             let (mean, scale) = moments::<FUSED>(x, norm, epsilon);
             let parameters = of_weight.iter_mut().zip(of_bias.iter_mut());
             for ((of_weight, of_bias), (gradient, x)) in parameters.zip(gradient.iter().zip(x)) {
@@ -137,11 +138,12 @@ vectorised! {
             let along = |sum, [gradient, weight, x]: [f32; 3]| {
                 multiply_add::<FUSED>(gradient * weight, x - mean, sum)
             };
-            let along = reduce([&*gradient, weight, x], 0.0, along, |a, b| a + b) * scale * scale / width as f32;
+            let along = reduce([gradient, weight, x], 0.0, along, |a, b| a + b) * scale * scale / width as f32;
             let even = if norm == Norm::Layer { dot::<FUSED>(gradient, weight) / width as f32 } else { 0.0 };
-            for ((gradient, x), weight) in gradient.iter_mut().zip(x).zip(weight) {
-                *gradient = scale * (*gradient * weight - even - (x - mean) * along);
-            }
+            gradients.some(width, [x, weight], |gradient, [x, weight]| {
+                scale * (gradient * weight - even - (x - mean) * along)
+            });
         }
+        gradients.finish()
     }
 }

@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::change::Change;
 use super::math::exp;
 use super::simd::{multiply_add, reduce, vectorised};
 use super::storage::piece_with_sum;
@@ -54,47 +55,64 @@ vectorised! {
         sum_of(row)
     }
 
+    /// Softmax of each row of `width` numbers. A row that is `-inf` throughout becomes zeros.
+    fn softmax_all<'a>(rows: Change<'a>, width: usize) -> &'a mut [f32] {
+        let mut rows = rows;
+        while rows.left() > 0 {
+            softmax_next::<FUSED>(&mut rows, width);
+        }
+        rows.finish()
+    }
+
     /// Softmax of the first `seen` numbers of each row in place, zeros for the rest; `seen` grows by `step` from row to
-    /// row, and counts from none to the width. A row that is `-inf` as far as it is seen becomes zeros.
+    /// row, and counts from none to the width.
     fn softmax_rows(rows: &mut [f32], width: usize, seen: isize, step: isize) {
         for (index, row) in rows.chunks_exact_mut(width).enumerate() {
-            let (row, hidden) = row.split_at_mut((seen + index as isize * step).clamp(0, width as isize) as usize);
+            let seen = (seen + index as isize * step).clamp(0, width as isize) as usize;
+            let (row, hidden) = row.split_at_mut(seen);
             hidden.fill(0.0);
-            let largest = largest_of(row);
-            if largest == f32::NEG_INFINITY && !row.iter().any(|x| x.is_nan()) {
-                row.fill(0.0);
-                continue;
-            }
-            for x in row.iter_mut() {
-                *x = exp::<FUSED>(*x - largest);
-            }
-            let scale = sum_of(row).recip();
-            for x in row.iter_mut() {
-                *x *= scale;
-            }
+            softmax_next::<FUSED>(&mut Change::here(row), seen);
         }
     }
 
-    /// `scale * y * (gradient - Σ y * gradient)` in place of the gradient, row by row.
-    fn softmax_rows_backward(gradient: &mut [f32], y: &[f32], width: usize, scale: f32) {
-        for (gradient, y) in gradient.chunks_exact_mut(width).zip(y.chunks_exact(width)) {
-            let dot = dot::<FUSED>(y, gradient);
-            for (gradient, &y) in gradient.iter_mut().zip(y) {
-                *gradient = scale * y * (*gradient - dot);
-            }
+    /// `scale * y * (gradient - Σ y * gradient)` for each row of gradients.
+    fn softmax_rows_backward<'a>(gradients: Change<'a>, y: &[f32], width: usize, scale: f32) -> &'a mut [f32] {
+        let mut gradients = gradients;
+        for y in y.chunks_exact(width).take(gradients.left() / width) {
+            let dot = dot::<FUSED>(y, gradients.next(width));
+            gradients.some(width, [y], |gradient, [y]| scale * y * (gradient - dot));
         }
+        gradients.finish()
     }
 }
 
+/// Softmax of the next row.
+#[inline(always)]
+fn softmax_next<const FUSED: bool>(rows: &mut Change, width: usize) {
+    let row = rows.next(width);
+    let largest = largest_of(row);
+    if largest == f32::NEG_INFINITY && !row.iter().any(|x| x.is_nan()) {
+        rows.some(width, [], |_, []| 0.0);
+        return;
+    }
+    let (row, sum) = rows.some(width, [], |x, []| exp::<FUSED>(x - largest));
+    let scale = sum.recip();
+    for x in row {
+        *x *= scale;
+    }
+}
+
+/// The largest number of a row, found among whole numbers of the same order: compilers make vector code of that.
 #[inline(always)]
 fn largest_of(row: &[f32]) -> f32 {
-    let larger = |largest, x| if x > largest { x } else { largest };
-    reduce(
-        [row; 3],
-        f32::NEG_INFINITY,
-        |largest, [x, ..]| larger(largest, x),
-        larger,
-    )
+    // Of negative numbers, the lower bits count the other way around.
+    let turned = |bits: i32| bits ^ ((bits >> 31) & i32::MAX);
+    let largest = row
+        .iter()
+        .fold(turned(f32::NEG_INFINITY.to_bits() as i32), |largest, x| {
+            largest.max(turned(x.to_bits() as i32))
+        });
+    f32::from_bits(turned(largest) as u32)
 }
 
 /// Sum of a row, in the body of a vectorised function.

@@ -5,20 +5,20 @@
 /// In the body, `FUSED` tells whether the unit multiplies and adds in one instruction: hand it to [`multiply_add`]
 /// and to the functions of [`super::math`]. Loops over slices of known equal length become vector code.
 macro_rules! vectorised {
-    ($($(#[$meta:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? $body:block)+) => {$(
+    ($($(#[$meta:meta])* fn $name:ident$(<$lifetime:lifetime>)?($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? $body:block)+) => {$(
         $(#[$meta])*
-        pub(crate) fn $name($($argument: $type),*) $(-> $result)? {
+        pub(crate) fn $name$(<$lifetime>)?($($argument: $type),*) $(-> $result)? {
             #[inline(always)]
-            fn body<const FUSED: bool>($($argument: $type),*) $(-> $result)? $body
+            fn body<$($lifetime,)? const FUSED: bool>($($argument: $type),*) $(-> $result)? $body
 
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma")]
-                fn wide($($argument: $type),*) $(-> $result)? {
+                fn wide$(<$lifetime>)?($($argument: $type),*) $(-> $result)? {
                     body::<true>($($argument),*)
                 }
                 #[target_feature(enable = "avx2,fma")]
-                fn middle($($argument: $type),*) $(-> $result)? {
+                fn middle$(<$lifetime>)?($($argument: $type),*) $(-> $result)? {
                     body::<true>($($argument),*)
                 }
                 match $crate::flex::simd::unit() {
@@ -78,6 +78,18 @@ pub(crate) fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FUSED { a.mul_add(b, c) } else { a * b + c }
 }
 
+/// Asks for the cache line of an address before its turn comes. A hint: any address will do.
+#[inline(always)]
+pub(crate) fn prefetch(address: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the instruction reads nothing and never fails.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
 /// Numbers that reductions keep apart: two of the widest vectors, so that additions need not wait for each other.
 pub(crate) const LANES: usize = 32;
 
@@ -107,23 +119,19 @@ pub(crate) fn reduce(
             lanes[lane] = accumulate(lanes[lane], elements);
         }
     }
-    if rest > 0 {
-        // All lanes again, so that they stay in registers: where the slices have ended, a lane keeps its value.
-        let mut ends = [[0.0; LANES]; 3];
-        for lane in 0..rest {
-            let index = count * LANES + lane;
-            (ends[0][lane], ends[1][lane], ends[2][lane]) = (a[index], b[index], c[index]);
-        }
-        for lane in 0..LANES {
-            let next = accumulate(lanes[lane], [ends[0][lane], ends[1][lane], ends[2][lane]]);
-            lanes[lane] = if lane < rest { next } else { lanes[lane] };
-        }
+    let mut last = start;
+    for index in a.len() - rest..a.len() {
+        last = accumulate(last, [a[index], b[index], c[index]]);
     }
-    let lanes: [f32; 16] = halved(lanes, combine);
+    combine(across(halved(lanes, combine), combine), last)
+}
+
+/// All lanes combined into one number.
+#[inline(always)]
+pub(crate) fn across(lanes: [f32; 16], combine: impl Fn(f32, f32) -> f32 + Copy) -> f32 {
     let lanes: [f32; 8] = halved(lanes, combine);
-    let lanes: [f32; 4] = halved(lanes, combine);
-    let lanes: [f32; 2] = halved(lanes, combine);
-    combine(lanes[0], lanes[1])
+    let [a, b, c, d]: [f32; 4] = halved(lanes, combine);
+    combine(combine(a, c), combine(b, d))
 }
 
 /// The first half of the lanes combined with the second.

@@ -7,6 +7,8 @@ use burn::tensor::{Bytes, Shape};
 use burn_flex::{FlexTensor, Layout};
 use rayon::prelude::*;
 
+use super::change::Change;
+
 /// Elements that one task works on: small enough for the first cache, large enough to be worth a task.
 const PIECE: usize = 8192;
 
@@ -76,66 +78,45 @@ pub(crate) fn zeros(shape: impl Into<Shape>) -> FlexTensor {
     tensor(unsafe { filled(shape.num_elements(), clear) }, shape)
 }
 
-/// `change` applied to all rows of `x`, several whole rows at a time: in place when nobody else holds `x`, on a copy
-/// otherwise. `change` gets the rows and the index of their first element.
+/// What `change` makes of all rows of `x`, several whole rows at a time: in place when nobody else holds `x`, in new
+/// memory otherwise. `change` gets the rows and the index of their first element.
 pub(crate) fn change_rows(
     x: FlexTensor,
     row_width: usize,
-    change: impl Fn(&mut [f32], usize) + Sync,
+    change: impl for<'a> Fn(Change<'a>, usize) -> &'a mut [f32] + Sync,
 ) -> FlexTensor {
-    change_pieces(x, piece(row_width), change).0
+    change_pieces(x, piece(row_width), |rows, start| (change(rows, start), ())).0
 }
 
-/// [`change_rows`] in pieces of so many elements, and what `change` returns for each piece, in order.
+/// [`change_rows`] in pieces of so many elements, and what `change` returns beside each piece, in order.
 pub(crate) fn change_pieces<T: Send>(
     x: FlexTensor,
     piece: usize,
-    change: impl Fn(&mut [f32], usize) -> T + Sync,
+    change: impl for<'a> Fn(Change<'a>, usize) -> (&'a mut [f32], T) + Sync,
 ) -> (FlexTensor, Vec<T>) {
     let mut x = dense(x);
-    let length = x.layout().num_elements();
-    if length == 0 {
-        return (x, Vec::new());
-    }
+    let run = |index: usize, rows: Change| rows.run(|rows| change(rows, index * piece));
     if is_solid(&x)
         && let Some(all) = x.try_storage_mut::<f32>()
     {
-        let results = if length <= piece {
-            vec![change(all, 0)]
-        } else {
-            let pieces = all.par_chunks_mut(piece).enumerate();
-            pieces.map(|(index, rows)| change(rows, index * piece)).collect()
-        };
+        let pieces = all.par_chunks_mut(piece).enumerate();
+        let results = pieces
+            .map(|(index, rows)| run(index, Change::here(rows)))
+            .collect();
         return (x, results);
     }
-    let (changed, results) = copy_and_change(values(&x), piece, change);
-    (tensor(changed, x.layout().shape().clone()), results)
-}
-
-/// A changed copy: each piece is changed right after it was copied, while it is in the cache.
-fn copy_and_change<T: Send>(
-    source: &[f32],
-    piece: usize,
-    change: impl Fn(&mut [f32], usize) -> T + Sync,
-) -> (Vec<f32>, Vec<T>) {
-    let copy = |target: &mut [MaybeUninit<f32>], start: usize| {
-        change(
-            target.write_copy_of_slice(&source[start..start + target.len()]),
-            start,
-        )
-    };
+    let source = values(&x);
     let mut results = Vec::new();
     let fill = |target: &mut [MaybeUninit<f32>]| {
-        if source.len() <= piece {
-            results.push(copy(target, 0));
-        } else {
-            let pieces = target.par_chunks_mut(piece).enumerate();
-            results.par_extend(pieces.map(|(index, rows)| copy(rows, index * piece)));
-        }
+        let pieces = source
+            .par_chunks(piece)
+            .zip(target.par_chunks_mut(piece))
+            .enumerate();
+        results.par_extend(pieces.map(|(index, (source, target))| run(index, Change::copy(source, target))));
     };
-    // SAFETY: `fill` copies every piece, and the pieces cover the target.
+    // SAFETY: `Change::run` sees to it that all of each piece is written, and the pieces cover the target.
     let changed = unsafe { filled(source.len(), fill) };
-    (changed, results)
+    (tensor(changed, x.layout().shape().clone()), results)
 }
 
 /// Elements in a task's share of rows that are `row_width` wide.
