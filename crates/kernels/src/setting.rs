@@ -7,6 +7,8 @@ use std::sync::LazyLock;
 pub(crate) enum Setting {
     /// The best kernels for this processor.
     Automatic,
+    /// The same, and tile registers for products of any size, also where those are not worth it.
+    Tiles,
     /// No kernels: the definitions.
     Composed,
     /// Kernels for at most AVX-512.
@@ -21,16 +23,19 @@ pub(crate) enum Setting {
 ///
 /// # Panics
 ///
-/// On a value that is none of `composed`, `avx512`, `avx2` and `baseline`.
+/// On a value that is none of `tiles`, `composed`, `avx512`, `avx2` and `baseline`.
 pub(crate) fn setting() -> Setting {
     static SETTING: LazyLock<Setting> = LazyLock::new(|| match std::env::var("BLIP2_KERNELS").as_deref() {
         Err(std::env::VarError::NotPresent) | Ok("") => Setting::Automatic,
+        Ok("tiles") => Setting::Tiles,
         Ok("composed") => Setting::Composed,
         Ok("avx512") => Setting::Wide,
         Ok("avx2") => Setting::Middle,
         Ok("baseline") => Setting::Baseline,
         other => {
-            panic!("BLIP2_KERNELS is {other:?}: leave it unset, or say composed, avx512, avx2 or baseline")
+            panic!(
+                "BLIP2_KERNELS is {other:?}: leave it unset, or say tiles, composed, avx512, avx2 or baseline"
+            )
         }
     });
     *SETTING

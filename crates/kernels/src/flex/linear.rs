@@ -10,6 +10,7 @@ use super::bf16::{self, Digits, Right, Start, Target};
 use super::rows::sum_rows;
 use super::storage::{dense, filled, piece, solid, tensor, values, width};
 use crate::products::Products;
+use crate::setting::{Setting, setting};
 
 /// Products with fewer multiplications than this stay on one thread.
 const WORTH_THREADS: usize = 1 << 21;
@@ -102,7 +103,10 @@ pub(crate) fn add_product(target: &mut [f32], left: Matrix, right: Matrix, place
 
 /// The digits of numbers by which [`bf16`] makes a product of `[rows, columns, depth]`, if it does.
 fn digits(products: Products, [rows, columns, depth]: [usize; 3]) -> Option<Digits> {
-    let (multiplications, side) = WORTH_DIGITS;
+    let (multiplications, side) = match setting() {
+        Setting::Tiles => (0, 0),
+        _ => WORTH_DIGITS,
+    };
     let worth = rows * columns * depth >= multiplications && rows.min(columns).min(depth) >= side;
     match products {
         Products::Bf16 => Some(Digits::One),

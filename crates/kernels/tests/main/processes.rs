@@ -27,7 +27,7 @@ fn every_unit_and_the_definitions_pass_all_tests() {
     if std::env::var_os(CHILD).is_some() {
         return;
     }
-    for setting in ["composed", "avx512", "avx2", "baseline"] {
+    for setting in ["tiles", "composed", "avx512", "avx2", "baseline"] {
         let output = again(&[], "BLIP2_KERNELS", setting);
         assert!(
             output.status.success(),
