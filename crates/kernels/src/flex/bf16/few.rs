@@ -13,16 +13,18 @@ use super::pairs;
 use super::parts;
 use super::single;
 #[cfg(target_arch = "x86_64")]
+use super::tiles;
+#[cfg(target_arch = "x86_64")]
 use super::unit::{Unit, unit};
 use super::weight::{Tiles, Weight};
 use crate::flex::linear::Matrix;
 use crate::flex::simd::vectorised;
 
-/// Most rows: with more, to unpack levels for the unit that multiplies blocks is faster.
+/// Most rows: with more, to multiply blocks is faster.
 const FEW: usize = 16;
 
-/// The same of a weight in bfloat16, which that unit takes as it is: at most a [`GROUP`].
-const FEW_BF16: usize = 5;
+/// The same of a weight in bfloat16 where there are no tile registers, at most a [`GROUP`].
+const FEW_PAIRS: usize = 5;
 
 /// Most rows whose sums are kept in registers together.
 pub(super) const GROUP: usize = 8;
@@ -30,8 +32,8 @@ pub(super) const GROUP: usize = 8;
 /// Whether this is the way to multiply.
 pub(super) fn takes(left: &Matrix, weight: &Weight) -> bool {
     let most = match weight.all() {
-        Tiles::Bf16(_) => FEW_BF16,
-        Tiles::Levels(_) => FEW,
+        Tiles::Bf16(_) if !in_tiles() => FEW_PAIRS,
+        _ => FEW,
     };
     left.rows <= most && left.column_stride == 1
 }
@@ -48,39 +50,51 @@ pub(super) unsafe fn multiply(target: Target, left: Matrix, weight: &Weight, sta
         Tiles::Bf16(tiles) => {
             let blocks = columns.div_ceil(DEPTH);
             let mut x = vec![[0; DEPTH / 2]; left.rows * blocks];
-            for (row, target) in rows.zip(x.chunks_mut(blocks)) {
-                pair(row, target);
+            for (index, row) in rows.enumerate() {
+                pair(row, &mut x[index..], left.rows);
             }
-            let add = |range: Range<usize>, first: usize, sums: &mut [[f32; PANEL]]| {
-                add_pairs(&tiles[range], &x[first..], blocks, sums);
+            let ready = || {
+                #[cfg(target_arch = "x86_64")]
+                let registers = in_tiles().then(|| tiles::Configured::for_rows(left.rows));
+                let (all, x) = (&tiles[..], &x[..]);
+                move |range: Range<usize>, first: usize, sums: &mut [[f32; PANEL]]| {
+                    let (tiles, x) = (&all[range], &x[first * sums.len()..]);
+                    #[cfg(target_arch = "x86_64")]
+                    if let Some(registers) = &registers {
+                        return registers.few(tiles, x, sums);
+                    }
+                    add_pairs(tiles, x, sums);
+                }
             };
             // SAFETY: as promised by the caller.
-            unsafe { each_panel(target, left.rows, weight, start, threads, add) };
+            unsafe { each_panel(target, left.rows, weight, start, threads, ready) };
         }
         Tiles::Levels(levels) => {
             let x = Fixed::new(rows);
-            let add = |range: Range<usize>, first: usize, sums: &mut [[f32; PANEL]]| {
-                x.add(levels.bits(), levels.tiles(range), first, sums);
+            let ready = || {
+                |range: Range<usize>, first: usize, sums: &mut [[f32; PANEL]]| {
+                    x.add(levels.bits(), levels.tiles(range), first, sums);
+                }
             };
             // SAFETY: as promised by the caller.
-            unsafe { each_panel(target, left.rows, weight, start, threads, add) };
+            unsafe { each_panel(target, left.rows, weight, start, threads, ready) };
         }
     }
 }
 
-/// Calls `add` for the sums of all rows in each panel of the target, for each part of their length: with the tiles to
-/// multiply, and the index of the first of them along a row.
+/// Lets each task get `ready`, and calls what it then has for the sums of all rows in each panel of the target, for each part
+/// of their length: with the tiles to multiply, and the index of the first of them along a row.
 ///
 /// # Safety
 ///
 /// As for [`super::multiply`].
-unsafe fn each_panel(
+unsafe fn each_panel<Add: Fn(Range<usize>, usize, &mut [[f32; PANEL]])>(
     target: Target,
     rows: usize,
     weight: &Weight,
     start: Start,
     threads: bool,
-    add: impl Fn(Range<usize>, usize, &mut [[f32; PANEL]]) + Sync,
+    ready: impl Fn() -> Add + Sync,
 ) {
     let panels = weight.outputs().div_ceil(PANEL);
     let tasks = if threads {
@@ -90,6 +104,7 @@ unsafe fn each_panel(
     };
     let share = panels.div_ceil(tasks);
     let work = |task: usize| {
+        let add = ready();
         for part in parts(weight.inputs()) {
             let start = if part.start == 0 { start } else { Start::Target };
             for panel in task * share..((task + 1) * share).min(panels) {
@@ -125,25 +140,34 @@ unsafe fn each_panel(
 }
 
 vectorised! {
-    /// Rounds to pairs of bfloat16, the first of a pair in the lower half.
-    fn pair(row: &[f32], target: &mut [[u32; DEPTH / 2]]) {
-        let (pairs, last) = row.as_chunks::<2>();
-        let target = target.as_flattened_mut();
-        for (pair, target) in pairs.iter().zip(target.iter_mut()) {
-            *target = u32::from(narrow(pair[0])) | u32::from(narrow(pair[1])) << 16;
-        }
-        if let [last] = last {
-            target[pairs.len()] = u32::from(narrow(*last));
+    /// Rounds to pairs of bfloat16, the first of a pair in the lower half, in blocks that are `stride` apart.
+    fn pair(row: &[f32], target: &mut [[u32; DEPTH / 2]], stride: usize) {
+        for (values, target) in row.chunks(DEPTH).zip(target.iter_mut().step_by(stride)) {
+            let mut padded = [0.0; DEPTH];
+            padded[..values.len()].copy_from_slice(values);
+            for (pair, target) in target.iter_mut().enumerate() {
+                let (first, second) = (narrow(padded[2 * pair]), narrow(padded[2 * pair + 1]));
+                *target = u32::from(first) | u32::from(second) << 16;
+            }
         }
     }
 }
 
-/// Adds the products of up to [`GROUP`] rows of pairs, each `stride` blocks long, with the tiles of a panel.
-fn add_pairs(tiles: &[Tile], x: &[[u32; DEPTH / 2]], stride: usize, sums: &mut [[f32; PANEL]]) {
+/// Whether tile registers multiply.
+fn in_tiles() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return unit() == Unit::Tiles;
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
+}
+
+/// Adds the products of up to [`GROUP`] rows of pairs, the first blocks of all of them before their second ones, with the
+/// tiles of a panel.
+fn add_pairs(tiles: &[Tile], x: &[[u32; DEPTH / 2]], sums: &mut [[f32; PANEL]]) {
     #[cfg(target_arch = "x86_64")]
     if unit() != Unit::Single {
         // SAFETY: the units other than `Single` are found only where there is AVX-512 with its bfloat16.
-        return unsafe { pairs::few(tiles, x, stride, sums) };
+        return unsafe { pairs::few(tiles, x, sums) };
     }
-    single::few(tiles, x, stride, sums);
+    single::few(tiles, x, sums);
 }

@@ -70,6 +70,16 @@ impl Fixed {
     }
 }
 
+/// Bytes, four to a word.
+#[inline(always)]
+fn words(bytes: &[u8; DEPTH]) -> [u32; QUADS] {
+    let mut words = [0; QUADS];
+    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks::<4>().0) {
+        *word = u32::from_le_bytes(*bytes);
+    }
+    words
+}
+
 vectorised! {
     /// Makes the blocks of a row, `stride` apart.
     fn fix(row: &[f32], blocks: &mut [Block], stride: usize) {
@@ -78,31 +88,32 @@ vectorised! {
             padded[..values.len()].copy_from_slice(values);
             // By their bits, so that an infinity is larger than all numbers, and what is none still larger; from a number on
             // by which can be divided.
-            let mut largest = 1e-30f32.to_bits();
-            for value in padded {
-                let bits = value.to_bits() & i32::MAX as u32;
-                largest = if bits > largest { bits } else { largest };
+            let mut sizes = [0; DEPTH];
+            for place in 0..DEPTH {
+                sizes[place] = padded[place].to_bits() & i32::MAX as u32;
             }
-            let largest = f32::from_bits(largest);
-            let (scale, inverse) = (largest / LARGEST, LARGEST / largest);
-            let mut numbers = [0; DEPTH];
-            for (number, value) in numbers.iter_mut().zip(&padded) {
-                // To the nearest whole number, by the place of its last bit.
-                const ROUND: f32 = (3 << 22) as f32;
-                *number = (value * inverse + ROUND).to_bits().wrapping_sub(ROUND.to_bits()) as i32;
-            }
-            let mut sum = 0;
-            for number in numbers {
-                sum += number;
-            }
-            for (quad, numbers) in numbers.as_chunks::<4>().0.iter().enumerate() {
-                (block.high[quad], block.low[quad]) = (0, 0);
-                for (byte, number) in numbers.iter().enumerate() {
-                    let high = (number + 128) >> 8;
-                    block.high[quad] |= (high as u32 & 255) << (8 * byte);
-                    block.low[quad] |= (*number as u32 & 255) << (8 * byte);
+            for half in [16, 8, 4, 2, 1] {
+                for place in 0..half {
+                    let (a, b) = (sizes[place], sizes[place + half]);
+                    sizes[place] = if b > a { b } else { a };
                 }
             }
+            let least = 1e-30f32.to_bits();
+            let largest = f32::from_bits(if sizes[0] > least { sizes[0] } else { least });
+            let (scale, inverse) = (largest / LARGEST, LARGEST / largest);
+            let (mut high, mut low) = ([0; DEPTH], [0; DEPTH]);
+            let mut sum = 0;
+            for place in 0..DEPTH {
+                // To the nearest whole number, by the place of its last bit.
+                const ROUND: f32 = (3 << 22) as f32;
+                let bits = (padded[place] * inverse + ROUND).to_bits();
+                let number = bits.wrapping_sub(ROUND.to_bits()) as i32;
+                sum += number;
+                high[place] = ((number + 128) >> 8) as u8;
+                low[place] = number as u8;
+            }
+            block.high = words(&high);
+            block.low = words(&low);
             block.scale = scale;
             block.sum = scale * sum as f32;
         }

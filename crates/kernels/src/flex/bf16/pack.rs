@@ -174,6 +174,7 @@ impl Part<'_> {
 }
 
 /// The nearest bfloat16, ties to even.
+#[inline(always)]
 pub(super) fn narrow(x: f32) -> u16 {
     let bits = x.to_bits();
     if x.is_nan() {

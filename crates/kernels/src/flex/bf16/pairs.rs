@@ -72,9 +72,10 @@ fn multiply(sums: &mut [[__m512; 2]; ROWS], left: &Tile, row: usize, right: [&Ti
     }
 }
 
-/// Adds the products of up to [`GROUP`] rows of pairs, each `stride` blocks long, with the tiles of a panel.
+/// Adds the products of up to [`GROUP`] rows of pairs, the first blocks of all of them before their second ones, with the
+/// tiles of a panel.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-pub(super) fn few(tiles: &[Tile], x: &[[u32; 16]], stride: usize, sums: &mut [[f32; PANEL]]) {
+pub(super) fn few(tiles: &[Tile], x: &[[u32; 16]], sums: &mut [[f32; PANEL]]) {
     let few = match sums.len() {
         1 => few_rows::<1>,
         2 => few_rows::<2>,
@@ -85,11 +86,11 @@ pub(super) fn few(tiles: &[Tile], x: &[[u32; 16]], stride: usize, sums: &mut [[f
         7 => few_rows::<7>,
         _ => few_rows::<GROUP>,
     };
-    few(tiles, x, stride, sums);
+    few(tiles, x, sums);
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-fn few_rows<const ROWS: usize>(tiles: &[Tile], x: &[[u32; 16]], stride: usize, target: &mut [[f32; PANEL]]) {
+fn few_rows<const ROWS: usize>(tiles: &[Tile], x: &[[u32; 16]], target: &mut [[f32; PANEL]]) {
     // Two sums a row, so that additions need not wait for each other; loops over indices alone, since iterators of vectors
     // would not be inlined here.
     let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
@@ -97,13 +98,12 @@ fn few_rows<const ROWS: usize>(tiles: &[Tile], x: &[[u32; 16]], stride: usize, t
         // SAFETY: the array holds 16 numbers.
         sums[row][0] = unsafe { _mm512_loadu_ps(target[row].as_ptr()) };
     }
-    for (index, tile) in tiles.iter().enumerate() {
-        let x = &x[index..][..(ROWS - 1) * stride + 1];
+    for (tile, x) in tiles.iter().zip(x.as_chunks::<ROWS>().0) {
         for pair in 0..16 {
             ahead(&tile.0[pair * PANEL]);
             let right = bf16(tile, pair);
             for row in 0..ROWS {
-                let left = _mm512_set1_epi32(x[row * stride][pair] as i32);
+                let left = _mm512_set1_epi32(x[row][pair] as i32);
                 // SAFETY: both types are 64 bytes of whatever content.
                 let left: __m512bh = unsafe { transmute(left) };
                 sums[row][pair % 2] = _mm512_dpbf16_ps(sums[row][pair % 2], left, right);

@@ -68,12 +68,12 @@ vectorised! {
         *sums = totals;
     }
 
-    /// Adds the products of rows of pairs, each `stride` blocks long, with the tiles of a panel.
-    fn few(tiles: &[Tile], x: &[[u32; DEPTH / 2]], stride: usize, sums: &mut [[f32; PANEL]]) {
-        for (index, tile) in tiles.iter().enumerate() {
-            for (row, sums) in sums.iter_mut().enumerate() {
+    /// Adds the products of rows of pairs, the first blocks of all of them before their second ones, with the tiles of a panel.
+    fn few(tiles: &[Tile], x: &[[u32; DEPTH / 2]], sums: &mut [[f32; PANEL]]) {
+        for (tile, x) in tiles.iter().zip(x.chunks(sums.len())) {
+            for (x, sums) in x.iter().zip(sums.iter_mut()) {
                 let mut totals = *sums;
-                for (left, right) in x[row * stride + index].iter().zip(tile.0.as_chunks::<PANEL>().0) {
+                for (left, right) in x.iter().zip(tile.0.as_chunks::<PANEL>().0) {
                     let (left0, left1) = (f32::from_bits(left << 16), f32::from_bits(left & 0xffff_0000));
                     for (total, right) in totals.iter_mut().zip(right) {
                         let sum = multiply_add::<FUSED>(left0, f32::from_bits(right << 16), *total);

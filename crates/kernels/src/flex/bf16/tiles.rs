@@ -8,14 +8,13 @@ use super::pack::{Digits, PANEL, Tile};
 
 /// Whether processor and system let this process use tiles of bfloat16.
 pub(super) fn available() -> bool {
-    const AMX_BF16: u32 = 1 << 22;
-    const AMX_TILE: u32 = 1 << 24;
+    const NEEDED: u32 = 1 << 22 | 1 << 24;
     let features = if __cpuid(0).eax >= 7 {
         __cpuid_count(7, 0).edx
     } else {
         0
     };
-    features & AMX_BF16 != 0 && features & AMX_TILE != 0 && permitted()
+    features & NEEDED == NEEDED && permitted()
 }
 
 /// Asks Linux for the registers, which it gives to those who ask: they make the state of a thread 8 KiB larger.
@@ -45,8 +44,10 @@ fn permitted() -> bool {
     false
 }
 
-/// All eight tile registers of this thread, as 16 rows of 64 bytes, until this is dropped.
+/// All eight tile registers of this thread, until this is dropped: six for results and left operands, two for right ones.
 pub(super) struct Configured {
+    /// Of results and left operands.
+    pub(super) rows: usize,
     /// Registers belong to the thread.
     _here: std::marker::PhantomData<*const ()>,
 }
@@ -62,8 +63,19 @@ struct Configuration {
 }
 
 impl Configured {
-    /// Call where [`available`].
+    /// All of them 16 rows of 64 bytes. Call where [`available`].
     pub(super) fn new() -> Self {
+        Self::for_rows(PANEL)
+    }
+
+    /// So many rows for results and left operands. Call where [`available`].
+    pub(super) fn for_rows(rows: usize) -> Self {
+        let left = [rows, 64];
+        Self::with([left, left, left, left, left, left, [PANEL, 64], [PANEL, 64]])
+    }
+
+    /// So many rows of so many bytes for each register. Call where [`available`].
+    pub(super) fn with(registers: [[usize; 2]; 8]) -> Self {
         let mut configuration = Configuration {
             palette: 1,
             start: 0,
@@ -71,14 +83,62 @@ impl Configured {
             row_bytes: [0; 16],
             rows: [0; 16],
         };
-        configuration.row_bytes[..8].fill(64);
-        configuration.rows[..8].fill(16);
+        for (register, [rows, bytes]) in registers.into_iter().enumerate() {
+            assert!(
+                (1..=16).contains(&rows) && bytes <= 64,
+                "a tile is at most 16 rows of 64 bytes"
+            );
+            configuration.rows[register] = rows as u8;
+            configuration.row_bytes[register] = bytes as u16;
+        }
         // SAFETY: the instruction reads the 64 bytes of the configuration; compiled code never uses these registers.
         unsafe {
             asm!("ldtilecfg [{}]", in(reg) &configuration, options(readonly, nostack, preserves_flags))
         };
         Self {
+            rows: registers[0][0],
             _here: std::marker::PhantomData,
+        }
+    }
+
+    /// Adds the products of rows of pairs, the first blocks of all of them before their second ones, with the tiles of a panel.
+    /// There must be as many rows as were asked for.
+    pub(super) fn few(&self, tiles: &[Tile], x: &[[u32; PANEL]], sums: &mut [[f32; PANEL]]) {
+        assert!(
+            sums.len() == self.rows && x.len() >= tiles.len() * self.rows,
+            "sums and blocks for all rows"
+        );
+        if tiles.is_empty() {
+            return;
+        }
+        // SAFETY: the loop reads as many tiles as there are, and as many blocks of each row; there is a sum for each row of
+        // the registers, which are configured as long as `self` lives, on its thread.
+        unsafe {
+            asm!(
+                "tileloadd tmm0, [{sums} + {row}]",
+                "2:",
+                "tileloadd tmm4, [{x} + {row}]",
+                "tileloadd tmm6, [{tile} + {row}]",
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                // The tile after next, from memory: sooner than the processor guesses.
+                ".set line, 0",
+                ".rept 16",
+                "prefetcht0 [{tile} + 2048 + line]",
+                ".set line, line + 64",
+                ".endr",
+                "add {x}, {step}",
+                "add {tile}, 1024",
+                "dec {count}",
+                "jnz 2b",
+                "tilestored [{sums} + {row}], tmm0",
+                sums = in(reg) sums.as_mut_ptr(),
+                row = in(reg) 64usize,
+                x = inout(reg) x.as_ptr() => _,
+                step = in(reg) self.rows * size_of::<[u32; PANEL]>(),
+                tile = inout(reg) tiles.as_ptr() => _,
+                count = inout(reg) tiles.len() => _,
+                options(nostack),
+            );
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The packing and unpacking of a tile by AVX-512.
 
 use std::arch::x86_64::{
-    __m256i, __m512, __m512i, _MM_HINT_T0, _mm_prefetch, _mm256_loadu_si256, _mm512_and_si512,
+    __m256i, __m512, __m512i, _MM_HINT_T1, _mm_prefetch, _mm256_loadu_si256, _mm512_and_si512,
     _mm512_castsi512_ps, _mm512_castsi512_si256, _mm512_cvtepi32_ps, _mm512_cvtepu16_epi32,
     _mm512_cvtne2ps_pbh, _mm512_cvtph_ps, _mm512_extracti64x4_epi64, _mm512_fmadd_ps, _mm512_load_si512,
     _mm512_maskz_loadu_ps, _mm512_permutexvar_epi16, _mm512_set1_epi32, _mm512_setzero_ps,
@@ -145,12 +145,12 @@ pub(super) fn words(line: &Line) -> __m512i {
     unsafe { _mm512_load_si512(line.0.as_ptr().cast()) }
 }
 
-/// Asks for the memory 2 KiB behind a place that is read along: a fifth faster than what the processor guesses by itself.
+/// Asks for the memory 8 KiB behind a place that is read along: a fifth faster than what the processor guesses by itself.
 #[inline]
 #[target_feature(enable = "sse")]
 pub(super) fn ahead<T>(place: &T) {
-    const DISTANCE: usize = 2048;
-    _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(place).wrapping_byte_add(DISTANCE).cast());
+    const DISTANCE: usize = 8192;
+    _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(place).wrapping_byte_add(DISTANCE).cast());
 }
 
 /// Numbers in half precision as single precision.
