@@ -19,7 +19,10 @@ impl Logits {
         let logits = model.logits();
         let [_, vocabulary] = logits.dims();
         Self {
-            values: logits.into_data().iter::<f32>().collect(),
+            values: logits
+                .into_data()
+                .try_into_vec_as::<f32>()
+                .expect("logits are numbers"),
             vocabulary,
         }
     }

@@ -98,7 +98,7 @@ unsafe fn each_panel<Add: Fn(Range<usize>, usize, &mut [[f32; PANEL]])>(
 ) {
     let panels = weight.outputs().div_ceil(PANEL);
     let tasks = if threads {
-        4 * rayon::current_num_threads()
+        16 * rayon::current_num_threads()
     } else {
         1
     };
@@ -116,19 +116,19 @@ unsafe fn each_panel<Add: Fn(Range<usize>, usize, &mut [[f32; PANEL]])>(
                     match start {
                         Start::Zero => {}
                         // SAFETY: the part lies in the target, which may be read as the caller promises or was written.
-                        Start::Target => sums[..width].copy_from_slice(unsafe {
-                            std::slice::from_raw_parts(target.at(row, column).first, width)
-                        }),
-                        Start::Row(row) => sums[..width].copy_from_slice(&row[column..][..width]),
+                        Start::Target => unsafe {
+                            copy(target.at(row, column).first, sums.as_mut_ptr(), width)
+                        },
+                        // SAFETY: the row is as long as the target's, of which the panel is a part.
+                        Start::Row(row) => unsafe {
+                            copy(row[column..][..width].as_ptr(), sums.as_mut_ptr(), width)
+                        },
                     }
                 }
                 add(weight.panel(&part, column), part.start / DEPTH, sums);
                 for (row, sums) in sums.iter().enumerate() {
                     // SAFETY: the part lies in the target, and tasks share no panel.
-                    unsafe {
-                        sums.as_ptr()
-                            .copy_to_nonoverlapping(target.at(row, column).first, width)
-                    };
+                    unsafe { copy(sums.as_ptr(), target.at(row, column).first, width) };
                 }
             }
         }
@@ -136,6 +136,25 @@ unsafe fn each_panel<Add: Fn(Range<usize>, usize, &mut [[f32; PANEL]])>(
     match threads {
         true => (0..tasks).into_par_iter().for_each(work),
         false => (0..tasks).for_each(work),
+    }
+}
+
+/// Copies part of a panel; a whole one without the way to the library, which takes longer than to copy so little.
+///
+/// # Safety
+///
+/// As for [`std::ptr::copy_nonoverlapping`]; no more than a panel.
+#[inline]
+unsafe fn copy(source: *const f32, target: *mut f32, width: usize) {
+    // SAFETY: as promised by the caller.
+    unsafe {
+        if width == PANEL {
+            target
+                .cast::<[f32; PANEL]>()
+                .write(source.cast::<[f32; PANEL]>().read());
+        } else {
+            target.copy_from_nonoverlapping(source, width);
+        }
     }
 }
 

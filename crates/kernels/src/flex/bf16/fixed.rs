@@ -11,7 +11,13 @@ use super::unit::{Unit, unit};
 use crate::flex::simd::{multiply_add, vectorised};
 
 /// Largest number whose bytes are both between -128 and 127.
-const LARGEST: f32 = 32639.0;
+pub(super) const LARGEST: f32 = 32639.0;
+
+/// A size by which can be divided, smaller than what matters.
+pub(super) const LEAST: f32 = 1e-30;
+
+/// Added to a number, it leaves the nearest whole one in the lowest bits.
+pub(super) const ROUND: f32 = (3 << 22) as f32;
 
 /// 32 neighbours of a row: `scale * (256 * high + low)`, both bytes with a sign, four to a word and the first in the lowest
 /// place. The largest number decides the scale, so that the error of each is at most 2^-16 of it.
@@ -35,15 +41,18 @@ impl Fixed {
     pub(super) fn new<'a>(rows: impl ExactSizeIterator<Item = &'a [f32]> + Clone) -> Self {
         let count = rows.len();
         let width = rows.clone().map(<[f32]>::len).max().unwrap_or(0);
-        let zero = Block {
-            high: [0; QUADS],
-            low: [0; QUADS],
-            scale: 0.0,
-            sum: 0.0,
-        };
-        let mut blocks = vec![zero; count * width.div_ceil(DEPTH)];
-        for (index, row) in rows.enumerate() {
-            fix(row, &mut blocks[index..], count);
+        let mut blocks = Vec::with_capacity(count * width.div_ceil(DEPTH));
+        for first in (0..width).step_by(DEPTH) {
+            for row in rows.clone() {
+                blocks.push(match row[first..].first_chunk() {
+                    Some(numbers) => fix(numbers),
+                    None => {
+                        let mut numbers = [0.0; DEPTH];
+                        numbers[..row.len() - first].copy_from_slice(&row[first..]);
+                        fix(&numbers)
+                    }
+                });
+            }
         }
         Self { rows: count, blocks }
     }
@@ -70,6 +79,15 @@ impl Fixed {
     }
 }
 
+fn fix(numbers: &[f32; DEPTH]) -> Block {
+    #[cfg(target_arch = "x86_64")]
+    if unit() != Unit::Single {
+        // SAFETY: the units other than `Single` are found only where there is AVX-512.
+        return unsafe { quads::fix(numbers) };
+    }
+    fix_each(numbers)
+}
+
 /// Bytes, four to a word.
 #[inline(always)]
 fn words(bytes: &[u8; DEPTH]) -> [u32; QUADS] {
@@ -81,16 +99,13 @@ fn words(bytes: &[u8; DEPTH]) -> [u32; QUADS] {
 }
 
 vectorised! {
-    /// Makes the blocks of a row, `stride` apart.
-    fn fix(row: &[f32], blocks: &mut [Block], stride: usize) {
-        for (values, block) in row.chunks(DEPTH).zip(blocks.iter_mut().step_by(stride)) {
-            let mut padded = [0.0; DEPTH];
-            padded[..values.len()].copy_from_slice(values);
+    /// The block that stands for these numbers.
+    fn fix_each(numbers: &[f32; DEPTH]) -> Block {
             // By their bits, so that an infinity is larger than all numbers, and what is none still larger; from a number on
             // by which can be divided.
             let mut sizes = [0; DEPTH];
             for place in 0..DEPTH {
-                sizes[place] = padded[place].to_bits() & i32::MAX as u32;
+                sizes[place] = numbers[place].to_bits() & i32::MAX as u32;
             }
             for half in [16, 8, 4, 2, 1] {
                 for place in 0..half {
@@ -98,25 +113,25 @@ vectorised! {
                     sizes[place] = if b > a { b } else { a };
                 }
             }
-            let least = 1e-30f32.to_bits();
+            let least = LEAST.to_bits();
             let largest = f32::from_bits(if sizes[0] > least { sizes[0] } else { least });
             let (scale, inverse) = (largest / LARGEST, LARGEST / largest);
             let (mut high, mut low) = ([0; DEPTH], [0; DEPTH]);
             let mut sum = 0;
             for place in 0..DEPTH {
                 // To the nearest whole number, by the place of its last bit.
-                const ROUND: f32 = (3 << 22) as f32;
-                let bits = (padded[place] * inverse + ROUND).to_bits();
+                let bits = (numbers[place] * inverse + ROUND).to_bits();
                 let number = bits.wrapping_sub(ROUND.to_bits()) as i32;
                 sum += number;
                 high[place] = ((number + 128) >> 8) as u8;
                 low[place] = number as u8;
             }
-            block.high = words(&high);
-            block.low = words(&low);
-            block.scale = scale;
-            block.sum = scale * sum as f32;
-        }
+            Block {
+                high: words(&high),
+                low: words(&low),
+                scale,
+                sum: scale * sum as f32,
+            }
     }
 
     /// Adds the products of up to [`GROUP`] rows of blocks, which are `stride` apart, with the tiles of a panel.

@@ -1,15 +1,18 @@
 //! Products of rows in 16 bits with levels by AVX-512 VNNI, which multiplies four bytes by four and adds all to a sum.
 
 use std::arch::x86_64::{
-    __m512, __m512i, _mm512_add_epi32, _mm512_and_si512, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32,
-    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
-    _mm512_setzero_si512, _mm512_slli_epi32, _mm512_srli_epi32, _mm512_storeu_ps,
+    __m512, __m512i, _mm256_set_m128i, _mm512_add_epi32, _mm512_add_ps, _mm512_and_si512,
+    _mm512_castps_si512, _mm512_cvtepi32_epi8, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps,
+    _mm512_loadu_ps, _mm512_max_epu32, _mm512_mul_ps, _mm512_reduce_add_epi32, _mm512_reduce_max_epu32,
+    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_slli_epi32,
+    _mm512_srai_epi32, _mm512_srli_epi32, _mm512_storeu_ps, _mm512_sub_epi32,
 };
+use std::mem::transmute;
 
 use super::few::GROUP;
-use super::fixed::Block;
+use super::fixed::{Block, LARGEST, LEAST, ROUND};
 use super::levels::{Bits, Line, QUADS, Scale};
-use super::pack::PANEL;
+use super::pack::{DEPTH, PANEL};
 use super::wide::{ahead, widened, words};
 
 /// Adds the products of up to [`GROUP`] rows of blocks, which are `stride` apart, with the tiles of a panel.
@@ -41,6 +44,51 @@ pub(super) fn add(
         (Bits::Eight, _) => rows::<false, GROUP>,
     };
     add(lines, scales, blocks, stride, sums);
+}
+
+/// The block that stands for these numbers.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub(super) fn fix(numbers: &[f32; DEPTH]) -> Block {
+    // SAFETY: the array holds 32 numbers.
+    let values = unsafe {
+        [
+            _mm512_loadu_ps(numbers.as_ptr()),
+            _mm512_loadu_ps(numbers[PANEL..].as_ptr()),
+        ]
+    };
+    let size = |value| _mm512_and_si512(_mm512_castps_si512(value), _mm512_set1_epi32(i32::MAX));
+    // By their bits, so that an infinity is larger than all numbers, and what is none still larger.
+    let sizes = _mm512_max_epu32(size(values[0]), size(values[1]));
+    let largest = f32::from_bits(_mm512_reduce_max_epu32(sizes).max(LEAST.to_bits()));
+    let (scale, inverse) = (largest / LARGEST, LARGEST / largest);
+    let whole = |value| {
+        let rounded = _mm512_add_ps(
+            _mm512_mul_ps(value, _mm512_set1_ps(inverse)),
+            _mm512_set1_ps(ROUND),
+        );
+        _mm512_sub_epi32(
+            _mm512_castps_si512(rounded),
+            _mm512_set1_epi32(ROUND.to_bits() as i32),
+        )
+    };
+    let whole = [whole(values[0]), whole(values[1])];
+    let higher = |whole| _mm512_srai_epi32::<8>(_mm512_add_epi32(whole, _mm512_set1_epi32(128)));
+    let sum = _mm512_reduce_add_epi32(_mm512_add_epi32(whole[0], whole[1]));
+    Block {
+        high: bytes([higher(whole[0]), higher(whole[1])]),
+        low: bytes(whole),
+        scale,
+        sum: scale * sum as f32,
+    }
+}
+
+/// The lowest byte of each number, four to a word.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn bytes(numbers: [__m512i; 2]) -> [u32; QUADS] {
+    let [first, second] = [_mm512_cvtepi32_epi8(numbers[0]), _mm512_cvtepi32_epi8(numbers[1])];
+    // SAFETY: both types are 32 bytes of whatever content.
+    unsafe { transmute(_mm256_set_m128i(second, first)) }
 }
 
 /// [`add`] for a number of rows. Vectors are looked up by index: iterators of them would not be inlined here.
