@@ -1,11 +1,13 @@
 //! Scaled dot-product attention.
 
 use burn::backend::Dispatch;
+use burn::backend::Flex;
 use burn::tensor::Tensor;
 
 use crate::composed;
-use crate::extension::{Kernels, facts, maybe, takes};
+use crate::extension::{Kernels, facts, maybe, primitive, takes};
 use crate::flex::attention::Rules;
+use crate::flex::parts;
 use crate::products::products;
 
 /// How [`attention`] scores.
@@ -59,17 +61,7 @@ pub fn attention(
             "attention: each of the {batch} rows of the query must name one of the {key_rows} rows of key and value: {rows:?}"
         ),
     }
-    if let Some(bias) = &bias {
-        let [bias_batch, bias_heads, bias_queries, bias_keys] = bias.dims();
-        assert!(
-            (bias_batch == 1 || bias_batch == batch)
-                && (bias_heads == 1 || bias_heads == heads)
-                && (bias_queries == 1 || bias_queries == queries)
-                && bias_keys == keys,
-            "attention: bias {:?} must broadcast to the scores [{batch}, {heads}, {queries}, {keys}]",
-            bias.dims()
-        );
-    }
+    check_bias("attention", bias.as_ref(), [batch, heads, queries, keys]);
     let scale = options.scale.unwrap_or_else(|| (width as f64).sqrt().recip());
     let kernel = takes(&[facts(&query), facts(&key), facts(&value)])
         && bias.as_ref().is_none_or(|bias| takes(&[facts(bias)]));
@@ -84,4 +76,71 @@ pub fn attention(
     }
     let (query, key, value) = (query.into_dispatch(), key.into_dispatch(), value.into_dispatch());
     Tensor::from_dispatch(Dispatch::attention(query, key, value, maybe(bias), rules))
+}
+
+fn check_bias(name: &str, bias: Option<&Tensor<4>>, scores: [usize; 4]) {
+    if let Some(bias) = bias {
+        let dims = bias.dims();
+        let broadcasts = (0..3).all(|dimension| dims[dimension] == 1 || dims[dimension] == scores[dimension]);
+        assert!(
+            broadcasts && dims[3] == scores[3],
+            "{name}: bias {dims:?} must broadcast to the scores {scores:?}"
+        );
+    }
+}
+
+/// Some of the keys and values that [`attention_in_parts`] reads.
+#[derive(Clone, Debug)]
+pub struct KeyPart {
+    /// `[rows, key heads, keys, width]`.
+    pub key: Tensor<4>,
+    /// As `key`.
+    pub value: Tensor<4>,
+    /// For each row of the query's batch, the row of key and value that it reads.
+    pub rows: Vec<usize>,
+}
+
+/// [`attention`] of `query` `[batch, heads, queries, width]` to the keys of all `parts`, one part behind the other, which need
+/// not be copied together: the beams of a text share the keys of its beginning, and those of its words stay where they were
+/// written. There is no causal mask. `bias` broadcasts to `[batch, heads, queries, keys of all parts]`; `scale` is by default
+/// one over the square root of the width of a head. Products are made in single precision.
+pub fn attention_in_parts(
+    query: Tensor<4>,
+    parts: Vec<KeyPart>,
+    bias: Option<Tensor<4>>,
+    scale: Option<f64>,
+) -> Tensor<4> {
+    let [batch, heads, queries, width] = query.dims();
+    let mut all = 0;
+    for KeyPart { key, value, rows } in &parts {
+        let [key_rows, key_heads, keys, key_width] = key.dims();
+        assert!(
+            value.dims() == key.dims() && key_width == width && key_heads > 0 && heads % key_heads == 0,
+            "attention_in_parts: key {:?} and value {:?} of a part must share their shape, the width with the query {:?}, and \
+             have heads that divide its heads",
+            key.dims(),
+            value.dims(),
+            query.dims()
+        );
+        assert!(
+            rows.len() == batch && rows.iter().all(|row| *row < key_rows),
+            "attention_in_parts: each of the {batch} rows of the query must name one of the {key_rows} rows of a part: {rows:?}"
+        );
+        all += keys;
+    }
+    check_bias("attention_in_parts", bias.as_ref(), [batch, heads, queries, all]);
+    let scale = scale.unwrap_or_else(|| (width as f64).sqrt().recip());
+    let tensors = parts.iter().flat_map(|part| [&part.key, &part.value]);
+    let plain = |x: &Tensor<4>| !x.is_autodiff() && takes(&[facts(x)]);
+    if !tensors.chain([&query]).chain(&bias).all(plain) {
+        return composed::attention_in_parts(query, parts, bias.map(Tensor::detach), scale);
+    }
+    let part = |part: KeyPart| parts::Part {
+        key: primitive(part.key),
+        value: primitive(part.value),
+        rows: part.rows,
+    };
+    let parts = parts.into_iter().map(part).collect();
+    let result = parts::attention(primitive(query), parts, bias.map(primitive), scale);
+    Tensor::from_primitive::<Flex>(result)
 }

@@ -3,6 +3,7 @@
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, DType, DispatchDevice, ExtensionType, Flex, backend_extension};
 use burn::tensor::{Device, Tensor};
+use burn_flex::FlexTensor;
 
 use crate::flex::activation::{self, Activation};
 use crate::flex::attention::{Attention, Rules};
@@ -215,6 +216,12 @@ pub(crate) fn takes(tensors: &[(DType, Device)]) -> bool {
 /// What [`takes`] wants to know about a tensor.
 pub(crate) fn facts<const D: usize>(x: &Tensor<D>) -> (DType, Device) {
     (x.dtype(), x.device())
+}
+
+/// A plain tensor that the kernels take.
+pub(crate) fn primitive<const D: usize>(x: Tensor<D>) -> FlexTensor {
+    x.try_into_primitive::<Flex>()
+        .expect("kernels take plain tensors on flex")
 }
 
 fn is_flex(device: &Device) -> bool {

@@ -29,7 +29,7 @@ mod setting;
 mod tokens;
 
 pub use activation::{gelu, gelu_tanh, quick_gelu, silu_gate, softmax};
-pub use attention::{AttentionOptions, attention};
+pub use attention::{AttentionOptions, KeyPart, attention, attention_in_parts};
 pub use embedding::embedding;
 pub use linear::linear;
 pub use loss::{CrossEntropyOptions, cross_entropy, linear_cross_entropy};

@@ -2,9 +2,8 @@
 
 use burn::backend::Flex;
 use burn::tensor::Tensor;
-use burn_flex::FlexTensor;
 
-use crate::extension::{facts, takes};
+use crate::extension::{facts, primitive, takes};
 use crate::{composed, flex};
 
 /// Hyper-parameters of one [`adamw`] step.
@@ -81,9 +80,4 @@ pub fn sum_of_squares<const D: usize>(x: &Tensor<D>) -> f64 {
     } else {
         composed::sum_of_squares(&x)
     }
-}
-
-fn primitive<const D: usize>(x: Tensor<D>) -> FlexTensor {
-    x.try_into_primitive::<Flex>()
-        .expect("kernels take plain tensors on flex")
 }

@@ -1,89 +1,85 @@
-//! Keys and values of the tokens read so far.
+//! Keys and values of the tokens read so far. They stay where they were written: when beams change places, each row only
+//! learns anew which rows its tokens stand in, and the rows of one beginning share it.
 
-use std::ops::Range;
+use blip2_kernels::KeyPart;
+use burn::tensor::Tensor;
 
-use burn::tensor::{Device, Int, Tensor};
-
-use crate::batch::list;
-
-/// Places added when a cache is full: it grows in steps, so that most tokens are written where there is room already.
-const GROWTH: usize = 32;
-
-/// The beginning that each row of a text stems from: its prompt, as opposed to what was written behind.
-pub(crate) struct Beginnings(Vec<usize>);
-
-/// Rows that go on where others were.
-pub(crate) struct Move {
-    /// For each row, the row whose text it continues.
-    pub(crate) parents: Tensor<1, Int>,
-    /// Whether each row keeps its beginning, as the beams of one text do.
-    pub(crate) same_beginnings: bool,
+/// Where the tokens of each row stand.
+pub(crate) struct Origins {
+    /// For each row, the row of the beginnings that it stems from: of its prompt, as opposed to what was written behind.
+    beginnings: Vec<usize>,
+    /// For each token written behind, the row that each row had when it was written.
+    written: Vec<Vec<usize>>,
 }
 
-impl Beginnings {
+impl Origins {
     pub(crate) fn new(rows: usize) -> Self {
-        Self((0..rows).collect())
+        Self {
+            beginnings: (0..rows).collect(),
+            written: Vec::new(),
+        }
     }
 
     pub(crate) fn rows(&self) -> usize {
-        self.0.len()
+        self.beginnings.len()
     }
 
-    /// Lets row `i` go on where row `parents[i]` was; `None` if all rows stay where they are.
-    pub(crate) fn follow(&mut self, parents: &[usize], device: &Device) -> Option<Move> {
-        if parents.iter().copied().eq(0..self.0.len()) {
-            return None;
+    pub(crate) fn beginnings(&self) -> &[usize] {
+        &self.beginnings
+    }
+
+    /// Tokens written behind.
+    pub(crate) fn written(&self) -> usize {
+        self.written.len()
+    }
+
+    /// Lets row `i` go on where row `parents[i]` was, with a token of its own.
+    pub(crate) fn follow(&mut self, parents: &[usize]) {
+        for rows in self.written.iter_mut().chain([&mut self.beginnings]) {
+            *rows = parents.iter().map(|parent| rows[*parent]).collect();
         }
-        let beginnings: Vec<usize> = parents.iter().map(|parent| self.0[*parent]).collect();
-        let same_beginnings = beginnings == self.0;
-        self.0 = beginnings;
-        Some(Move {
-            parents: list(parents.iter().map(|parent| *parent as i64).collect(), device),
-            same_beginnings,
-        })
+        self.written.push((0..parents.len()).collect());
     }
 }
 
-/// Keys and values of one attention, `[rows, key heads, places, head width]` each. Places behind the text are unused.
-pub(crate) struct LayerCache {
+/// Keys and values of some tokens, `[rows, key heads, tokens, head width]` each.
+pub(crate) struct Remembered {
     pub(crate) key: Tensor<4>,
     pub(crate) value: Tensor<4>,
 }
 
+impl Remembered {
+    /// As rows read it.
+    pub(crate) fn part(&self, rows: &[usize]) -> KeyPart {
+        KeyPart {
+            key: self.key.clone(),
+            value: self.value.clone(),
+            rows: rows.to_vec(),
+        }
+    }
+}
+
+/// What one attention remembers of a text.
+pub(crate) struct LayerCache {
+    beginning: Remembered,
+    /// One token each.
+    written: Vec<Remembered>,
+}
+
 impl LayerCache {
-    /// Writes `key` and `value` `[rows, key heads, 1, head width]` to place `at`, and gives all up to there.
-    pub(crate) fn insert(&mut self, at: usize, key: Tensor<4>, value: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
-        let put = |cache: &mut Tensor<4>, new: Tensor<4>| {
-            let [rows, heads, places, width] = cache.dims();
-            cache.inplace(|cache| {
-                let cache = if at < places {
-                    cache
-                } else {
-                    let room = Tensor::zeros([rows, heads, GROWTH, width], (&cache.device(), cache.dtype()));
-                    Tensor::cat(vec![cache, room], 2)
-                };
-                cache.slice_assign([0..rows, 0..heads, at..at + 1, 0..width], new)
-            });
-            cache.clone().slice([0..rows, 0..heads, 0..at + 1, 0..width])
-        };
-        (put(&mut self.key, key), put(&mut self.value, value))
+    pub(crate) fn new(beginning: Remembered) -> Self {
+        Self {
+            beginning,
+            written: Vec::new(),
+        }
     }
 
-    /// Moves rows, of which only the places `written` differ where they have one beginning.
-    pub(crate) fn select(&mut self, rows: &Move, written: Range<usize>) {
-        for tensor in [&mut self.key, &mut self.value] {
-            tensor.inplace(|tensor| {
-                if !rows.same_beginnings {
-                    return tensor.select(0, rows.parents.clone());
-                }
-                if written.is_empty() {
-                    return tensor;
-                }
-                let [count, heads, _, width] = tensor.dims();
-                let part = [0..count, 0..heads, written.clone(), 0..width];
-                let moved = tensor.clone().slice(part.clone()).select(0, rows.parents.clone());
-                tensor.slice_assign(part, moved)
-            });
-        }
+    /// Adds the newest token of `origins`, and gives all that its rows read.
+    pub(crate) fn add(&mut self, token: Remembered, origins: &Origins) -> Vec<KeyPart> {
+        self.written.push(token);
+        let written = self.written.iter().zip(&origins.written);
+        let written = written.map(|(token, rows)| token.part(rows));
+        let beginning = self.beginning.part(&origins.beginnings);
+        std::iter::once(beginning).chain(written).collect()
     }
 }

@@ -6,12 +6,12 @@
 
 use blip2_core::layers::Embedding;
 use blip2_core::{ModelError, NextTokenModel, TextExample};
-use blip2_kernels::AttentionOptions;
+use blip2_kernels::{AttentionOptions, attention_in_parts};
 use burn::tensor::{Device, Tensor};
 
 use crate::attention::attention;
 use crate::batch::{check_continuation, embed, embed_behind, hide_padding, list, longest, no_target};
-use crate::cache::{Beginnings, LayerCache};
+use crate::cache::{LayerCache, Origins, Remembered};
 use crate::head::Head;
 
 /// One layer: projections, attention, and the rest.
@@ -34,23 +34,23 @@ pub(crate) trait CausalLayer {
             ..Default::default()
         };
         let context = attention(query, key.clone(), value.clone(), None, options);
-        (self.finish(hidden, context), LayerCache { key, value })
+        let cache = LayerCache::new(Remembered { key, value });
+        (self.finish(hidden, context), cache)
     }
 
-    /// One more token a row, `hidden` `[rows, 1, width]`, at place `at` of the cache. `hidden_keys` `[rows, 1, 1, at + 1]`
-    /// is `-inf` where a row has padding instead of a token.
+    /// One more token a row, `hidden` `[rows, 1, width]`, the newest of `origins`. `hidden_keys` `[rows, 1, 1, keys]` is `-inf`
+    /// where a row has padding instead of a token.
     fn step(
         &self,
         hidden: Tensor<3>,
         positions: &Self::Positions,
         cache: &mut LayerCache,
-        at: usize,
+        origins: &Origins,
         hidden_keys: Option<&Tensor<4>>,
     ) -> Tensor<3> {
         let (query, key, value) = self.project(hidden.clone(), positions);
-        let (key, value) = cache.insert(at, key, value);
-        let options = AttentionOptions::default();
-        let context = attention(query, key, value, hidden_keys.cloned(), options);
+        let parts = cache.add(Remembered { key, value }, origins);
+        let context = attention_in_parts(query, parts, hidden_keys.cloned(), None);
         self.finish(hidden, context)
     }
 }
@@ -214,10 +214,9 @@ pub(crate) fn start<'a, M: CausalModel>(
     Ok(Box::new(CausalText {
         model,
         layers,
-        beginnings: Beginnings::new(batch),
+        origins: Origins::new(batch),
         padded: tokens,
         starts,
-        written: 0,
         logits: head(model, last),
     }))
 }
@@ -226,13 +225,11 @@ pub(crate) fn start<'a, M: CausalModel>(
 struct CausalText<'a, M> {
     model: &'a M,
     layers: Vec<LayerCache>,
-    beginnings: Beginnings,
+    origins: Origins,
     /// Real tokens of each row's beginning, soft prompt included.
     starts: Vec<usize>,
     /// Places that the beginnings take: the longest of them at the start.
     padded: usize,
-    /// Tokens written behind.
-    written: usize,
     logits: Tensor<2>,
 }
 
@@ -243,25 +240,23 @@ impl<M: CausalModel> NextTokenModel for CausalText<'_, M> {
 
     fn advance(&mut self, parents: &[usize], tokens: &[u32]) -> Result<(), ModelError> {
         let model = self.model;
-        check_continuation(self.beginnings.rows(), parents, tokens, model.embedding())?;
-        check_context(model, self.padded + self.written + 1)?;
-        let device = device(model);
-        let at = self.padded + self.written;
-        if let Some(rows) = self.beginnings.follow(parents, &device) {
-            let layers = self.layers.iter_mut();
-            layers.for_each(|layer| layer.select(&rows, self.padded..at));
-            self.starts = parents.iter().map(|parent| self.starts[*parent]).collect();
-        }
-        let positions: Vec<usize> = self.starts.iter().map(|start| start + self.written).collect();
+        check_continuation(self.origins.rows(), parents, tokens, model.embedding())?;
+        let written = self.origins.written();
+        let keys = self.padded + written + 1;
+        check_context(model, keys)?;
+        self.origins.follow(parents);
+        let origins = &self.origins;
+        let starts = origins.beginnings().iter().map(|row| self.starts[*row]);
+        let starts: Vec<usize> = starts.collect();
+        let positions: Vec<usize> = starts.iter().map(|start| start + written).collect();
         let embeddings = embed(model.embedding(), tokens, tokens.len());
         let (mut hidden, positions) = model.enter(embeddings, &positions, tokens.len());
-        let hidden_keys = hide_padding(&self.starts, self.padded, at + 1, &device);
+        let hidden_keys = hide_padding(&starts, self.padded, keys, &device(model));
         for (layer, cache) in model.layers().iter().zip(&mut self.layers) {
-            hidden = layer.step(hidden, &positions, cache, at, hidden_keys.as_ref());
+            hidden = layer.step(hidden, &positions, cache, origins, hidden_keys.as_ref());
         }
         let [rows, _, width] = hidden.dims();
         self.logits = head(model, hidden.reshape([rows, width]));
-        self.written += 1;
         Ok(())
     }
 }

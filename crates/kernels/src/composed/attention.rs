@@ -3,7 +3,9 @@
 use burn::tensor::{Bool, Tensor};
 
 use super::{matmul, softmax};
+use crate::attention::KeyPart;
 use crate::flex::attention::Rules;
+use crate::products::Products;
 
 pub(crate) fn attention(
     query: Tensor<4>,
@@ -17,10 +19,7 @@ pub(crate) fn attention(
     let device = query.device();
     let [key, value] = [key, value].map(|x| {
         let read = match &rules.rows {
-            Some(rows) => {
-                let rows: Vec<i64> = rows.iter().map(|row| *row as i64).collect();
-                x.select(0, Tensor::from_data(rows.as_slice(), &device))
-            }
+            Some(rows) => read(x, rows),
             None => x,
         };
         repeat_heads(read, heads / key_heads)
@@ -34,6 +33,32 @@ pub(crate) fn attention(
         scores = scores.mask_fill(future.unsqueeze(), f64::NEG_INFINITY);
     }
     matmul(softmax(scores), value, rules.products)
+}
+
+pub(crate) fn attention_in_parts(
+    query: Tensor<4>,
+    parts: Vec<KeyPart>,
+    bias: Option<Tensor<4>>,
+    scale: f64,
+) -> Tensor<4> {
+    let (keys, values) = parts
+        .into_iter()
+        .map(|part| (read(part.key, &part.rows), read(part.value, &part.rows)))
+        .unzip();
+    let rules = Rules {
+        scale,
+        causal: false,
+        rows: None,
+        products: Products::F32,
+    };
+    attention(query, Tensor::cat(keys, 2), Tensor::cat(values, 2), bias, &rules)
+}
+
+/// The rows of `x` that are read, `[rows, heads, keys, width]`.
+fn read(x: Tensor<4>, rows: &[usize]) -> Tensor<4> {
+    let rows: Vec<i64> = rows.iter().map(|row| *row as i64).collect();
+    let rows = Tensor::from_data(rows.as_slice(), &x.device());
+    x.select(0, rows)
 }
 
 /// Each head `count` times, copies side by side: `[batch, heads, keys, width]` to `[batch, heads * count, keys, width]`.

@@ -9,7 +9,7 @@ mod norm;
 mod optimizer;
 
 pub(crate) use activation::{gelu, gelu_tanh, quick_gelu, silu_gate, softmax};
-pub(crate) use attention::attention;
+pub(crate) use attention::{attention, attention_in_parts};
 pub(crate) use embedding::embedding;
 pub(crate) use loss::{cross_entropy, linear};
 pub(crate) use norm::{layer_norm, rms_norm};

@@ -47,14 +47,14 @@ pub(crate) struct Rules {
 
 /// A tensor `[batch, heads, tokens, width]`, read through its strides.
 #[derive(Clone, Copy)]
-struct Heads<'a> {
+pub(super) struct Heads<'a> {
     values: &'a [f32],
-    shape: [usize; 4],
+    pub(super) shape: [usize; 4],
     strides: [usize; 4],
 }
 
 impl<'a> Heads<'a> {
-    fn new(x: &'a FlexTensor) -> Self {
+    pub(super) fn new(x: &'a FlexTensor) -> Self {
         let layout = x.layout();
         let shape = std::array::from_fn(|dimension| layout.shape()[dimension]);
         // A dimension of one is read at index 0 alone: its stride does not count, and none makes it broadcast.
@@ -70,7 +70,7 @@ impl<'a> Heads<'a> {
     }
 
     /// Some tokens of a head.
-    fn tokens(&self, batch: usize, head: usize, tokens: Range<usize>) -> Matrix<'a> {
+    pub(super) fn tokens(&self, batch: usize, head: usize, tokens: Range<usize>) -> Matrix<'a> {
         let start = batch * self.strides[0] + head * self.strides[1] + tokens.start * self.strides[2];
         Matrix {
             values: &self.values[start..],
@@ -81,8 +81,8 @@ impl<'a> Heads<'a> {
         }
     }
 
-    /// The first numbers of a token, which lie side by side in a bias.
-    fn row(&self, batch: usize, head: usize, token: usize, length: usize) -> &'a [f32] {
+    /// The first numbers of a token that has them [`side_by_side`].
+    pub(super) fn row(&self, batch: usize, head: usize, token: usize, length: usize) -> &'a [f32] {
         let start = batch * self.strides[0] + head * self.strides[1] + token * self.strides[2];
         &self.values[start..start + length]
     }
@@ -169,14 +169,7 @@ impl Attention {
                 dense(x)
             }
         });
-        let bias = bias.map(|bias| {
-            let layout = bias.layout();
-            if layout.has_positive_strides() && layout.strides()[3] == 1 {
-                bias
-            } else {
-                dense(bias)
-            }
-        });
+        let bias = bias.map(side_by_side);
         Self {
             query,
             key,
@@ -282,6 +275,16 @@ impl Attention {
             pass.order.tensor(of_key, pass.key.shape),
             pass.order.tensor(of_value, pass.key.shape),
         ]
+    }
+}
+
+/// The tensor with the numbers of its last dimension one behind the other.
+pub(super) fn side_by_side(x: FlexTensor) -> FlexTensor {
+    let layout = x.layout();
+    if layout.has_positive_strides() && layout.strides()[3] == 1 {
+        x
+    } else {
+        dense(x)
     }
 }
 

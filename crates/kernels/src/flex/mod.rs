@@ -13,6 +13,7 @@ pub(crate) mod loss;
 pub(crate) mod math;
 pub(crate) mod norm;
 pub(crate) mod optimizer;
+pub(crate) mod parts;
 pub(crate) mod rows;
 pub(crate) mod simd;
 pub(crate) mod storage;

@@ -136,7 +136,7 @@ pub(crate) fn across(lanes: [f32; 16], combine: impl Fn(f32, f32) -> f32 + Copy)
 
 /// The first half of the lanes combined with the second.
 #[inline(always)]
-fn halved<const WHOLE: usize, const HALF: usize>(
+pub(crate) fn halved<const WHOLE: usize, const HALF: usize>(
     lanes: [f32; WHOLE],
     combine: impl Fn(f32, f32) -> f32 + Copy,
 ) -> [f32; HALF] {

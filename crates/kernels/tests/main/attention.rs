@@ -1,4 +1,4 @@
-use blip2_kernels::{AttentionOptions, Products, attention, with_products};
+use blip2_kernels::{AttentionOptions, KeyPart, Products, attention, attention_in_parts, with_products};
 use burn::tensor::{DType, Tensor};
 
 use crate::support::{agree, close, numbers, read, run, tensor};
@@ -242,4 +242,71 @@ fn products_of_attention_may_be_in_bfloat16() {
         assert_ne!(single, half);
         close("gradients", half, single, 1.0 / 64.0);
     }
+}
+
+/// Keys in parts of which each row reads one row give what the same keys give one behind the other.
+#[test]
+fn parts_are_as_good_as_the_whole() {
+    let device = burn::tensor::Device::flex();
+    for [heads, key_heads, queries, width] in [[2, 2, 1, 80], [6, 2, 1, 7], [4, 1, 3, 32]] {
+        // Three rows that share the only row of a beginning, then read different rows of what follows.
+        let choices = [(5, vec![0, 0, 0]), (1, vec![2, 0, 2]), (2, vec![1, 1, 0])];
+        let keys: usize = choices.iter().map(|(keys, _)| keys).sum();
+        for dtype in [DType::F32, DType::F64] {
+            let bias = tensor(&numbers(9, 3 * keys), [3, 1, 1, keys], dtype);
+            let query = tensor(
+                &numbers(1, 3 * heads * queries * width),
+                [3, heads, queries, width],
+                dtype,
+            );
+            let parts: Vec<KeyPart> = choices
+                .iter()
+                .enumerate()
+                .map(|(seed, (keys, rows))| {
+                    let count = rows.iter().max().map_or(0, |row| row + 1);
+                    // As projections give them: the heads of a token beside each other.
+                    let own = |seed: usize| {
+                        let values = numbers(seed as u64, count * keys * key_heads * width);
+                        tensor(&values, [count, *keys, key_heads, width], dtype).swap_dims(1, 2)
+                    };
+                    KeyPart {
+                        key: own(10 + seed),
+                        value: own(20 + seed),
+                        rows: rows.clone(),
+                    }
+                })
+                .collect();
+            let whole = |of: fn(&KeyPart) -> &Tensor<4>| {
+                let read = |part: &KeyPart| {
+                    let rows: Vec<i64> = part.rows.iter().map(|row| *row as i64).collect();
+                    of(part)
+                        .clone()
+                        .select(0, Tensor::from_data(rows.as_slice(), &device))
+                };
+                Tensor::cat(parts.iter().map(read).collect(), 2)
+            };
+            let (key, value) = (whole(|part| &part.key), whole(|part| &part.value));
+            for (bias, scale) in [(None, None), (Some(bias), Some(0.7))] {
+                let options = AttentionOptions {
+                    scale,
+                    ..Default::default()
+                };
+                let expected = attention(query.clone(), key.clone(), value.clone(), bias.clone(), options);
+                let found = attention_in_parts(query.clone(), parts.clone(), bias, scale);
+                close("attention in parts", &read(found), &read(expected), 1e-5);
+            }
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "each of the 2 rows of the query must name one of the 1 rows of a part: [0, 1]")]
+fn rows_of_parts_are_checked() {
+    let x = tensor(&numbers(1, 8), [1, 1, 2, 4], DType::F32);
+    let part = KeyPart {
+        key: x.clone(),
+        value: x.clone(),
+        rows: vec![0, 1],
+    };
+    attention_in_parts(x.reshape([2, 1, 1, 4]), vec![part], None, None);
 }

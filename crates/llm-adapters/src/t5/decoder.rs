@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 use super::T5Config;
 use super::layer::{Attention, GatedFeedForward};
 use super::position::PositionBias;
-use crate::cache::{LayerCache, Move};
+use crate::cache::{LayerCache, Origins, Remembered};
 use crate::rms_norm::RmsNorm;
 
 #[derive(Module, Debug)]
@@ -27,15 +27,7 @@ struct DecoderLayer {
 /// What one layer keeps of the text so far, and of the encoder's output, which is projected once.
 pub(super) struct DecoderCache {
     own: LayerCache,
-    encoded: LayerCache,
-}
-
-impl DecoderCache {
-    /// Moves rows that have read `tokens` tokens.
-    pub(super) fn select(&mut self, rows: &Move, tokens: usize) {
-        self.own.select(rows, 0..tokens);
-        self.encoded.select(rows, 0..0);
-    }
+    encoded: Remembered,
 }
 
 impl Decoder {
@@ -72,44 +64,42 @@ impl Decoder {
             let hidden = layer
                 .attention
                 .attend(hidden, normal, seen, Some(bias.clone()), true);
-            let hidden = layer.finish(hidden, &encoded, padding);
+            let normal = layer.cross_attention.normal(&hidden);
+            let seen = (encoded.key.clone(), encoded.value.clone());
+            let hidden = layer
+                .cross_attention
+                .attend(hidden, normal, seen, padding.cloned(), false);
+            let own = LayerCache::new(own);
             keep(DecoderCache { own, encoded });
-            hidden
+            layer.feed_forward.forward(hidden)
         });
         self.norm.forward(hidden)
     }
 
-    /// One more token a row, `embeddings` `[rows, 1, width]`, at place `at` of the caches.
+    /// One more token a row, `embeddings` `[rows, 1, width]`, the newest of `origins`, behind the start token.
     pub(super) fn step(
         &self,
         embeddings: Tensor<3>,
         caches: &mut [DecoderCache],
-        at: usize,
+        origins: &Origins,
         padding: Option<&Tensor<4>>,
     ) -> Tensor<3> {
-        let bias = self.position_bias.forward(1, at + 1);
+        let bias = self.position_bias.forward(1, 1 + origins.written());
         let layers = self.layers.iter().zip(caches);
         let hidden = layers.fold(embeddings, |hidden, (layer, cache)| {
             let normal = layer.attention.normal(&hidden);
             let new = layer.attention.remember(normal.clone());
-            let seen = cache.own.insert(at, new.key, new.value);
+            let parts = cache.own.add(new, origins);
             let hidden = layer
                 .attention
-                .attend(hidden, normal, seen, Some(bias.clone()), false);
-            layer.finish(hidden, &cache.encoded, padding)
+                .attend_in_parts(hidden, normal, parts, Some(bias.clone()));
+            let normal = layer.cross_attention.normal(&hidden);
+            let parts = vec![cache.encoded.part(origins.beginnings())];
+            let hidden = layer
+                .cross_attention
+                .attend_in_parts(hidden, normal, parts, padding.cloned());
+            layer.feed_forward.forward(hidden)
         });
         self.norm.forward(hidden)
-    }
-}
-
-impl DecoderLayer {
-    /// The rest of the layer behind its own attention.
-    fn finish(&self, hidden: Tensor<3>, encoded: &LayerCache, padding: Option<&Tensor<4>>) -> Tensor<3> {
-        let normal = self.cross_attention.normal(&hidden);
-        let seen = (encoded.key.clone(), encoded.value.clone());
-        let hidden = self
-            .cross_attention
-            .attend(hidden, normal, seen, padding.cloned(), false);
-        self.feed_forward.forward(hidden)
     }
 }

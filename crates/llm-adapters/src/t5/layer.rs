@@ -2,14 +2,14 @@
 
 use blip2_core::Initializer;
 use blip2_core::layers::Linear;
-use blip2_kernels::{self as kernels, AttentionOptions};
+use blip2_kernels::{self as kernels, AttentionOptions, KeyPart, attention_in_parts};
 use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::{GateActivation, T5Config};
 use crate::attention::attention;
 use crate::batch::{join_heads, split_heads};
-use crate::cache::LayerCache;
+use crate::cache::Remembered;
 use crate::rms_norm::RmsNorm;
 
 #[derive(Module, Debug)]
@@ -55,8 +55,8 @@ impl Attention {
     }
 
     /// Keys and values of `memory` `[batch, tokens, width]`.
-    pub(super) fn remember(&self, memory: Tensor<3>) -> LayerCache {
-        LayerCache {
+    pub(super) fn remember(&self, memory: Tensor<3>) -> Remembered {
+        Remembered {
             key: self.heads(&self.key, memory.clone()),
             value: self.heads(&self.value, memory),
         }
@@ -77,8 +77,20 @@ impl Attention {
             causal,
             ..Default::default()
         };
+        let context = attention(self.heads(&self.query, normal), key, value, bias, options);
+        hidden + self.output.forward(join_heads(context))
+    }
+
+    /// As [`Attention::attend`], of keys and values that lie in several parts.
+    pub(super) fn attend_in_parts(
+        &self,
+        hidden: Tensor<3>,
+        normal: Tensor<3>,
+        parts: Vec<KeyPart>,
+        bias: Option<Tensor<4>>,
+    ) -> Tensor<3> {
         let query = self.heads(&self.query, normal);
-        let context = attention(query, key, value, bias, options);
+        let context = attention_in_parts(query, parts, bias, Some(1.0));
         hidden + self.output.forward(join_heads(context))
     }
 

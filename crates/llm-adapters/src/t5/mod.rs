@@ -19,7 +19,7 @@ use burn::tensor::{Device, Tensor};
 pub use config::{GateActivation, T5Config};
 
 use crate::batch::{embed, embed_behind, hide_padding, list, no_target};
-use crate::cache::Beginnings;
+use crate::cache::Origins;
 use crate::config::language_model;
 use crate::head::Head;
 use decoder::{Decoder, DecoderCache};
@@ -214,8 +214,7 @@ impl LanguageModel for T5 {
             model: self,
             layers,
             padding: encoded.padding,
-            beginnings: Beginnings::new(prompts.len()),
-            tokens: 1,
+            origins: Origins::new(prompts.len()),
             logits: self.head(hidden.squeeze_dim(1)),
         }))
     }

@@ -47,7 +47,7 @@ fn permitted() -> bool {
 /// All eight tile registers of this thread, until this is dropped: six for results and left operands, two for right ones.
 pub(super) struct Configured {
     /// Of results and left operands.
-    pub(super) rows: usize,
+    rows: usize,
     /// Registers belong to the thread.
     _here: std::marker::PhantomData<*const ()>,
 }
@@ -70,12 +70,7 @@ impl Configured {
 
     /// So many rows for results and left operands. Call where [`available`].
     pub(super) fn for_rows(rows: usize) -> Self {
-        let left = [rows, 64];
-        Self::with([left, left, left, left, left, left, [PANEL, 64], [PANEL, 64]])
-    }
-
-    /// So many rows of so many bytes for each register. Call where [`available`].
-    pub(super) fn with(registers: [[usize; 2]; 8]) -> Self {
+        assert!((1..=PANEL).contains(&rows), "a tile has at most 16 rows");
         let mut configuration = Configuration {
             palette: 1,
             start: 0,
@@ -83,20 +78,15 @@ impl Configured {
             row_bytes: [0; 16],
             rows: [0; 16],
         };
-        for (register, [rows, bytes]) in registers.into_iter().enumerate() {
-            assert!(
-                (1..=16).contains(&rows) && bytes <= 64,
-                "a tile is at most 16 rows of 64 bytes"
-            );
-            configuration.rows[register] = rows as u8;
-            configuration.row_bytes[register] = bytes as u16;
-        }
+        configuration.row_bytes[..8].fill(64);
+        configuration.rows[..6].fill(rows as u8);
+        configuration.rows[6..8].fill(PANEL as u8);
         // SAFETY: the instruction reads the 64 bytes of the configuration; compiled code never uses these registers.
         unsafe {
             asm!("ldtilecfg [{}]", in(reg) &configuration, options(readonly, nostack, preserves_flags))
         };
         Self {
-            rows: registers[0][0],
+            rows,
             _here: std::marker::PhantomData,
         }
     }
@@ -121,10 +111,10 @@ impl Configured {
                 "tileloadd tmm6, [{tile} + {row}]",
                 "tdpbf16ps tmm0, tmm4, tmm6",
                 // The tile after next, from memory: sooner than the processor guesses.
-                ".set line, 0",
+                ".set .Lline, 0",
                 ".rept 16",
-                "prefetcht0 [{tile} + 2048 + line]",
-                ".set line, line + 64",
+                "prefetcht0 [{tile} + 2048 + .Lline]",
+                ".set .Lline, .Lline + 64",
                 ".endr",
                 "add {x}, {step}",
                 "add {tile}, 1024",
@@ -145,7 +135,7 @@ impl Configured {
 
 impl Drop for Configured {
     fn drop(&mut self) {
-        // SAFETY: the instruction gives the registers back that `new` took, on the same thread.
+        // SAFETY: the instruction gives the registers back that were taken, on the same thread.
         unsafe { asm!("tilerelease", options(nomem, nostack, preserves_flags)) };
     }
 }
