@@ -7,7 +7,7 @@ use crate::support::{agree, close, numbers, run};
 fn sequences_are_split_and_joined() {
     for [batch, tokens, width, count] in [[1, 2, 1, 1], [3, 7, 5, 2], [2, 4, 300, 3], [4, 55, 64, 32]] {
         let x = numbers(1, batch * tokens * width);
-        let outcome = agree("split and joined", &[x.clone()], &|x| {
+        let outcome = agree("split and joined", std::slice::from_ref(&x), &|x| {
             let x = x[0].clone().reshape([batch, tokens, width]);
             let (first, second) = split_tokens(x, count);
             assert_eq!(first.dims(), [batch, count, width]);
