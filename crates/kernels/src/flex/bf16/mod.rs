@@ -20,6 +20,7 @@ mod single;
 mod stored;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
+mod turn;
 mod unit;
 pub(crate) mod weight;
 #[cfg(target_arch = "x86_64")]
@@ -210,12 +211,7 @@ impl Product<'_> {
             _ if left => pack(self.left, first, depth, Form::Rows, self.digits, tiles),
             Right::Matrix(right) => pack(right.transposed(), first, depth, Form::Pairs, self.digits, tiles),
             Right::Transposed(weight) => weight.unpack_tiles(&self.depth, first, tiles),
-            Right::Straight(weight) => {
-                let last = (first + tiles.len() / self.panel() * PANEL).min(weight.inputs());
-                let columns = weight.columns(depth.clone(), first..last);
-                let columns = Matrix::new(&columns, depth.len());
-                pack(columns, 0, 0..depth.len(), Form::Pairs, self.digits, tiles);
-            }
+            Right::Straight(weight) => weight.turn_tiles(&depth, first, tiles),
         }
     }
 

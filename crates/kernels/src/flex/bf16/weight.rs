@@ -11,6 +11,7 @@ use super::pack::{DEPTH, Digits, Form, PANEL, Tile, pack};
 use super::pages::Pages;
 use super::parts;
 use super::stored::Stored;
+use super::turn::turn;
 use crate::flex::linear::Matrix;
 
 /// A weight `[outputs, inputs]` in tiles of 16 outputs by 32 inputs: part by part of the inputs, in each panel by panel of
@@ -135,6 +136,34 @@ impl Weight {
                 }
             }
         }
+    }
+
+    /// Fills `tiles` with those of the weight turned around, for sums along a part of the outputs: panels of inputs, from
+    /// `first` on.
+    pub(super) fn turn_tiles(&self, outputs: &Range<usize>, first: usize, tiles: &mut [Tile]) {
+        let steps = outputs.len().div_ceil(DEPTH);
+        let blocks = tiles.len() / steps / 2;
+        let mut unpacked = [Tile::default(); 2];
+        let mut turn_block = |step: usize, block: usize| {
+            let (output, input) = (outputs.start + step * DEPTH, first + block * BLOCK);
+            let part = parts(self.inputs()).find(|part| part.contains(&input));
+            let part = part.expect("an input of the weight");
+            let place = |output| self.place(&part, output) + (input - part.start) / DEPTH;
+            let places = [place(output), place(output + PANEL)];
+            let source = match &self.tiles {
+                Tiles::Bf16(tiles) => places.map(|place| &tiles[place]),
+                Tiles::Levels(levels) => {
+                    for (tile, place) in unpacked.iter_mut().zip(places) {
+                        levels.unpack(place, tile);
+                    }
+                    unpacked.each_ref()
+                }
+            };
+            let (lower, upper) = tiles[2 * block * steps..].split_at_mut(steps);
+            turn(source, [&mut lower[step], &mut upper[step]]);
+        };
+        // Neighbours in memory one after the other.
+        (0..steps).for_each(|step| (0..blocks).for_each(|block| turn_block(step, block)));
     }
 
     /// The numbers of some outputs, from a multiple of [`PANEL`] on, and some inputs, from a multiple of [`DEPTH`] on, in
