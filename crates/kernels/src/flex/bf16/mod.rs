@@ -210,7 +210,7 @@ impl Product<'_> {
         match self.right {
             _ if left => pack(self.left, first, depth, Form::Rows, self.digits, tiles),
             Right::Matrix(right) => pack(right.transposed(), first, depth, Form::Pairs, self.digits, tiles),
-            Right::Transposed(weight) => weight.unpack_tiles(&self.depth, first, tiles),
+            Right::Transposed(weight) => weight.unpack_tiles(&depth, first, tiles),
             Right::Straight(weight) => weight.turn_tiles(&depth, first, tiles),
         }
     }

@@ -26,9 +26,7 @@ pub(super) fn turn(source: [&Tile; 2], target: [&mut Tile; 2]) {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn turn_wide(source: [&Tile; 2], target: [&mut Tile; 2]) {
-    use std::arch::x86_64::{
-        __m512i, _mm512_load_si512, _mm512_set4_epi32, _mm512_shuffle_epi8, _mm512_store_si512,
-    };
+    use std::arch::x86_64::{_mm512_load_si512, _mm512_set4_epi32, _mm512_shuffle_epi8, _mm512_store_si512};
 
     /// Rows of half a tile.
     const HALF: usize = DEPTH / 4;
@@ -37,11 +35,12 @@ fn turn_wide(source: [&Tile; 2], target: [&mut Tile; 2]) {
     let middle = _mm512_set4_epi32(0x0f0e_0b0a, 0x0d0c_0908, 0x0706_0302, 0x0504_0100);
     for (inputs, target) in target.into_iter().enumerate() {
         for (outputs, source) in source.into_iter().enumerate() {
-            let rows: [__m512i; HALF] = std::array::from_fn(|row| {
-                let row = &source.0[(inputs * HALF + row) * PANEL..][..PANEL];
+            let mut rows = [middle; HALF];
+            for (index, row) in rows.iter_mut().enumerate() {
+                let source = &source.0[(inputs * HALF + index) * PANEL..][..PANEL];
                 // SAFETY: a row is 64 bytes, and begins at a multiple of 64.
-                _mm512_shuffle_epi8(unsafe { _mm512_load_si512(row.as_ptr().cast()) }, middle)
-            });
+                *row = _mm512_shuffle_epi8(unsafe { _mm512_load_si512(source.as_ptr().cast()) }, middle);
+            }
             let columns = transposed(&rows);
             let rows = target.0[outputs * HALF * PANEL..].as_chunks_mut::<PANEL>().0;
             for (row, column) in rows.iter_mut().zip(columns) {
