@@ -3,8 +3,8 @@
 use burn_flex::FlexTensor;
 
 use super::change::Change;
-use super::rows::{dot, sum_of, total};
-use super::simd::{multiply_add, reduce, vectorised};
+use super::rows::{sum_of, total};
+use super::simd::{LANES, across, halved, multiply_add, reduce, vectorised};
 use super::storage::{change_pieces, change_rows, dense, piece_with_sum, tensor, values, width};
 
 /// Which moments a normalisation takes.
@@ -60,7 +60,7 @@ pub(crate) fn normalise_backward(
     let (x, weight) = (values(x), values(weight));
     let epsilon = epsilon as f32;
     let (x, sums) = change_pieces(gradient, piece_with_sum(width), |rows, start| {
-        let mut sums = vec![0.0; if with_parameters { 2 * width } else { 0 }];
+        let mut sums = vec![0.0; 2 * width];
         (
             rows_backward(rows, &x[start..], norm, weight, epsilon, &mut sums),
             sums,
@@ -116,7 +116,7 @@ vectorised! {
     }
 
     /// The gradients of some rows from those of the normalised rows; adds the gradients of weight and bias to `sums`, one
-    /// after the other, unless that is empty.
+    /// after the other.
     fn rows_backward<'a>(
         gradients: Change<'a>,
         x: &[f32],
@@ -126,24 +126,64 @@ vectorised! {
         sums: &mut [f32],
     ) -> &'a mut [f32] {
         let (mut gradients, width) = (gradients, weight.len());
-        let (of_weight, of_bias) = sums.split_at_mut(sums.len() / 2);
+        let (of_weight, of_bias) = sums.split_at_mut(width);
         for x in x.chunks_exact(width).take(gradients.left() / width) {
-            let gradient = gradients.next(width);
             let (mean, scale) = moments::<FUSED>(x, norm, epsilon);
-            let parameters = of_weight.iter_mut().zip(of_bias.iter_mut());
-            for ((of_weight, of_bias), (gradient, x)) in parameters.zip(gradient.iter().zip(x)) {
-                *of_weight = multiply_add::<FUSED>((x - mean) * scale, *gradient, *of_weight);
-                *of_bias += gradient;
-            }
-            let along = |sum, [gradient, weight, x]: [f32; 3]| {
-                multiply_add::<FUSED>(gradient * weight, x - mean, sum)
-            };
-            let along = reduce([gradient, weight, x], 0.0, along, |a, b| a + b) * scale * scale / width as f32;
-            let even = if norm == Norm::Layer { dot::<FUSED>(gradient, weight) / width as f32 } else { 0.0 };
+            let row = [gradients.next(width), x, weight];
+            let [along, even] = add_parameters::<FUSED>(row, mean, scale, of_weight, of_bias);
+            let along = along * scale * scale / width as f32;
+            let even = if norm == Norm::Layer { even / width as f32 } else { 0.0 };
             gradients.some(width, [x, weight], |gradient, [x, weight]| {
                 scale * (gradient * weight - even - (x - mean) * along)
             });
         }
         gradients.finish()
     }
+}
+
+/// Adds a row's share to the gradients of weight and bias, and gives the sums of `gradient * weight * (x - mean)` and of
+/// `gradient * weight`.
+#[allow(
+    clippy::needless_range_loop,
+    reason = "what the standard library does with arrays is not compiled for the vector unit of the caller"
+)]
+#[inline(always)]
+fn add_parameters<const FUSED: bool>(
+    [gradient, x, weight]: [&[f32]; 3],
+    mean: f32,
+    scale: f32,
+    of_weight: &mut [f32],
+    of_bias: &mut [f32],
+) -> [f32; 2] {
+    let whole = gradient.len() / LANES;
+    let (gradients, xs, factors) = (
+        &gradient.as_chunks::<LANES>().0[..whole],
+        &x.as_chunks::<LANES>().0[..whole],
+        &weight.as_chunks::<LANES>().0[..whole],
+    );
+    let (mut along, mut even) = ([0.0; LANES], [0.0; LANES]);
+    for block in 0..whole {
+        let of_weight = &mut of_weight.as_chunks_mut::<LANES>().0[block];
+        let of_bias = &mut of_bias.as_chunks_mut::<LANES>().0[block];
+        let (mut weights, mut biases) = (*of_weight, *of_bias);
+        for lane in 0..LANES {
+            let (gradient, x) = (gradients[block][lane], xs[block][lane] - mean);
+            let weighted = gradient * factors[block][lane];
+            along[lane] = multiply_add::<FUSED>(weighted, x, along[lane]);
+            even[lane] += weighted;
+            weights[lane] = multiply_add::<FUSED>(gradient, x * scale, weights[lane]);
+            biases[lane] += gradient;
+        }
+        (*of_weight, *of_bias) = (weights, biases);
+    }
+    let add = |a, b| a + b;
+    let (mut along, mut even) = (across(halved(along, add), add), across(halved(even, add), add));
+    for index in whole * LANES..gradient.len() {
+        let (gradient, x, weighted) = (gradient[index], x[index] - mean, gradient[index] * weight[index]);
+        along = multiply_add::<FUSED>(weighted, x, along);
+        even += weighted;
+        of_weight[index] = multiply_add::<FUSED>(gradient, x * scale, of_weight[index]);
+        of_bias[index] += gradient;
+    }
+    [along, even]
 }

@@ -119,11 +119,19 @@ pub(crate) fn reduce(
             lanes[lane] = accumulate(lanes[lane], elements);
         }
     }
-    let mut last = start;
-    for index in a.len() - rest..a.len() {
-        last = accumulate(last, [a[index], b[index], c[index]]);
+    if rest > 0 {
+        // All lanes again, so that they stay in registers: where the slices have ended, a lane keeps its value.
+        let mut ends = [[0.0; LANES]; 3];
+        for lane in 0..rest {
+            let index = count * LANES + lane;
+            (ends[0][lane], ends[1][lane], ends[2][lane]) = (a[index], b[index], c[index]);
+        }
+        for lane in 0..LANES {
+            let next = accumulate(lanes[lane], [ends[0][lane], ends[1][lane], ends[2][lane]]);
+            lanes[lane] = if lane < rest { next } else { lanes[lane] };
+        }
     }
-    combine(across(halved(lanes, combine), combine), last)
+    across(halved(lanes, combine), combine)
 }
 
 /// All lanes combined into one number.
