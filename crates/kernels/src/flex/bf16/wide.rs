@@ -14,7 +14,7 @@ use std::mem::transmute;
 use half::f16;
 
 use super::levels::{Bits, Line, QUADS, Scale};
-use super::pack::{PANEL, Tile};
+use super::pack::{DEPTH, PANEL, Tile};
 
 /// Packs rows of up to 32 numbers that follow each other in memory, `size` of both, with zeros for what is missing: as
 /// rows of pairs, or `turned` to pairs of rows.
@@ -28,6 +28,8 @@ pub(super) fn rows<const DIGITS: usize>(
 ) {
     let mut rows = [[_mm512_setzero_si512(); PANEL]; DIGITS];
     for index in 0..size[0] {
+        fetch(values, (index + PANEL) * stride);
+        fetch(values, (index + PANEL) * stride + PANEL);
         let (first, second) = values[index * stride..][..size[1]].split_at(PANEL.min(size[1]));
         let digits = digits::<DIGITS>(load(first), load(second));
         for digit in 0..DIGITS {
@@ -55,6 +57,8 @@ pub(super) fn pairs<const DIGITS: usize>(
 ) {
     let mut pairs = [[_mm512_setzero_si512(); PANEL]; DIGITS];
     for index in 0..size[1].div_ceil(2) {
+        fetch(values, (2 * index + DEPTH) * stride);
+        fetch(values, (2 * index + 1 + DEPTH) * stride);
         let first = load(&values[2 * index * stride..][..size[0]]);
         let second = match 2 * index + 1 {
             missing if missing == size[1] => _mm512_setzero_ps(),
@@ -72,6 +76,14 @@ pub(super) fn pairs<const DIGITS: usize>(
             store(&pairs[digit], &mut tiles[digit]);
         }
     }
+}
+
+/// Asks for numbers that a later tile has where this one has others: by itself, the processor follows fewer rows than a tile
+/// holds. They may lie outside of the slice.
+#[inline]
+#[target_feature(enable = "sse")]
+fn fetch(values: &[f32], place: usize) {
+    _mm_prefetch::<_MM_HINT_T1>(values.as_ptr().wrapping_add(place).cast());
 }
 
 /// The digits of two vectors: those of the first before those of the second.
