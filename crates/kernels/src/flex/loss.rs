@@ -10,8 +10,8 @@ use super::simd::vectorised;
 use super::storage::{change_rows, tensor, values, width};
 use crate::products::Products;
 
-/// Logits that the fused loss holds at a time: enough rows that reading the weight does not count.
-const LOGITS: usize = 1 << 23;
+/// Logits that the fused loss holds at a time: enough rows that reading and packing the weight does not count.
+const LOGITS: usize = 1 << 25;
 
 /// What each row is held against.
 #[derive(Clone, Debug)]
