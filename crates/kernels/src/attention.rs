@@ -111,13 +111,18 @@ pub fn attention_in_parts(
     scale: Option<f64>,
 ) -> Tensor<4> {
     let [batch, heads, queries, width] = query.dims();
+    assert!(!parts.is_empty(), "attention_in_parts: there must be a part");
+    let [_, key_heads, ..] = parts[0].key.dims();
     let mut all = 0;
     for KeyPart { key, value, rows } in &parts {
-        let [key_rows, key_heads, keys, key_width] = key.dims();
+        let [key_rows, _, keys, _] = key.dims();
         assert!(
-            value.dims() == key.dims() && key_width == width && key_heads > 0 && heads % key_heads == 0,
+            key.dims() == [key_rows, key_heads, keys, width]
+                && value.dims() == key.dims()
+                && key_heads > 0
+                && heads % key_heads == 0,
             "attention_in_parts: key {:?} and value {:?} of a part must share their shape, the width with the query {:?}, and \
-             have heads that divide its heads",
+             all parts a number of heads that divides its own",
             key.dims(),
             value.dims(),
             query.dims()

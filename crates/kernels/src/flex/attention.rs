@@ -81,6 +81,18 @@ impl<'a> Heads<'a> {
         }
     }
 
+    /// Some heads of a token.
+    pub(super) fn heads(&self, batch: usize, heads: Range<usize>, token: usize) -> Matrix<'a> {
+        let start = batch * self.strides[0] + heads.start * self.strides[1] + token * self.strides[2];
+        Matrix {
+            values: &self.values[start..],
+            rows: heads.len(),
+            columns: self.shape[3],
+            row_stride: self.strides[1],
+            column_stride: self.strides[3],
+        }
+    }
+
     /// The first numbers of a token that has them [`side_by_side`].
     pub(super) fn row(&self, batch: usize, head: usize, token: usize, length: usize) -> &'a [f32] {
         let start = batch * self.strides[0] + head * self.strides[1] + token * self.strides[2];

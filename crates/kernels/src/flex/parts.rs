@@ -1,6 +1,7 @@
 //! Attention to keys that lie in several parts, as in writing word by word: nothing is moved together first.
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use burn::backend::DType;
 use burn::tensor::{Bytes, Shape};
@@ -13,8 +14,8 @@ use super::rows::{add_to, softmax_rows};
 use super::simd::{halved, multiply_add, vectorised};
 use super::storage::filled;
 
-/// Numbers of keys that a task reads at least.
-const TASK: usize = 1 << 15;
+/// Tasks of a query at most, each with some of its heads.
+const SHARES: usize = 4;
 
 /// Keys and values `[rows, key heads, keys, width]`, and the row of them that each row of the queries reads.
 pub(crate) struct Part {
@@ -23,8 +24,8 @@ pub(crate) struct Part {
     pub(crate) rows: Vec<usize>,
 }
 
-/// `softmax(scale · query · keysᵀ + bias) · values` for `query` `[batch, heads, queries, width]`, of the same shape; the bias
-/// broadcasts to `[batch, heads, queries, all keys]`.
+/// `softmax(scale · query · keysᵀ + bias) · values` for `query` `[batch, heads, queries, width]`, of the same shape. There is a
+/// part, and all have as many heads; the bias broadcasts to `[batch, heads, queries, all keys]`.
 pub(crate) fn attention(
     query: FlexTensor,
     parts: Vec<Part>,
@@ -54,14 +55,24 @@ pub(crate) fn attention(
         if target.is_empty() {
             return;
         }
-        let rows = target.par_chunks_mut(width).enumerate();
-        let rows = rows.with_min_len(TASK / (pass.keys() * width).max(1) + 1);
-        rows.for_each_init(Vec::new, |scores, (index, target)| {
-            let (token, head) = (index / heads, index % heads);
+        // Whole groups of heads that share their keys.
+        let group = heads / pass.key_heads();
+        let share = heads.div_ceil(SHARES).next_multiple_of(group);
+        let mut shares: Vec<_> = target
+            .chunks_mut(heads * width)
+            .enumerate()
+            .flat_map(|(token, target)| {
+                let shares = target.chunks_mut(share * width).enumerate();
+                shares.map(move |(index, target)| (token, index * share, target))
+            })
+            .collect();
+        let shares = shares.par_iter_mut();
+        shares.for_each_init(Vec::new, |scores, (token, head, target)| {
             target.fill(MaybeUninit::new(0.0));
             // SAFETY: every number was written.
             let target = unsafe { target.assume_init_mut() };
-            pass.attend([token / queries, head, token % queries], scores, target);
+            let heads = *head..*head + target.len() / width;
+            pass.attend(*token / queries, *token % queries, heads, scores, target);
         });
     };
     // SAFETY: each row is filled.
@@ -83,78 +94,88 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Keys that each query sees.
-    fn keys(&self) -> usize {
-        self.parts.iter().map(|(key, ..)| key.shape[2]).sum()
+    fn key_heads(&self) -> usize {
+        self.parts[0].0.shape[1]
     }
 
-    /// What one head of the queries reads of a row of a part.
-    fn tokens<'a>(&self, part: &Heads<'a>, row: usize, head: usize) -> Matrix<'a> {
-        let ([_, heads, ..], [_, key_heads, keys, _]) = (self.query.shape, part.shape);
-        part.tokens(row, head / (heads / key_heads), 0..keys)
-    }
-
-    /// Adds the mean of the values, weighted for one query, to `target`.
-    fn attend(&self, [row, head, token]: [usize; 3], scores: &mut Vec<f32>, target: &mut [f32]) {
-        let width = self.query.shape[3];
-        let query = self.query.row(row, head, token, width);
-        scores.clear();
-        for (key, _, rows) in &self.parts {
-            let first = scores.len();
-            scores.resize(first + key.shape[2], 0.0);
-            let Matrix {
-                values, row_stride, ..
-            } = self.tokens(key, rows[row], head);
-            score(query, values, row_stride, self.scale, &mut scores[first..]);
-        }
-        let keys = scores.len();
+    /// Adds the means of the values, weighted for some heads of one query, to `target`. The heads of a key are read one after
+    /// the other, since they mostly lie so.
+    fn attend(
+        &self,
+        row: usize,
+        token: usize,
+        heads: Range<usize>,
+        scores: &mut Vec<f32>,
+        target: &mut [f32],
+    ) {
+        let group = self.query.shape[1] / self.key_heads();
+        let key_heads = heads.start / group..heads.end.div_ceil(group);
+        let keys: usize = self.parts.iter().map(|(key, ..)| key.shape[2]).sum();
         if keys == 0 {
             return;
         }
+        let query = self.query.heads(row, heads.clone(), token);
+        scores.clear();
+        scores.resize(heads.len() * keys, 0.0);
+        let mut place = 0;
+        for (key, _, rows) in &self.parts {
+            for token in 0..key.shape[2] {
+                let key = key.heads(rows[row], key_heads.clone(), token);
+                score(query, key, self.scale, &mut scores[place..], keys);
+                place += 1;
+            }
+        }
         if let Some(bias) = self.bias {
-            add_to(scores, bias.row(row, head, token, keys));
+            for (head, scores) in heads.zip(scores.chunks_exact_mut(keys)) {
+                add_to(scores, bias.row(row, head, token, keys));
+            }
         }
         softmax_rows(scores, keys, keys as isize, 0);
-        let mut weights = &scores[..];
+        let mut place = 0;
         for (_, value, rows) in &self.parts {
-            let (own, others) = weights.split_at(value.shape[2]);
-            let Matrix {
-                values, row_stride, ..
-            } = self.tokens(value, rows[row], head);
-            add_weighted(own, values, row_stride, target);
-            weights = others;
+            for token in 0..value.shape[2] {
+                let value = value.heads(rows[row], key_heads.clone(), token);
+                add_weighted(&scores[place..], keys, value, target);
+                place += 1;
+            }
         }
     }
 }
 
 vectorised! {
-    /// Writes the scaled products of a query with keys that are `stride` apart.
-    fn score(query: &[f32], keys: &[f32], stride: usize, scale: f32, scores: &mut [f32]) {
-        let (whole, rest) = query.as_chunks::<16>();
-        for (token, score) in scores.iter_mut().enumerate() {
-            let (key, key_rest) = keys[token * stride..][..query.len()].as_chunks::<16>();
+    /// Writes the scaled products of queries with a key of their heads, `stride` apart. Neighbours share a key where there are
+    /// fewer keys.
+    fn score(query: Matrix, key: Matrix, scale: f32, scores: &mut [f32], stride: usize) {
+        let (width, group) = (query.columns, query.rows / key.rows);
+        for head in 0..query.rows {
+            let query = &query.values[head * query.row_stride..][..width];
+            let key = &key.values[head / group * key.row_stride..][..width];
+            let ((query, query_rest), (key, key_rest)) = (query.as_chunks::<16>(), key.as_chunks::<16>());
             let mut lanes = [0.0; 16];
-            for chunk in 0..whole.len() {
+            for chunk in 0..query.len() {
                 for lane in 0..16 {
-                    lanes[lane] = multiply_add::<FUSED>(whole[chunk][lane], key[chunk][lane], lanes[lane]);
+                    lanes[lane] = multiply_add::<FUSED>(query[chunk][lane], key[chunk][lane], lanes[lane]);
                 }
             }
-            for lane in 0..rest.len() {
-                lanes[lane] = multiply_add::<FUSED>(rest[lane], key_rest[lane], lanes[lane]);
+            for lane in 0..query_rest.len() {
+                lanes[lane] = multiply_add::<FUSED>(query_rest[lane], key_rest[lane], lanes[lane]);
             }
             let add = |a: f32, b: f32| a + b;
             let lanes: [f32; 8] = halved(lanes, add);
             let lanes: [f32; 4] = halved(lanes, add);
             let lanes: [f32; 2] = halved(lanes, add);
-            *score = scale * (lanes[0] + lanes[1]);
+            scores[head * stride] = scale * (lanes[0] + lanes[1]);
         }
     }
 
-    /// Adds the sum of values that are `stride` apart, each times its weight.
-    fn add_weighted(weights: &[f32], values: &[f32], stride: usize, target: &mut [f32]) {
-        for (token, weight) in weights.iter().enumerate() {
-            for (target, value) in target.iter_mut().zip(&values[token * stride..]) {
-                *target = multiply_add::<FUSED>(*weight, *value, *target);
+    /// Adds a value of each head, times the head's weight, which are `stride` apart.
+    fn add_weighted(weights: &[f32], stride: usize, value: Matrix, target: &mut [f32]) {
+        let width = value.columns;
+        let group = target.len() / width / value.rows;
+        for (head, target) in target.chunks_exact_mut(width).enumerate() {
+            let (weight, value) = (weights[head * stride], &value.values[head / group * value.row_stride..][..width]);
+            for (target, value) in target.iter_mut().zip(value) {
+                *target = multiply_add::<FUSED>(weight, *value, *target);
             }
         }
     }
