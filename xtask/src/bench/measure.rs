@@ -12,6 +12,9 @@ use super::outcome::{Machine, Outcome, Side};
 /// One measurement of a short workload repeats it until this many seconds are over.
 const SHORTEST: f64 = 0.06;
 
+/// Rounds of a short workload for each of a long one: what else the machine does takes a larger part of them.
+const SHORT_ROUNDS: usize = 3;
+
 /// Times a workload on processes that stay.
 pub(super) fn alternate(
     ours: &mut Contestant,
@@ -26,8 +29,12 @@ pub(super) fn alternate(
     for (times, side) in times.iter_mut().zip(&mut pair) {
         *times = ((SHORTEST / side.run(1)?.seconds).ceil() as u64).clamp(1, 10_000);
     }
+    let rounds = match times {
+        [1, 1] => workload.repeats,
+        _ => SHORT_ROUNDS * workload.repeats,
+    };
     let (mut seconds, mut peaks) = ([Vec::new(), Vec::new()], [0, 0]);
-    for round in 0..workload.repeats {
+    for round in 0..rounds {
         // Who begins changes from round to round.
         for side in [round % 2, 1 - round % 2] {
             let Ran {
@@ -85,7 +92,7 @@ fn outcome(
         peer_spread: peer.spread,
         ours_peak_bytes: ours.peak_bytes,
         peer_peak_bytes: peer.peak_bytes,
-        repeats: workload.repeats,
+        repeats: seconds[0].len(),
         threads: workload.threads,
         limit_s: machine.limit(&opened.phases),
     }
