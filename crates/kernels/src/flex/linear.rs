@@ -110,7 +110,7 @@ fn digits(products: Products, [rows, columns, depth]: [usize; 3]) -> Option<Digi
     let worth = rows * columns * depth >= multiplications && rows.min(columns).min(depth) >= side;
     match products {
         Products::Bf16 => Some(Digits::One),
-        Products::F32 if worth && bf16::exact() => Some(Digits::Three),
+        Products::F32 if worth && bf16::in_tiles() => Some(Digits::Three),
         Products::F32 => None,
     }
 }

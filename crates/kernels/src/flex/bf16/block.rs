@@ -2,7 +2,7 @@
 
 use super::pack::{Digits, PANEL, Tile};
 use super::single;
-use super::unit::{Unit, unit};
+use super::unit::{Unit, in_tiles, unit};
 #[cfg(target_arch = "x86_64")]
 use super::{pairs, tiles};
 
@@ -68,14 +68,6 @@ pub(super) struct Initial {
     pub(super) first: *const f32,
     /// Distance between rows; zero where all are the same.
     pub(super) stride: usize,
-}
-
-/// Whether products of numbers in single precision are made here, of their digits.
-pub(crate) fn exact() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return unit() == Unit::Tiles;
-    #[cfg(not(target_arch = "x86_64"))]
-    false
 }
 
 /// The unit that multiplies, ready to do so on this thread as long as it lives.
@@ -178,7 +170,7 @@ impl Engine {
             "two panels of one depth"
         );
         assert!(
-            self.digits == Digits::One || exact(),
+            self.digits == Digits::One || in_tiles(),
             "numbers of three digits only where they are worth it"
         );
         match self.unit {

@@ -14,6 +14,7 @@ use super::parts;
 use super::single;
 #[cfg(target_arch = "x86_64")]
 use super::tiles;
+use super::unit::in_tiles;
 #[cfg(target_arch = "x86_64")]
 use super::unit::{Unit, unit};
 use super::weight::{Tiles, Weight};
@@ -170,14 +171,6 @@ vectorised! {
             }
         }
     }
-}
-
-/// Whether tile registers multiply.
-fn in_tiles() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return unit() == Unit::Tiles;
-    #[cfg(not(target_arch = "x86_64"))]
-    return false;
 }
 
 /// Adds the products of up to [`GROUP`] rows of pairs, the first blocks of all of them before their second ones, with the

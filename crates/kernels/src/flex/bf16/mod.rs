@@ -36,8 +36,9 @@ use block::{BLOCK, Engine};
 use pack::{DEPTH, Form, PANEL, Tile, pack};
 use weight::Weight;
 
-pub(crate) use block::{Start, Target, exact};
+pub(crate) use block::{Start, Target};
 pub(crate) use pack::Digits;
+pub(crate) use unit::in_tiles;
 
 /// Longest part of the sums that is packed at a time.
 const LONGEST: usize = 2048;

@@ -21,6 +21,14 @@ pub(super) fn unit() -> Unit {
     *UNIT
 }
 
+/// Whether tile registers multiply: the one unit that is fast enough to make products in single precision of digits.
+pub(crate) fn in_tiles() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return unit() == Unit::Tiles;
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
 #[cfg(not(target_arch = "x86_64"))]
 fn find() -> Unit {
     Unit::Single

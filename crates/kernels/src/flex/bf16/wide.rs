@@ -37,11 +37,7 @@ pub(super) fn rows<const DIGITS: usize>(
         }
     }
     for digit in 0..DIGITS {
-        if turned {
-            store(&transposed(&rows[digit]), &mut tiles[digit]);
-        } else {
-            store(&rows[digit], &mut tiles[digit]);
-        }
+        put(&rows[digit], turned, &mut tiles[digit]);
     }
 }
 
@@ -70,11 +66,7 @@ pub(super) fn pairs<const DIGITS: usize>(
         }
     }
     for digit in 0..DIGITS {
-        if turned {
-            store(&transposed(&pairs[digit]), &mut tiles[digit]);
-        } else {
-            store(&pairs[digit], &mut tiles[digit]);
-        }
+        put(&pairs[digit], turned, &mut tiles[digit]);
     }
 }
 
@@ -203,6 +195,17 @@ pub(super) fn transposed(rows: &[__m512i; PANEL]) -> [__m512i; PANEL] {
         d[i + 8] = _mm512_shuffle_i32x4::<0xdd>(c[i], c[i + 8]);
     }
     d
+}
+
+/// Writes the rows of a tile, or as its columns.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn put(rows: &[__m512i; PANEL], turned: bool, tile: &mut Tile) {
+    if turned {
+        store(&transposed(rows), tile);
+    } else {
+        store(rows, tile);
+    }
 }
 
 /// Writes the rows of a tile.
