@@ -55,19 +55,19 @@ pub(super) unsafe fn block(
     }
 }
 
-/// Adds the products of [`ROWS`] rows of a tile, from `row` on, with two tiles.
+/// Adds the products of [`ROWS`] rows of a tile, from `row` on, with two tiles. Loops over indices alone: iterators of vectors
+/// would not be inlined here, and every sum would go through memory.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 fn multiply(sums: &mut [[__m512; 2]; ROWS], left: &Tile, row: usize, right: [&Tile; 2]) {
     for pair in 0..16 {
-        let right = right.map(|tile| bf16(tile, pair));
-        for (index, sums) in sums.iter_mut().enumerate() {
+        let (right0, right1) = (bf16(right[0], pair), bf16(right[1], pair));
+        for index in 0..ROWS {
             let left = _mm512_set1_epi32(left.0[(row + index) * 16 + pair] as i32);
             // SAFETY: both types are 64 bytes of whatever content.
             let left: __m512bh = unsafe { transmute(left) };
-            for (sum, right) in sums.iter_mut().zip(right) {
-                *sum = _mm512_dpbf16_ps(*sum, left, right);
-            }
+            sums[index][0] = _mm512_dpbf16_ps(sums[index][0], left, right0);
+            sums[index][1] = _mm512_dpbf16_ps(sums[index][1], left, right1);
         }
     }
 }
