@@ -6,6 +6,8 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::outcome::Outcome;
+use super::unit::Unit;
 use crate::places;
 
 /// All workloads in the order in which they are measured.
@@ -20,8 +22,12 @@ pub(crate) struct Catalogue {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Workload {
     pub(crate) name: String,
-    /// How many times as fast as the peer it is meant to be.
+    /// How many times as fast as the peer it is meant to be, with AMX or AVX-512.
     pub(crate) goal: Option<f64>,
+    /// The same with AVX2.
+    pub(crate) goal_avx2: Option<f64>,
+    /// Another row, which ours must not take longer than.
+    pub(crate) no_slower_than: Option<String>,
     /// Part of the quick run.
     #[serde(default)]
     pub(crate) quick: bool,
@@ -50,6 +56,17 @@ fn two() -> usize {
 }
 
 impl Workload {
+    /// The goal on `unit`: at least as fast as the peer on the two units that most processors have, and none on those that
+    /// nobody trains with.
+    fn goal_on(&self, unit: Unit) -> Option<f64> {
+        match unit {
+            Unit::Amx => self.goal,
+            Unit::Avx512 => Some(self.goal.unwrap_or(1.0)),
+            Unit::Avx2 => Some(self.goal_avx2.unwrap_or(1.0)),
+            Unit::Baseline | Unit::Neon => None,
+        }
+    }
+
     /// Whether a peer that has measured another operation will do.
     pub(crate) fn shares_peer(&self) -> bool {
         self.name.starts_with("ops/")
@@ -57,10 +74,30 @@ impl Workload {
 }
 
 impl Catalogue {
-    pub(crate) fn read() -> Result<Self> {
+    /// What is measured, with the goals of `unit`.
+    pub(crate) fn read(unit: Unit) -> Result<Self> {
         let file = places::root().join("benches/workloads.toml");
         let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        toml::from_str(&text).with_context(|| format!("{} is not as it should be", file.display()))
+        let mut catalogue: Self =
+            toml::from_str(&text).with_context(|| format!("{} is not as it should be", file.display()))?;
+        for workload in &mut catalogue.workload {
+            workload.goal = workload.goal_on(unit);
+        }
+        Ok(catalogue)
+    }
+
+    /// How each row that must be no slower than another one of ours compares with it, where both were measured.
+    pub(crate) fn comparisons(&self, outcomes: &[Outcome]) -> Vec<String> {
+        let ours = |name: &str| Some(outcomes.iter().find(|outcome| outcome.name == name)?.ours_s);
+        let compare = |workload: &Workload| {
+            let other = workload.no_slower_than.as_deref()?;
+            let share = ours(&workload.name)? / ours(other)?;
+            Some(format!(
+                "`{}` takes {share:.2} of the time of `{other}`, where at most 1 is asked.",
+                workload.name
+            ))
+        };
+        self.workload.iter().filter_map(compare).collect()
     }
 
     /// The workloads of these names, or whose names begin with them; all without a name.
@@ -107,14 +144,14 @@ mod tests {
 
     fn chosen(names: &[&str], quick: bool) -> Vec<String> {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        let catalogue = Catalogue::read().unwrap();
+        let catalogue = Catalogue::read(Unit::Amx).unwrap();
         let workloads = catalogue.choose(&names, quick).unwrap();
         workloads.iter().map(|workload| workload.name.clone()).collect()
     }
 
     #[test]
     fn every_workload_has_a_name_of_its_own_and_a_kind() {
-        let catalogue = Catalogue::read().unwrap();
+        let catalogue = Catalogue::read(Unit::Amx).unwrap();
         let names: BTreeSet<&str> = catalogue.workload.iter().map(|each| each.name.as_str()).collect();
         assert_eq!(names.len(), catalogue.workload.len());
         assert!(
@@ -139,8 +176,38 @@ mod tests {
     }
 
     #[test]
+    fn each_unit_has_goals_of_its_own() {
+        let goal = |name: &str, unit: Unit| {
+            let catalogue = Catalogue::read(unit).unwrap();
+            catalogue.choose(&[name.to_owned()], false).unwrap()[0].goal
+        };
+        let goals = |name: &str| Unit::ALL.map(|unit| goal(name, unit));
+        assert_eq!(
+            goals("stage1-step"),
+            [Some(2.0), Some(2.0), Some(1.3), None, None]
+        );
+        assert_eq!(goals("stage2-step")[2], Some(1.0));
+        assert_eq!(goals("stage1-step-dropout")[..2], [None, Some(1.0)]);
+    }
+
+    #[test]
+    fn rows_that_must_be_no_slower_than_others_are_compared_with_them() {
+        let catalogue = Catalogue::read(Unit::Avx2).unwrap();
+        let both = [
+            Outcome::example("stage1-step", 4.0, 4.0),
+            Outcome::example("stage1-step-bf16", 3.0, 4.0),
+        ];
+        assert_eq!(catalogue.comparisons(&both[..1]), [""; 0]);
+        let comparisons = catalogue.comparisons(&both);
+        assert!(
+            comparisons[0].contains("takes 0.75 of the time of `stage1-step`"),
+            "{comparisons:?}"
+        );
+    }
+
+    #[test]
     fn an_unknown_name_is_answered_with_those_there_are() {
-        let catalogue = Catalogue::read().unwrap();
+        let catalogue = Catalogue::read(Unit::Amx).unwrap();
         let error = catalogue
             .choose(&["stage".to_owned()], false)
             .err()

@@ -57,8 +57,8 @@ pub(super) fn starts(sides: &Sides, workload: &Workload, machine: &Machine) -> R
         for side in [0, 1] {
             let start = Instant::now();
             let mut process = match side {
-                0 => sides.ours(workload)?,
-                _ => sides.peer(workload)?,
+                0 => sides.ours(workload.threads)?,
+                _ => sides.peer(workload.lavis, workload.threads)?,
             };
             let opened = process.open(&workload.work)?;
             let taken = start.elapsed().as_secs_f64();

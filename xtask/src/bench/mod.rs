@@ -10,11 +10,12 @@ mod outcome;
 mod peer;
 mod scaling;
 mod table;
+mod unit;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::json;
 
@@ -23,11 +24,15 @@ use catalogue::{Catalogue, Workload};
 use contestant::Contestant;
 use outcome::{Machine, Outcome, Record};
 use peer::Peer;
+use unit::Unit;
 
 #[derive(Args)]
 pub(crate) struct Bench {
     /// What to measure, such as `stage1-step`, or the beginning of names, such as `ops` or `generate` [default: all]
     name: Vec<String>,
+    /// Hold both sides to this unit of the processor [default: the best that it has]
+    #[arg(long)]
+    unit: Option<Unit>,
     /// Make the Python environment of the peer, and the files that both sides read
     #[arg(long)]
     setup: bool,
@@ -37,7 +42,7 @@ pub(crate) struct Bench {
     /// Plot how the cost of the Q-Former grows with batch, text, image and threads
     #[arg(long, conflicts_with_all = ["name", "quick"])]
     scaling: bool,
-    /// Print all that was measured so far as Markdown, as it stands in docs/performance.md
+    /// Print all that was measured so far as Markdown, a table for each unit, as it stands in docs/performance.md
     #[arg(long)]
     markdown: bool,
     /// Cache folder [default: $BLIP2_HOME, else blip2 in the user's cache folder]
@@ -48,26 +53,29 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn run(self) -> Result<ExitCode> {
         let home = places::home(self.home)?;
-        let record = Record::in_folder(&places::root().join("target/bench"));
+        let records = places::root().join("target/bench");
         if self.setup {
             assets::ensure(&home)?;
             Peer::set_up(&home)?;
             return Ok(ExitCode::SUCCESS);
         }
         if self.markdown {
-            print!("{}", table::markdown(&record.machine()?, &record.outcomes()?));
+            print!("{}", markdown(&records, self.unit)?);
             return Ok(ExitCode::SUCCESS);
         }
-        let catalogue = Catalogue::read()?;
+        let unit = Unit::choose(self.unit)?;
+        let record = Record::of(&records, unit);
+        let catalogue = Catalogue::read(unit)?;
         let chosen = catalogue.choose(&self.name, self.quick)?;
         let sides = Sides {
             peer: Peer::found(&home)?,
             ours: launch::build("blip2-bench")?,
             home,
+            unit,
         };
         let machine = sides.machine()?;
         record.keep_machine(&machine)?;
-        println!("{}\n{}", machine.line(), table::head());
+        println!("{unit}: {}\n{}", machine.line(), table::head());
         if self.scaling {
             scaling::run(&sides, &machine, record.folder())?;
             return Ok(ExitCode::SUCCESS);
@@ -76,11 +84,30 @@ impl Bench {
     }
 }
 
+/// The tables of `unit`, or of all units that were measured.
+fn markdown(records: &Path, unit: Option<Unit>) -> Result<String> {
+    let asked = |&each: &Unit| unit.is_none_or(|unit| unit == each);
+    let mut tables = Vec::new();
+    for unit in Unit::ALL.into_iter().filter(asked) {
+        let record = Record::of(records, unit);
+        let outcomes = record.outcomes()?;
+        if !outcomes.is_empty() {
+            let comparisons = Catalogue::read(unit)?.comparisons(&outcomes);
+            tables.push(table::markdown(unit, &record.machine()?, &outcomes, &comparisons));
+        }
+    }
+    if tables.is_empty() {
+        bail!("nothing was measured yet: measure first, with `cargo xtask bench`");
+    }
+    Ok(tables.join("\n"))
+}
+
 /// What it takes to start either side.
 struct Sides {
     ours: PathBuf,
     peer: Peer,
     home: PathBuf,
+    unit: Unit,
 }
 
 impl Sides {
@@ -124,17 +151,21 @@ impl Sides {
         }
         let peer = match peer {
             Some(peer) => peer,
-            none => none.insert(self.peer(workload)?),
+            none => none.insert(self.peer(workload.lavis, workload.threads)?),
         };
-        measure::alternate(&mut self.ours(workload)?, peer, workload, machine)
+        measure::alternate(&mut self.ours(workload.threads)?, peer, workload, machine)
     }
 
-    fn ours(&self, workload: &Workload) -> Result<Contestant> {
-        self.start("ours", Command::new(&self.ours), workload.threads)
+    fn ours(&self, threads: usize) -> Result<Contestant> {
+        let mut command = Command::new(&self.ours);
+        self.unit.hold_ours(&mut command);
+        self.start("ours", command, threads)
     }
 
-    fn peer(&self, workload: &Workload) -> Result<Contestant> {
-        self.start("the peer", self.peer.command(workload.lavis), workload.threads)
+    fn peer(&self, lavis: bool, threads: usize) -> Result<Contestant> {
+        let mut command = self.peer.command(lavis);
+        self.unit.hold_peer(&mut command);
+        self.start("the peer", command, threads)
     }
 
     fn start(&self, name: &'static str, mut command: Command, threads: usize) -> Result<Contestant> {
@@ -147,9 +178,7 @@ impl Sides {
 
     /// What this machine can do: at least what the better of both sides reaches.
     fn machine(&self) -> Result<Machine> {
-        let measured = self
-            .start("the peer", self.peer.command(false), 2)?
-            .ask(&json!({"open": {"kind": "machine"}}))?;
+        let measured = self.peer(false, 2)?.ask(&json!({"open": {"kind": "machine"}}))?;
         let mut machine: Machine =
             serde_json::from_value(measured).context("the peer describes the machine in another way")?;
         machine.f32_per_s = machine.f32_per_s.max(self.product("f32")?);
@@ -161,7 +190,7 @@ impl Sides {
     fn product(&self, precision: &str) -> Result<f64> {
         const SIDE: u64 = 2048;
         const TIMES: usize = 20;
-        let mut ours = self.start("ours", Command::new(&self.ours), 2)?;
+        let mut ours = self.ours(2)?;
         ours.open(&json!({
             "kind": "op",
             "op": "linear",

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::contestant::Phase;
+use super::unit::Unit;
 
 /// One row of the table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -107,11 +108,13 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    pub(crate) fn in_folder(folder: &Path) -> Self {
+    /// Of `unit`, below the folder of all of them.
+    pub(crate) fn of(folder: &Path, unit: Unit) -> Self {
+        let folder = folder.join(unit.name());
         Self {
-            folder: folder.to_owned(),
             outcomes: folder.join("results.json"),
             machine: folder.join("machine.toml"),
+            folder,
         }
     }
 
@@ -174,15 +177,14 @@ fn write(file: &Path, text: &str) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn outcome(name: &str, ratio: f64) -> Outcome {
-        Outcome {
+impl Outcome {
+    /// One that took both sides so many seconds.
+    pub(crate) fn example(name: &str, ours_s: f64, peer_s: f64) -> Self {
+        Self {
             name: name.to_owned(),
-            ours_s: 1.0,
-            peer_s: ratio,
-            ratio,
+            ours_s,
+            peer_s,
+            ratio: peer_s / ours_s,
             goal: None,
             ours_spread: 0.0,
             peer_spread: 0.0,
@@ -193,17 +195,28 @@ mod tests {
             limit_s: None,
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(name: &str, ratio: f64) -> Outcome {
+        Outcome::example(name, 1.0, ratio)
+    }
 
     #[test]
     fn a_new_outcome_takes_the_place_of_the_older_one() {
         let folder = tempfile::tempdir().unwrap();
-        let record = Record::in_folder(&folder.path().join("bench"));
+        let record = Record::of(folder.path(), Unit::Avx2);
         assert_eq!(record.outcomes().unwrap(), []);
         for (name, ratio) in [("load", 1.0), ("pixels", 2.0), ("load", 3.0)] {
             record.keep(outcome(name, ratio)).unwrap();
         }
         let kept = record.outcomes().unwrap();
         assert_eq!(kept, [outcome("load", 3.0), outcome("pixels", 2.0)]);
+        let other = Record::of(folder.path(), Unit::Baseline);
+        assert_eq!(other.outcomes().unwrap(), []);
     }
 
     #[test]

@@ -74,6 +74,8 @@ fn workload(growth: &Growth, size: u64, threads: usize) -> Workload {
     Workload {
         name: format!("{} {size}, threads {threads}", growth.name),
         goal: None,
+        goal_avx2: None,
+        no_slower_than: None,
         quick: false,
         repeats: 3,
         threads,

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::outcome::{Machine, Outcome};
+use super::unit::Unit;
 
 /// The line above all of [`line`].
 pub(super) fn head() -> String {
@@ -35,11 +36,17 @@ pub(super) fn line(outcome: &Outcome) -> String {
     )
 }
 
-/// The machine, then a table of all outcomes; rows that miss their goal are in bold.
-pub(super) fn markdown(machine: &Machine, outcomes: &[Outcome]) -> String {
+/// Unit and machine, then a table of all outcomes and what else is to be said; rows that miss their goal are in bold.
+pub(super) fn markdown(
+    unit: Unit,
+    machine: &Machine,
+    outcomes: &[Outcome],
+    comparisons: &[String],
+) -> String {
     let mut page = format!(
-        "Measured on {}.\n\n| name | ours | peer | ratio | goal | spread, ours and peer | peak memory, ours and peer | of the \
+        "### {} (`--unit {unit}`)\n\nMeasured on {}.\n\n| name | ours | peer | ratio | goal | spread, ours and peer | peak memory, ours and peer | of the \
          hardware's limit |\n|---|---:|---:|---:|---:|---:|---:|---:|\n",
+        unit.title(),
         machine.line()
     );
     for outcome in outcomes {
@@ -62,6 +69,9 @@ pub(super) fn markdown(machine: &Machine, outcomes: &[Outcome]) -> String {
             reached(outcome),
         )
         .expect("writing to a string cannot fail");
+    }
+    for comparison in comparisons {
+        page += &format!("\n{comparison}\n");
     }
     page
 }
