@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::{assets, launch, places, process, tidy};
+use crate::{assets, exit_code, launch, places, process, tidy};
 
 const CARGO_STEPS: &[(&str, &[&str])] = &[
     ("formatting", &["fmt", "--all", "--check"]),
@@ -93,9 +93,6 @@ impl Steps {
                 if *success { "ok" } else { "FAILED" }
             );
         }
-        match self.0.iter().all(|(_, _, success)| *success) {
-            true => ExitCode::SUCCESS,
-            false => ExitCode::FAILURE,
-        }
+        exit_code(self.0.iter().all(|(_, _, success)| *success))
     }
 }

@@ -8,6 +8,7 @@
 )]
 
 mod archive;
+mod assembly;
 mod assets;
 mod bench;
 mod catalogue;
@@ -41,6 +42,11 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         home: Option<PathBuf>,
     },
+    /// Read back what the compiler made of our kernels: no calls in hot loops, no sums in memory
+    Assembly {
+        /// A program built with optimisation [default: blip2, which is built first]
+        program: Option<PathBuf>,
+    },
     /// All that CI runs: assets, formatting, tidiness, lints, tests
     Test {
         /// Cache folder [default: $BLIP2_HOME, else blip2 in the user's cache folder]
@@ -62,11 +68,20 @@ enum Command {
     Pretrain(launch::Pretrain),
 }
 
+/// The code to end with after checks that have all passed, or not.
+fn exit_code(passed: bool) -> ExitCode {
+    match passed {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Assets { home } => places::home(home)
             .and_then(|home| assets::ensure(&home))
             .map(|()| ExitCode::SUCCESS),
+        Command::Assembly { program } => assembly::run(program).map(exit_code),
         Command::Test { home } => places::home(home).and_then(|home| checks::run(&home)),
         Command::Bench(bench) => bench.run(),
         Command::Parity(parity) => parity.run(),
