@@ -14,6 +14,7 @@ mod bench;
 mod catalogue;
 mod checks;
 mod clients;
+mod comparison;
 mod launch;
 mod parity;
 mod places;
@@ -59,10 +60,12 @@ enum Command {
     Parity(parity::Parity),
     /// Train both stages on real pictures in minutes and print what was learned
     Demo(launch::Demo),
-    /// Print all figures of a finished run as Markdown, as they stand in docs/
+    /// Print all figures of a finished run as Markdown, as they stand in docs/; of several runs of the demo, their summaries
+    /// side by side and what they show
     Figures {
-        /// Run folder, such as runs/long
-        run: PathBuf,
+        /// Run folders, such as runs/long
+        #[arg(required = true)]
+        runs: Vec<PathBuf>,
     },
     /// Train by a recipe, restarting a run that is killed
     Pretrain(launch::Pretrain),
@@ -85,7 +88,11 @@ fn main() -> ExitCode {
         Command::Test { home } => places::home(home).and_then(|home| checks::run(&home)),
         Command::Bench(bench) => bench.run(),
         Command::Parity(parity) => parity.run(),
-        Command::Figures { run } => report::markdown(&run).map(|page| {
+        Command::Figures { runs } => match &runs[..] {
+            [run] => report::markdown(run),
+            several => comparison::markdown(several),
+        }
+        .map(|page| {
             print!("{page}");
             ExitCode::SUCCESS
         }),

@@ -25,6 +25,10 @@ pub trait LanguageModel: Send {
     /// Width of the token embeddings: what the bridge has to project to.
     fn hidden_size(&self) -> usize;
 
+    /// Standard deviation over all values of the token embeddings: the scale of what the model has learned to read, and
+    /// that a soft prompt had better begin with.
+    fn embedding_deviation(&self) -> f64;
+
     /// Number of rows of the output layer.
     fn vocabulary_size(&self) -> usize;
 

@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for (row, split) in Split::ALL.into_iter().enumerate() {
         writeln!(output, "{split}:")?;
         for column in 0..COLUMNS {
-            let scene = SceneSet { seed, split }.scene(column);
+            let scene = SceneSet::of_everything(seed, split).scene(column);
             writeln!(output, "  {}", scene.caption)?;
             let drawn = artist.render(&scene, SIDE)?;
             let (left, top) = (column as i64 * i64::from(SIDE), row as i64 * i64::from(SIDE));

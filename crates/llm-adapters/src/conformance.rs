@@ -76,6 +76,7 @@ pub fn check_within(model: &dyn LanguageModel, device: &Device, tolerance: f64) 
         tolerance,
         device: device.clone().inner(),
     };
+    suite.embeddings_have_a_scale()?;
     suite.rows_of_a_batch_are_independent()?;
     suite.the_gradient_reaches_the_soft_prompt()?;
     suite.steps_agree_with_the_loss()?;
@@ -117,6 +118,17 @@ impl Suite<'_> {
                 target: vec![id(3), id(7), id(5), id(6)],
             },
         ]
+    }
+
+    fn embeddings_have_a_scale(&self) -> Result<(), Violation> {
+        let deviation = self.model.embedding_deviation();
+        if deviation.is_finite() && deviation > 0.0 {
+            return Ok(());
+        }
+        Err(Violation::Broken {
+            property: "the word embeddings have a scale",
+            detail: format!("their standard deviation is given as {deviation}"),
+        })
     }
 
     fn rows_of_a_batch_are_independent(&self) -> Result<(), Violation> {

@@ -85,6 +85,31 @@ impl Bridge {
         }
     }
 
+    /// The same bridge with a new projection, at the scale that the language model reads: normal weights that give soft
+    /// prompts of images like `features` `[batch, patches, encoder width]` the standard `deviation`, best that of the
+    /// word embeddings ([`LanguageModel::embedding_deviation`]), and no bias.
+    ///
+    /// PyTorch's weights ([`Linear::uniform`]) give whatever the width of the Q-Former makes of them: behind SmolLM2 three
+    /// times the scale of its words, and training first has to get rid of that.
+    ///
+    /// # Errors
+    /// As for [`Bridge::soft_prompt`].
+    pub fn with_projection_at_scale(
+        mut self,
+        initializer: &mut Initializer,
+        features: Tensor<3>,
+        deviation: f64,
+    ) -> Result<Self, ModelError> {
+        let states = self.query_states(self.normalise(features)?, None)?;
+        let [_, _, width] = states.dims();
+        let [hidden_size, _] = self.projection.weight.lazy_shape().dims();
+        // What a normal weight of deviation 1 makes of a state varies by the state's length.
+        let length = states.square().sum_dim(2).mean().into_scalar::<f32>().sqrt();
+        let deviation = deviation as f32 / length;
+        self.projection = Linear::normal(initializer, width, hidden_size, deviation);
+        Ok(self)
+    }
+
     /// Image features `[batch, patches, encoder width]` as a soft prompt `[batch, queries, hidden]`.
     ///
     /// # Errors

@@ -15,6 +15,12 @@ pub struct Report {
     pub recipe: String,
     /// Where and how long it ran, one line.
     pub machine: String,
+    /// Which kernels `BLIP2_KERNELS` asked for; empty: the best of the processor.
+    #[serde(default)]
+    pub kernels: String,
+    /// Seconds of training of each phase.
+    #[serde(default)]
+    pub seconds: Vec<(String, f64)>,
     /// Each loss over the steps of its phase.
     pub losses: Vec<LossCurve>,
     /// Recall of each model on each split.
@@ -80,6 +86,22 @@ pub struct GenerationRow {
     pub count: usize,
 }
 
+impl GenerationRow {
+    /// Who writes behind the bridge of both stages.
+    pub const BOTH_STAGES: &'static str = "stage 1 and 2";
+    /// The same, with another picture than the one asked about.
+    pub const SWAPPED: &'static str = "picture swapped";
+    /// Who always writes the most frequent words of training.
+    pub const MOST_FREQUENT: &'static str = "most frequent";
+}
+
+impl RetrievalRow {
+    /// Who ranks by contrast.
+    pub const BY_CONTRAST: &'static str = "Q-Former, ITC";
+    /// The same, its best candidates ranked again by matching.
+    pub const RERANKED: &'static str = "Q-Former, ITC then ITM";
+}
+
 /// A held-out picture and what was written of it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
@@ -93,6 +115,9 @@ pub struct Sample {
     pub written_by_qformer: Option<String>,
     /// The caption of the language model.
     pub caption: String,
+    /// What the language model writes if another picture stands in front of it.
+    #[serde(default)]
+    pub caption_of_another: Option<String>,
     /// A question about the picture.
     pub question: String,
     /// Its true answer.

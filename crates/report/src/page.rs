@@ -11,6 +11,16 @@ use crate::{LossCurve, Report, ReportError, chart, sheets, tables};
 pub(crate) fn html(report: &Report, pictures: &BTreeMap<String, String>) -> Result<String, ReportError> {
     let sections = [
         section(
+            "What it says of pictures it has never seen",
+            "Struck through: words that the truth has not. Underlined: true words that were not found.",
+            &sheets::samples(&report.samples, pictures),
+        ),
+        section(
+            "Figures",
+            "Shares from 0 to 1; losses in nats.",
+            &cards(&report.summary),
+        ),
+        section(
             "Losses",
             "Dashed: what knows nothing of the picture. Points are single steps, the line their mean; its last value stands beside the name.",
             &losses(&report.losses),
@@ -31,11 +41,6 @@ pub(crate) fn html(report: &Report, pictures: &BTreeMap<String, String>) -> Resu
             &ablation(&report.ablation),
         ),
         section(
-            "Held-out pictures",
-            "Struck through: words that the truth has not. Underlined: true words that were not found.",
-            &sheets::samples(&report.samples, pictures),
-        ),
-        section(
             "Where the queries look",
             "Each tile is one query: clear where it looks, dark where it does not.",
             &sheets::looks(&report.looks, pictures)?,
@@ -49,10 +54,9 @@ pub(crate) fn html(report: &Report, pictures: &BTreeMap<String, String>) -> Resu
         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
         <meta name=\"color-scheme\" content=\"light dark\">\n\
         <title>{title}</title>\n<style>\n{style}</style>\n</head>\n<body>\n\
-        <header>\n<h1>{title}</h1>\n{cards}<p class=\"note\">{machine}</p>\n</header>\n<main>\n{sections}</main>\n</body>\n</html>\n",
+        <header>\n<h1>{title}</h1>\n<p class=\"note\">{machine}</p>\n</header>\n<main>\n{sections}</main>\n</body>\n</html>\n",
         title = escape(&report.title),
         style = include_str!("style.css"),
-        cards = cards(&report.summary),
         machine = escape(&report.machine),
         sections = joined(sections.iter()),
     ))

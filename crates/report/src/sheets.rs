@@ -30,11 +30,17 @@ fn card(sample: &Sample, has_captions: bool, picture: &str) -> String {
     if !has_captions {
         lines = vec![("True caption", escape(&sample.truth))];
     }
-    if let Some(written) = &sample.written_by_qformer {
-        lines.push(("Q-Former", words::written(written, &sample.truth)));
-    }
     if has_captions {
         lines.push(("Language model", words::written(&sample.caption, &sample.truth)));
+    }
+    if let Some(written) = &sample.caption_of_another {
+        lines.push((
+            "Language model, with another picture",
+            words::written(written, &sample.truth),
+        ));
+    }
+    if let Some(written) = &sample.written_by_qformer {
+        lines.push(("Q-Former alone", words::written(written, &sample.truth)));
     }
     if !sample.question.is_empty() {
         lines.push(("Question", escape(&sample.question)));

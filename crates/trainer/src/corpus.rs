@@ -39,8 +39,9 @@ impl Corpus {
         let set = SceneSet {
             seed: recipe.data.seed,
             split: Split::Train,
+            repertoire: recipe.data.repertoire()?,
         };
-        let scenes = draw(set, recipe.data.training_scenes);
+        let scenes = draw(&set, recipe.data.training_scenes);
         let captions = tokenise(
             &frozen.tokenizer,
             scenes.iter().map(|scene| scene.caption.as_str()),
@@ -89,7 +90,7 @@ impl Corpus {
 }
 
 /// `count` scenes; every second one is a variation of the one before it, or another scene where there is none.
-fn draw(set: SceneSet, count: u64) -> Vec<Scene> {
+fn draw(set: &SceneSet, count: u64) -> Vec<Scene> {
     let scene = |index: u64| {
         let unit = index / TOGETHER as u64;
         match index % TOGETHER as u64 {

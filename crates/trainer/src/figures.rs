@@ -4,7 +4,7 @@ use blip2_data::scenes::{SceneSet, Split};
 use blip2_evaluation::text::unigram_entropy;
 use blip2_objectives::{Bridge, NegativeSource, RepresentationOptions, representation_loss};
 use blip2_qformer::{RepresentationModel, TextBatch};
-use blip2_report::{Look, LossCurve, Report, Sample};
+use blip2_report::{GenerationRow, Look, LossCurve, Report, Sample};
 use burn::tensor::Device;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -26,8 +26,8 @@ const MATCHING_GUESS: f64 = 0.636_514;
 const LOSS_BATCHES: u64 = 4;
 /// Pictures whose query attention is shown, of each part.
 const LOOKS: usize = 2;
-/// The whole of what was trained.
-const BOTH_STAGES: &str = "stage 1 and 2";
+/// Share of the steps of stage 2, its last ones, whose mean loss is reported.
+const LAST: f64 = 0.1;
 /// What training never showed, one thing each.
 const PARTS: [Split; 3] = [
     Split::HeldOutStyle,
@@ -61,6 +61,8 @@ impl Reporter<'_> {
             title: "BLIP-2 on emoji scenes".to_owned(),
             recipe: resolved,
             machine: self.machine(),
+            kernels: std::env::var("BLIP2_KERNELS").unwrap_or_default(),
+            seconds: self.seconds(),
             ..Report::default()
         };
         let lines = self.context.log.lines()?;
@@ -84,21 +86,9 @@ impl Reporter<'_> {
 
     fn machine(&self) -> String {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let phases = [
-            Some(("stage 1", self.outcome.representation.seconds)),
-            self.outcome
-                .baseline
-                .as_ref()
-                .map(|trained| ("the baseline", trained.seconds)),
-            Some(("stage 2", self.outcome.bridge.seconds)),
-            self.outcome
-                .alone
-                .as_ref()
-                .map(|trained| ("stage 2 alone", trained.seconds)),
-        ];
-        let seconds: Vec<String> = phases
+        let seconds: Vec<String> = self
+            .seconds()
             .into_iter()
-            .flatten()
             .map(|(name, seconds)| format!("{seconds:.0} s of {name}"))
             .collect();
         format!(
@@ -106,6 +96,19 @@ impl Reporter<'_> {
             std::env::consts::ARCH,
             seconds.join(", ")
         )
+    }
+
+    fn seconds(&self) -> Vec<(String, f64)> {
+        let baseline = self.outcome.baseline.as_ref().map(|trained| trained.seconds);
+        let alone = self.outcome.alone.as_ref().map(|trained| trained.seconds);
+        let phases = [
+            ("stage 1", Some(self.outcome.representation.seconds)),
+            ("the baseline", baseline),
+            ("stage 2", Some(self.outcome.bridge.seconds)),
+            ("stage 2 alone", alone),
+        ];
+        let known = |(name, seconds): (&str, Option<f64>)| Some((name.to_owned(), seconds?));
+        phases.into_iter().filter_map(known).collect()
     }
 
     /// Each loss of stage 1 beside that of what knows nothing of the picture.
@@ -139,6 +142,7 @@ impl Reporter<'_> {
         let set = SceneSet {
             seed: recipe.data.seed,
             split: Split::Validation,
+            repertoire: recipe.data.repertoire()?,
         };
         let options = RepresentationOptions {
             start_token: frozen.tokenizer.decode_id(),
@@ -174,6 +178,8 @@ impl Reporter<'_> {
         for (phase, name) in [("stage2", "with stage 1"), ("stage2-alone", "without stage 1")] {
             let points = curve(lines, phase, "loss");
             if !points.is_empty() {
+                let label = format!("loss of stage 2 {name}, last tenth of its steps");
+                report.summary.push((label, rounded(end_of(&points))));
                 report.ablation.push(LossCurve {
                     phase: "stage 2".to_owned(),
                     name: name.to_owned(),
@@ -186,24 +192,23 @@ impl Reporter<'_> {
 
     fn retrieval(&self, gallery: &Gallery, report: &mut Report) -> Result<(), TrainError> {
         let chance = gallery.chance()?;
-        let [contrast, matched] =
-            gallery.rank(&self.outcome.representation.model, self.recipe.evaluation.rerank)?;
+        let ranked = gallery.rank(&self.outcome.representation.model, self.recipe.evaluation.rerank)?;
         let label = format!(
             "image to text R@1, {} (chance {:.4})",
             gallery.name, chance.image_to_text[0]
         );
-        report.summary.push((label, rounded(matched.image_to_text[0])));
-        if let Some(relations) = matched.relations {
-            report.summary.push((
-                format!("true over turned, {} (chance 0.5)", gallery.name),
-                rounded(relations),
-            ));
+        if let Some(best) = ranked.last() {
+            report.summary.push((label, rounded(best.image_to_text[0])));
+            report.summary.extend(best.relations.map(|relations| {
+                let label = format!("true over turned, {} (chance 0.5)", gallery.name);
+                (label, rounded(relations))
+            }));
         }
         report.retrieval.push(chance);
         if let Some(baseline) = &self.outcome.baseline {
             report.retrieval.push(gallery.rank_baseline(&baseline.model)?);
         }
-        report.retrieval.extend([contrast, matched]);
+        report.retrieval.extend(ranked);
         Ok(())
     }
 
@@ -228,31 +233,35 @@ impl Reporter<'_> {
                 .iter()
                 .map(|scene| wanted.truth(scene).to_owned())
                 .collect();
-            let mut written = vec![("most frequent", always_the_same(&known, count))];
-            written.push(("picture swapped", write(&self.outcome.bridge.model, true)?));
+            let bridge = &self.outcome.bridge.model;
+            let (ours, swapped) = (write(bridge, false)?, write(bridge, true)?);
+            let mut written = vec![
+                (GenerationRow::MOST_FREQUENT, always_the_same(&known, count)),
+                (GenerationRow::SWAPPED, swapped.clone()),
+            ];
             if let Some(alone) = &self.outcome.alone {
                 written.push(("stage 2 alone", write(&alone.model, false)?));
             }
-            written.push((BOTH_STAGES, write(&self.outcome.bridge.model, false)?));
+            written.push((GenerationRow::BOTH_STAGES, ours.clone()));
             for (model, words) in &written {
                 let row = judge(gallery, wanted, model, words);
-                if matches!(*model, "picture swapped" | BOTH_STAGES) {
-                    let label = format!("{} token F1, {model}, {}", row.task, gallery.name);
-                    report.summary.push((label, rounded(row.f1)));
+                for (what, value) in in_summary(wanted, &row) {
+                    let label = format!("{} {what}, {model}, {}", row.task, gallery.name);
+                    report.summary.push((label, rounded(value)));
                 }
                 report.generation.push(row);
             }
-            shown.extend(written.pop().map(|(_, words)| words));
+            shown.push([ours, swapped]);
         }
         self.samples(gallery, &by_qformer, &shown, report)
     }
 
-    /// `shown` are the captions and the answers of both stages.
+    /// `shown` are the captions and the answers of both stages, each with those of the swapped pictures.
     fn samples(
         &self,
         gallery: &Gallery,
         by_qformer: &[String],
-        shown: &[Vec<String>],
+        shown: &[[Vec<String>; 2]],
         report: &mut Report,
     ) -> Result<(), TrainError> {
         let count = self.recipe.evaluation.samples.min(by_qformer.len());
@@ -267,10 +276,11 @@ impl Reporter<'_> {
                 picture,
                 truth: scene.caption.clone(),
                 written_by_qformer: Some(by_qformer[index].clone()),
-                caption: shown[0][index].clone(),
+                caption: shown[0][0][index].clone(),
+                caption_of_another: Some(shown[0][1][index].clone()),
                 question: question.to_owned(),
                 answer: answer.to_owned(),
-                predicted: shown[1][index].clone(),
+                predicted: shown[1][0][index].clone(),
             });
         }
         Ok(())
@@ -296,6 +306,29 @@ impl Reporter<'_> {
             });
         }
         Ok(())
+    }
+}
+
+/// The mean over the last tenth of the steps.
+fn end_of(points: &[(u64, f64)]) -> f64 {
+    let last = points.last().map_or(0, |(step, _)| *step);
+    let late: Vec<f64> = points
+        .iter()
+        .filter(|(step, _)| *step as f64 > last as f64 * (1.0 - LAST))
+        .map(|(_, loss)| *loss)
+        .collect();
+    late.iter().sum::<f64>() / late.len().max(1) as f64
+}
+
+/// What of a row stands in the summary: of a caption how many words are right, and how many would be with another picture;
+/// of an answer, which is a word or two, whether it is right.
+fn in_summary(wanted: Wanted, row: &GenerationRow) -> Vec<(&'static str, f64)> {
+    let (f1, exact) = (("token F1", row.f1), ("exact", row.exact));
+    match (wanted, row.model.as_str()) {
+        (Wanted::Caption, GenerationRow::BOTH_STAGES) => vec![f1, exact],
+        (Wanted::Caption, GenerationRow::SWAPPED) => vec![f1],
+        (Wanted::Answer, GenerationRow::BOTH_STAGES | GenerationRow::MOST_FREQUENT) => vec![exact],
+        _ => Vec::new(),
     }
 }
 

@@ -41,6 +41,7 @@ impl Gallery {
         let set = SceneSet {
             seed: recipe.data.seed,
             split,
+            repertoire: recipe.data.repertoire()?,
         };
         let scenes = set.distinct(recipe.evaluation.gallery);
         let (pictures, features) = encode_scenes(frozen, recipe.encoder.image_size, &scenes, &device)?;
@@ -120,12 +121,13 @@ impl Gallery {
         self.ranking("mean feature, linear", &similarity(images, texts))
     }
 
-    /// The Q-Former's ranking by contrast, and the same after matching has re-ranked the best `candidates` of each row.
+    /// The Q-Former's ranking by contrast, and, for `candidates` above 0, the same after matching has re-ranked the best of
+    /// each row.
     pub(crate) fn rank(
         &self,
         model: &RepresentationModel,
         candidates: usize,
-    ) -> Result<[RetrievalRow; 2], TrainError> {
+    ) -> Result<Vec<RetrievalRow>, TrainError> {
         let texts = self.embed_texts(|text| Ok(model.text_embeddings(text)?))?;
         let mut images = Vec::new();
         for rows in self.batches(self.pictures.len()) {
@@ -134,34 +136,45 @@ impl Gallery {
             images.push(model.image_embeddings(model.qformer.query_pass(&context, rows.len()).hidden));
         }
         let first = similarity(Tensor::cat(images, 0), texts);
-        let by_contrast = self.ranking("Q-Former, ITC", &first)?;
+        let mut rows = vec![self.ranking(RetrievalRow::BY_CONTRAST, &first)?];
+        if candidates > 0 {
+            rows.push(self.rerank(model, candidates, &first)?);
+        }
+        Ok(rows)
+    }
 
-        let by_image = rerank(&first, candidates);
-        let by_text = rerank(&self.of_true_texts(&first), candidates);
+    /// The ranking `first` (`[pictures][texts]`) after matching has re-ranked the best `candidates` of each row.
+    fn rerank(
+        &self,
+        model: &RepresentationModel,
+        candidates: usize,
+        first: &[Vec<f32>],
+    ) -> Result<RetrievalRow, TrainError> {
+        let by_image = rerank(first, candidates);
+        let by_text = rerank(&self.of_true_texts(first), candidates);
         let image_pairs: Vec<_> = pairs(&by_image).collect();
         let text_pairs: Vec<_> = pairs(&by_text).map(|(text, image)| (image, text)).collect();
         let turned_pairs: Vec<_> = self
             .turned_pairs()
             .flat_map(|(image, text)| [(image, image), (image, text)])
             .collect();
-        let image_scores = self.matching(model, &image_pairs, &first)?;
-        let text_scores = self.matching(model, &text_pairs, &first)?;
-        let turned_scores = self.matching(model, &turned_pairs, &first)?;
+        let image_scores = self.matching(model, &image_pairs, first)?;
+        let text_scores = self.matching(model, &text_pairs, first)?;
+        let turned_scores = self.matching(model, &turned_pairs, first)?;
 
-        let image_to_text = with_reranked(&first, &by_image, &grouped(image_scores, &by_image))?;
+        let image_to_text = with_reranked(first, &by_image, &grouped(image_scores, &by_image))?;
         let text_to_image = with_reranked(
-            &self.of_true_texts(&first),
+            &self.of_true_texts(first),
             &by_text,
             &grouped(text_scores, &by_text),
         )?;
         let preferences: Vec<_> = turned_scores.chunks(2).map(|pair| (pair[0], pair[1])).collect();
-        let matched = self.row(
-            "Q-Former, ITC then ITM",
+        self.row(
+            RetrievalRow::RERANKED,
             &image_to_text,
             &text_to_image,
             &preferences,
-        )?;
-        Ok([by_contrast, matched])
+        )
     }
 
     /// LAVIS's retrieval score of each (picture, text): the positive matching logit and the cosine.

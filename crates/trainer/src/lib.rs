@@ -25,5 +25,5 @@ pub use error::TrainError;
 pub use log::RunLog;
 pub use optimizer::{Optimizer, OptimizerConfig, StepReport, is_decayed};
 pub use pretrain::{Observer, PretrainOptions, pretrain};
-pub use recipe::{DataRecipe, EvaluationRecipe, Precision, Recipe, StageRecipe};
+pub use recipe::{BridgeRecipe, DataRecipe, EvaluationRecipe, Precision, Projection, Recipe, StageRecipe};
 pub use schedule::Schedule;

@@ -19,6 +19,7 @@ use crate::checkpoint::{digest, io};
 use crate::corpus::Corpus;
 use crate::figures::{Outcome, Reporter};
 use crate::generative::{GenerativeTask, Prompts};
+use crate::recipe::Projection;
 use crate::representation::RepresentationTask;
 use crate::training::{Context, Trained, train};
 use crate::{Recipe, RunLog, TrainError};
@@ -91,12 +92,12 @@ pub fn pretrain(options: PretrainOptions, observer: &dyn Observer) -> Result<(),
     log_frozen(&mut context, &frozen, "before")?;
     let representation = stage1(&mut context, &recipe, &options.home, &frozen, &corpus)?;
     let baseline = baseline(&mut context, &recipe, &options.home, &frozen, &corpus)?;
-    let started = bridge_from(&context, &recipe, &frozen, representation.model.clone());
+    let started = bridge_from(&context, &recipe, &frozen, &corpus, representation.model.clone())?;
     let bridge = stage2(&mut context, &recipe, &frozen, &corpus, "stage2", started)?;
     let alone = match recipe.ablation {
         true => {
             let untrained = initial(&context, &recipe, &options.home, &frozen)?;
-            let started = bridge_from(&context, &recipe, &frozen, untrained);
+            let started = bridge_from(&context, &recipe, &frozen, &corpus, untrained)?;
             Some(stage2(
                 &mut context,
                 &recipe,
@@ -280,14 +281,22 @@ fn bridge_from(
     context: &Context<'_>,
     recipe: &Recipe,
     frozen: &Frozen,
+    corpus: &Corpus,
     representation: RepresentationModel,
-) -> Bridge {
+) -> Result<Bridge, TrainError> {
+    let language_model = &frozen.language_model.model;
     let mut initializer = Initializer::new(recipe.seed ^ 2, &context.device);
-    Bridge::from_representation(
-        &mut initializer,
-        representation,
-        frozen.language_model.model.hidden_size(),
-    )
+    let hidden_size = language_model.hidden_size();
+    let bridge = Bridge::from_representation(&mut initializer, representation, hidden_size);
+    match recipe.bridge.projection {
+        Projection::Pytorch => Ok(bridge),
+        Projection::EmbeddingScale => {
+            let first: Vec<usize> = (0..recipe.stage2.batch).collect();
+            let features = corpus.features.batch(&first, &context.device)?;
+            let deviation = language_model.embedding_deviation();
+            Ok(bridge.with_projection_at_scale(&mut initializer, features, deviation)?)
+        }
+    }
 }
 
 fn stage2(

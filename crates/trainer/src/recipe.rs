@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use blip2::{EncoderConfig, LanguageModelConfig, ModelConfig};
+use blip2_data::scenes::{Relation, Repertoire, ScenesError};
 use blip2_kernels::Products;
 use blip2_qformer::RepresentationConfig;
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,9 @@ pub struct Recipe {
     pub language_model: LanguageModelConfig,
     /// What is trained.
     pub representation: RepresentationConfig,
+    /// What joins it to the language model.
+    #[serde(default)]
+    pub bridge: BridgeRecipe,
     /// The pictures.
     pub data: DataRecipe,
     /// Representation learning.
@@ -53,6 +57,45 @@ pub struct DataRecipe {
     pub training_scenes: u64,
     /// Share of stage-2 examples that are questions; the others are captions.
     pub questions: f64,
+    /// What is shown, by the names of single ones; absent: all of [`blip2_data::scenes::CONCEPTS`].
+    pub concepts: Option<Vec<String>>,
+    /// How things lie to each other; absent: all four relations.
+    pub relations: Option<Vec<Relation>>,
+    /// Most drawings of one concept in a picture; absent: 3.
+    pub most_of_a_kind: Option<usize>,
+}
+
+impl DataRecipe {
+    /// What the scenes are drawn from.
+    ///
+    /// # Errors
+    /// [`ScenesError::Repertoire`] where too little is left, or a name is none.
+    pub fn repertoire(&self) -> Result<Repertoire, ScenesError> {
+        Repertoire::new(
+            self.concepts.as_deref(),
+            self.relations.as_deref(),
+            self.most_of_a_kind,
+        )
+    }
+}
+
+/// How the bridge begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BridgeRecipe {
+    /// First weights of the projection.
+    pub projection: Projection,
+}
+
+/// First weights of the projection to the language model's width.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Projection {
+    /// PyTorch's, as the reference: uniform within 1/sqrt(width), no bound on what it makes of the queries.
+    #[default]
+    Pytorch,
+    /// So that soft prompts have the standard deviation of the language model's word embeddings.
+    EmbeddingScale,
 }
 
 /// One phase of training.
@@ -108,7 +151,7 @@ impl From<Precision> for Products {
 pub struct EvaluationRecipe {
     /// Pictures of each held-out gallery.
     pub gallery: usize,
-    /// Candidates that matching re-ranks for each query.
+    /// Candidates that matching re-ranks for each query; 0: it is not asked.
     pub rerank: usize,
     /// Pictures of each held-out part that are captioned and asked about.
     pub captions: usize,
@@ -193,6 +236,7 @@ impl Recipe {
                 ));
             }
         }
+        self.data.repertoire().map_err(|error| format!("data: {error}"))?;
         if self.evaluation.gallery < 20 {
             return Err(
                 "evaluation.gallery must hold at least 20 pictures, or recall at 10 means nothing".to_owned(),

@@ -7,6 +7,9 @@ use burn::tensor::{Int, Tensor};
 use super::PackableWeight;
 use crate::{Initializer, ModelError};
 
+/// Rows that are looked at together where all are.
+const CHUNK: usize = 4096;
+
 /// Token or position embeddings.
 #[derive(Module, Debug)]
 pub struct Embedding {
@@ -47,6 +50,23 @@ impl Embedding {
         };
         let [_, width] = rows.dims();
         rows.reshape([batch, tokens, width])
+    }
+
+    /// Standard deviation over all values of the table.
+    pub fn deviation(&self) -> f64 {
+        let device = self.weight.lazy_device();
+        let [entries, width] = self.weight.lazy_shape().dims();
+        let (mut sum, mut squares) = (0.0, 0.0);
+        for start in (0..entries).step_by(CHUNK) {
+            let ids = Tensor::arange(start as i64..(start + CHUNK).min(entries) as i64, &device);
+            let rows = self.forward(ids.unsqueeze()).into_data().convert::<f32>();
+            for value in rows.iter::<f32>().map(f64::from) {
+                sum += value;
+                squares += value * value;
+            }
+        }
+        let count = (entries * width) as f64;
+        (squares / count - (sum / count).powi(2)).max(0.0).sqrt()
     }
 
     /// The table as an output layer: `hidden` `[rows, width]` to the logits `[rows, entries]`.

@@ -1,9 +1,12 @@
 //! What a scene shows, without coordinates: groups of one thing and how they lie to each other.
 
+use super::Repertoire;
 use crate::Stream;
+use serde::{Deserialize, Serialize};
 
 /// Where one thing lies as seen from another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Relation {
     /// To the left of.
     LeftOf,
@@ -71,24 +74,25 @@ const CORNER: f32 = 0.2;
 const COUPLE: f32 = 0.3;
 
 /// Most drawings of one concept.
-const MOST: usize = 3;
+pub(super) const MOST: usize = 3;
 
 impl Arrangement {
-    /// Draws an arrangement of concepts `0..concepts`, which must be at least 3.
-    pub(super) fn draw(concepts: usize, stream: &mut Stream) -> Self {
+    /// Draws an arrangement of what the repertoire holds.
+    pub(super) fn draw(repertoire: &Repertoire, stream: &mut Stream) -> Self {
+        let concepts = repertoire.concepts();
         let one = |concept| Group { concept, count: 1 };
         let kind = stream.unit();
         if kind < ALONE {
             let subject = Group {
-                concept: stream.below(concepts),
-                count: 1 + stream.below(MOST),
+                concept: *stream.pick(concepts),
+                count: 1 + stream.below(repertoire.most()),
             };
             return Self {
                 subject,
                 others: Vec::new(),
             };
         }
-        if kind < ALONE + CORNER {
+        if kind < ALONE + CORNER && repertoire.has_corners() {
             let [subject, beside, stacked] = distinct(concepts, stream);
             let horizontal = *stream.pick(&[Relation::LeftOf, Relation::RightOf]);
             let vertical = *stream.pick(&[Relation::Above, Relation::Below]);
@@ -98,7 +102,7 @@ impl Arrangement {
             };
         }
         let [mut subject, mut other] = distinct(concepts, stream).map(one);
-        if stream.chance(COUPLE) {
+        if repertoire.most() > 1 && stream.chance(COUPLE) {
             subject.count = 2;
         }
         if stream.chance(0.5) {
@@ -106,7 +110,7 @@ impl Arrangement {
         }
         Self {
             subject,
-            others: vec![(*stream.pick(&Relation::ALL), other)],
+            others: vec![(*stream.pick(repertoire.relations()), other)],
         }
         .in_order()
     }
@@ -123,10 +127,10 @@ impl Arrangement {
         }
     }
 
-    /// All relations turned round; of a group alone, another number.
-    pub(super) fn turned(mut self) -> Self {
+    /// All relations turned round; of a group alone, another number up to `most`.
+    pub(super) fn turned(mut self, most: usize) -> Self {
         if self.others.is_empty() {
-            self.subject.count = self.subject.count % MOST + 1;
+            self.subject.count = self.subject.count % most + 1;
         }
         for (relation, _) in &mut self.others {
             *relation = relation.inverse();
@@ -162,10 +166,10 @@ impl Arrangement {
     }
 }
 
-/// `N` different numbers in `0..bound`.
-fn distinct<const N: usize>(bound: usize, stream: &mut Stream) -> [usize; N] {
+/// `N` different ones of `concepts`, which must hold as many.
+fn distinct<const N: usize>(concepts: &[usize], stream: &mut Stream) -> [usize; N] {
     loop {
-        let drawn: [usize; N] = std::array::from_fn(|_| stream.below(bound));
+        let drawn: [usize; N] = std::array::from_fn(|_| *stream.pick(concepts));
         if (1..N).all(|last| !drawn[..last].contains(&drawn[last])) {
             return drawn;
         }

@@ -48,6 +48,9 @@ pub enum ScenesError {
         /// The concept's name.
         concept: &'static str,
     },
+    /// A choice of what to show from which no data set can be made.
+    #[error("these scenes cannot be drawn: {0}")]
+    Repertoire(String),
     /// A picture without pixels was asked for.
     #[error("a scene needs at least one pixel a side")]
     NoPixels,

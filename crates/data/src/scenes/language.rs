@@ -1,7 +1,7 @@
 //! The words of a scene, all decided by what it shows.
 
 use super::arrangement::{Arrangement, Group, Relation};
-use super::{CONCEPTS, Concept, Split};
+use super::{CONCEPTS, Concept, Repertoire, SceneSet, Split};
 use crate::Stream;
 
 /// A question about a picture and its one true answer.
@@ -57,7 +57,7 @@ pub(super) fn paraphrases(arrangement: &Arrangement) -> Vec<String> {
 }
 
 /// Questions with exactly one true answer. Of an L only the subject's sides are asked for: the ends lie diagonally.
-pub(super) fn questions(arrangement: &Arrangement) -> Vec<Question> {
+pub(super) fn questions(arrangement: &Arrangement, repertoire: &Repertoire) -> Vec<Question> {
     let subject = arrangement.subject;
     let mut all = Vec::new();
     let mut ask = |question: String, answer: String| all.push(Question { question, answer });
@@ -78,7 +78,9 @@ pub(super) fn questions(arrangement: &Arrangement) -> Vec<Question> {
         }
         _ => {}
     }
-    for group in arrangement.groups() {
+    // Where there is one of everything, its number is no question.
+    let counted = arrangement.groups().filter(|_| repertoire.most() > 1);
+    for group in counted {
         ask(
             format!("how many {} are there?", words(group).plural),
             number(group.count).to_owned(),
@@ -88,12 +90,12 @@ pub(super) fn questions(arrangement: &Arrangement) -> Vec<Question> {
 }
 
 /// False captions that differ from the true one in one relation or one concept, worded as a true one would be.
-pub(super) fn distractors(arrangement: &Arrangement, split: Split, stream: &mut Stream) -> Vec<Distractor> {
+pub(super) fn distractors(arrangement: &Arrangement, set: &SceneSet, stream: &mut Stream) -> Vec<Distractor> {
     let mut all = Vec::new();
     for changed in 0..arrangement.others.len() {
         let mut turned = arrangement.clone();
         turned.others[changed].0 = turned.others[changed].0.inverse();
-        if is_fair(&turned, split) {
+        if is_fair(&turned, set.split) {
             all.push(Distractor {
                 change: Change::Relation,
                 caption: caption(&turned),
@@ -101,34 +103,39 @@ pub(super) fn distractors(arrangement: &Arrangement, split: Split, stream: &mut 
         }
     }
     for changed in 0..=arrangement.others.len() {
-        let replaced = replace_concept(arrangement, changed, split, stream);
-        all.push(Distractor {
-            change: Change::Concept,
-            caption: caption(&replaced),
-        });
+        if let Some(replaced) = replace_concept(arrangement, changed, set, stream) {
+            all.push(Distractor {
+                change: Change::Concept,
+                caption: caption(&replaced),
+            });
+        }
     }
     all
 }
 
-/// The arrangement with the concept of its group `changed` (0 the subject) drawn anew.
+/// The arrangement with the concept of its group `changed` (0 the subject) drawn anew; `None` where no other one fits.
 pub(super) fn replace_concept(
     arrangement: &Arrangement,
     changed: usize,
-    split: Split,
+    set: &SceneSet,
     stream: &mut Stream,
-) -> Arrangement {
-    loop {
-        let concept = stream.below(CONCEPTS.len());
+) -> Option<Arrangement> {
+    let replaced = |concept: usize| {
         if arrangement.groups().any(|group| group.concept == concept) {
-            continue;
+            return None;
         }
         let mut replaced = arrangement.clone();
         match changed {
             0 => replaced.subject.concept = concept,
             other => replaced.others[other - 1].1.concept = concept,
         }
-        if is_fair(&replaced, split) {
-            return replaced.in_order();
+        is_fair(&replaced, set.split).then(|| replaced.in_order())
+    };
+    let concepts = set.repertoire.concepts();
+    concepts.iter().find_map(|concept| replaced(*concept))?;
+    loop {
+        if let Some(replaced) = replaced(*stream.pick(concepts)) {
+            return Some(replaced);
         }
     }
 }

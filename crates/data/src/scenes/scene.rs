@@ -3,7 +3,7 @@
 use super::arrangement::Arrangement;
 use super::language::{self, Distractor, Question};
 use super::layout::{self, Placed};
-use super::{CONCEPTS, Split, Style};
+use super::{Repertoire, Split, Style};
 use crate::Stream;
 use std::collections::HashSet;
 
@@ -58,21 +58,35 @@ pub struct Scene {
 /// Share of variations that turn relations; they are harder to tell apart than concepts.
 const TURNED: f32 = 0.7;
 
-/// An endless sequence of scenes, decided by seed and split.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Draws after which a search for captions that are not taken ends: none is left then, or next to none.
+const PATIENCE: usize = 5_000;
+
+/// An endless sequence of scenes, decided by seed, split and repertoire.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SceneSet {
     /// Which sequence.
     pub seed: u64,
-    /// What may be shown.
+    /// Which part of all that can be shown.
     pub split: Split,
+    /// Out of what.
+    pub repertoire: Repertoire,
 }
 
 impl SceneSet {
+    /// A sequence with everything that can be drawn.
+    pub fn of_everything(seed: u64, split: Split) -> Self {
+        Self {
+            seed,
+            split,
+            repertoire: Repertoire::default(),
+        }
+    }
+
     /// The scene at `index`, the same for ever.
     pub fn scene(&self, index: u64) -> Scene {
         let mut stream = Stream::new(self.seed, self.split.name(), index);
         let arrangement = loop {
-            let drawn = Arrangement::draw(CONCEPTS.len(), &mut stream);
+            let drawn = Arrangement::draw(&self.repertoire, &mut stream);
             if self.split.admits(&drawn) {
                 break drawn;
             }
@@ -83,47 +97,55 @@ impl SceneSet {
     /// A scene that differs from the one at `index` as its distractors do: mostly by its relations turned round (one group
     /// alone: by another number), else by one other concept. It is drawn anew, elsewhere and in any style.
     ///
-    /// `None` where the turned arrangement belongs to another split.
+    /// `None` where there is no such scene, or it belongs to another split.
     pub fn variation(&self, index: u64) -> Option<Scene> {
         let mut stream = Stream::new(self.seed, &format!("{} variation", self.split.name()), index);
         let arrangement = self.scene(index).arrangement;
         let varied = if stream.chance(TURNED) {
-            arrangement.turned()
+            arrangement.clone().turned(self.repertoire.most())
         } else {
             let group = stream.below(arrangement.groups().count());
-            language::replace_concept(&arrangement, group, self.split, &mut stream)
+            language::replace_concept(&arrangement, group, self, &mut stream)?
         };
-        self.split
-            .admits(&varied)
-            .then(|| self.compose(varied, &mut stream))
+        (varied != arrangement && self.split.admits(&varied)).then(|| self.compose(varied, &mut stream))
     }
 
     fn compose(&self, arrangement: Arrangement, stream: &mut Stream) -> Scene {
         let style = *stream.pick(self.split.styles());
         let ground = Ground::draw(stream);
         let objects = layout::place(&arrangement, stream);
-        let distractors = language::distractors(&arrangement, self.split, stream);
+        let distractors = language::distractors(&arrangement, self, stream);
         Scene {
             style,
             ground,
             objects,
             caption: language::caption(&arrangement),
             paraphrases: language::paraphrases(&arrangement),
-            questions: language::questions(&arrangement),
+            questions: language::questions(&arrangement, &self.repertoire),
             distractors,
             arrangement,
         }
     }
 
     /// The first `count` scenes of which no two have the same caption: a gallery in which each text has one picture.
-    /// There are tens of thousands of captions; a `count` near that number would search for long.
+    /// Fewer where the repertoire has not so many captions.
     pub fn distinct(&self, count: usize) -> Vec<Scene> {
         let mut seen = HashSet::new();
-        (0..)
-            .map(|index| self.scene(index))
-            .filter(|scene| seen.insert(scene.caption.clone()))
-            .take(count)
-            .collect()
+        let mut found = Vec::new();
+        let mut in_vain = 0;
+        for index in 0.. {
+            if found.len() == count || in_vain == PATIENCE {
+                break;
+            }
+            let scene = self.scene(index);
+            if seen.insert(scene.caption.clone()) {
+                found.push(scene);
+                in_vain = 0;
+            } else {
+                in_vain += 1;
+            }
+        }
+        found
     }
 }
 

@@ -24,7 +24,7 @@ fn every_concept_is_drawn_in_every_style() {
     let artist = SceneArtist::load(&EmojiAssets::in_home(&home)).expect("four whole sets");
     for split in Split::ALL {
         for index in 0..60 {
-            let scene = SceneSet { seed: 3, split }.scene(index);
+            let scene = SceneSet::of_everything(3, split).scene(index);
             let picture = artist.render(&scene, 64).expect("a known concept");
             assert_eq!(picture.dimensions(), (64, 64));
         }
@@ -77,11 +77,7 @@ fn captions_and_questions_are_short_in_word_pieces() {
     );
     let mut lengths = Vec::new();
     for index in 0..4_000 {
-        let scene = SceneSet {
-            seed: 3,
-            split: Split::Train,
-        }
-        .scene(index);
+        let scene = SceneSet::of_everything(3, Split::Train).scene(index);
         let questions = scene.questions.iter().map(|question| question.question.clone());
         let texts: Vec<String> = [scene.caption]
             .into_iter()

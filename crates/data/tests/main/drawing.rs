@@ -6,7 +6,7 @@ use blip2_data::scenes::{
 use std::path::Path;
 
 fn scenes(split: Split, count: u64) -> impl Iterator<Item = Scene> {
-    (0..count).map(move |index| SceneSet { seed: 11, split }.scene(index))
+    (0..count).map(move |index| SceneSet::of_everything(11, split).scene(index))
 }
 
 fn fixture() -> IconSet {

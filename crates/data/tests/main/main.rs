@@ -6,5 +6,6 @@ mod features;
 mod golden;
 mod loader;
 mod pixels;
+mod repertoire;
 mod scenes;
 mod text;

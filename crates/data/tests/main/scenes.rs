@@ -12,7 +12,7 @@ const SEED: u64 = 11;
 const LEVEL: f32 = 0.15;
 
 fn scenes(split: Split, count: u64) -> impl Iterator<Item = Scene> {
-    (0..count).map(move |index| SceneSet { seed: SEED, split }.scene(index))
+    (0..count).map(move |index| SceneSet::of_everything(SEED, split).scene(index))
 }
 
 /// The relations that the coordinates show between groups, both ways round.
@@ -60,17 +60,10 @@ fn visible_relations(scene: &Scene) -> HashSet<(usize, Relation, usize)> {
 #[test]
 fn a_scene_is_decided_by_seed_split_and_index() {
     for split in Split::ALL {
-        let set = SceneSet { seed: SEED, split };
+        let set = SceneSet::of_everything(SEED, split);
         assert_eq!(set.scene(7), set.scene(7));
         assert_ne!(set.scene(7), set.scene(8));
-        assert_ne!(
-            set.scene(7),
-            SceneSet {
-                seed: SEED + 1,
-                split
-            }
-            .scene(7)
-        );
+        assert_ne!(set.scene(7), SceneSet::of_everything(SEED + 1, split).scene(7));
     }
     let train: HashSet<String> = scenes(Split::Train, 300)
         .map(|scene| format!("{:?}", scene.objects))
@@ -405,21 +398,14 @@ fn questions_have_one_true_answer() {
 
 #[test]
 fn a_gallery_has_no_caption_twice() {
-    let gallery = SceneSet {
-        seed: SEED,
-        split: Split::HeldOutPairs,
-    }
-    .distinct(500);
+    let gallery = SceneSet::of_everything(SEED, Split::HeldOutPairs).distinct(500);
     let captions: HashSet<&str> = gallery.iter().map(|scene| scene.caption.as_str()).collect();
     assert_eq!(captions.len(), 500);
 }
 
 #[test]
 fn a_variation_turns_relations_or_changes_one_concept_within_its_split() {
-    let set = SceneSet {
-        seed: 7,
-        split: Split::Train,
-    };
+    let set = SceneSet::of_everything(7, Split::Train);
     let (mut turned, mut replaced) = (0, 0);
     for index in 0..300 {
         let Some(varied) = set.variation(index) else {

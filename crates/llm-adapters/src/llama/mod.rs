@@ -132,6 +132,10 @@ impl LanguageModel for Llama {
         self.config.hidden_size
     }
 
+    fn embedding_deviation(&self) -> f64 {
+        self.embed_tokens.deviation()
+    }
+
     fn fingerprint(&self) -> String {
         blip2_core::weights::fingerprint(self)
     }

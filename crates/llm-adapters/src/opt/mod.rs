@@ -152,6 +152,10 @@ impl LanguageModel for Opt {
         self.config.embedding_size
     }
 
+    fn embedding_deviation(&self) -> f64 {
+        self.embed_tokens.deviation()
+    }
+
     fn fingerprint(&self) -> String {
         blip2_core::weights::fingerprint(self)
     }

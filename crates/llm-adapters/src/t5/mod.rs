@@ -151,6 +151,10 @@ impl LanguageModel for T5 {
         self.config.hidden_size
     }
 
+    fn embedding_deviation(&self) -> f64 {
+        self.shared.deviation()
+    }
+
     fn fingerprint(&self) -> String {
         blip2_core::weights::fingerprint(self)
     }

@@ -41,6 +41,25 @@ fn config_350m() -> OptConfig {
 }
 
 #[test]
+fn the_scale_of_the_words_is_that_of_their_table() {
+    let model = Opt::new(config_350m(), 3, &Device::flex());
+    let table = collect(&model)
+        .into_iter()
+        .find(|(path, _)| path == "embed_tokens.weight")
+        .expect("a table")
+        .1;
+    let values: Vec<f64> = table.iter::<f32>().map(f64::from).collect();
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    let expected = (squares / values.len() as f64).sqrt();
+    let deviation = model.embedding_deviation();
+    assert!(
+        (deviation - expected).abs() < 1e-6,
+        "{deviation} instead of {expected}"
+    );
+}
+
+#[test]
 fn both_builds_conform() {
     for config in [config(), config_350m()] {
         let model = Opt::new(config, 3, &Device::flex());

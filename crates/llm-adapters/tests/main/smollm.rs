@@ -56,6 +56,13 @@ fn perplexity(loaded: &LoadedLanguageModel, ids: &[u32]) -> f64 {
 }
 
 #[test]
+fn the_scale_of_its_words_is_known() {
+    let Some(loaded) = model() else { return };
+    let deviation = loaded.model.embedding_deviation();
+    assert!((deviation - 0.136).abs() < 0.001, "{deviation}");
+}
+
+#[test]
 fn english_is_likely_and_the_same_words_shuffled_are_not() {
     let Some(loaded) = model() else { return };
     let passage = ENGLISH.lines().next().unwrap();

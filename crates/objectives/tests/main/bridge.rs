@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use blip2_core::weights::{collect, parameters};
 use blip2_core::{Initializer, ModelError};
 use blip2_objectives::Bridge;
-use blip2_qformer::QFormerConfig;
+use blip2_qformer::{QFormer, QFormerConfig};
+use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor};
 
 use crate::tiny;
@@ -70,6 +71,63 @@ fn the_bridge_takes_stage_1_over_and_projects_its_queries() {
     let expected = bridge.projection.forward(queries);
     assert_eq!(prompt.dims(), [2, tiny::config().qformer.num_query_tokens, 16]);
     assert_eq!((prompt - expected).abs().max().into_scalar::<f32>(), 0.0);
+}
+
+/// The Q-Former with all of its layer norms' weights multiplied by `factor`.
+fn stretched(qformer: QFormer, factor: f32) -> QFormer {
+    struct Stretch(Vec<String>, f32);
+    impl ModuleMapper for Stretch {
+        fn enter_module(&mut self, name: &str, _container: &str) {
+            self.0.push(name.to_owned());
+        }
+
+        fn exit_module(&mut self, _name: &str, _container: &str) {
+            self.0.pop();
+        }
+
+        fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            match self.0.join(".").ends_with("norm.weight") {
+                true => parameter.map(|values| values * self.1),
+                false => parameter,
+            }
+        }
+    }
+    qformer.map(&mut Stretch(Vec::new(), factor))
+}
+
+/// Standard deviation over all values.
+fn deviation(tensor: Tensor<3>) -> f64 {
+    let values: Vec<f64> = tensor.into_data().iter::<f32>().map(f64::from).collect();
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (squares / values.len() as f64).sqrt()
+}
+
+#[test]
+fn a_fresh_soft_prompt_has_the_scale_of_the_words_behind_it() {
+    let device = Device::flex();
+    let features = || tiny::features(4, &device);
+    // The word embeddings of Qwen2.5-0.5B, SmolLM2-135M, and a FlanT5.
+    for (hidden_size, wanted) in [(896, 0.017), (576, 0.136), (2048, 11.0)] {
+        for width in [16, 32, 64] {
+            let config = QFormerConfig {
+                hidden_size: width,
+                ..tiny::config().qformer
+            };
+            let mut initializer = Initializer::new(5, &device);
+            let mut bridge = Bridge::new(&mut initializer, &config, 1e-5, hidden_size).expect("sizes");
+            // As after training: query states of another scale than a fresh normalisation gives.
+            bridge.qformer = stretched(bridge.qformer, width as f32 / 32.0);
+            let bridge = bridge
+                .with_projection_at_scale(&mut initializer, features(), wanted)
+                .expect("features");
+            let found = deviation(bridge.soft_prompt(features()).expect("features"));
+            assert!(
+                (found / wanted - 1.0).abs() < 0.05,
+                "{width} to {hidden_size}: {found} instead of {wanted}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub(crate) fn report() -> Report {
         ],
         recipe: "seed = 1\n[stage]\nbatch = 32\n".into(),
         machine: "2 cores, 14 minutes".into(),
+        kernels: "avx2".into(),
+        seconds: vec![("stage 1".into(), 512.5)],
         losses: vec![
             curve("stage 1", "itc", 3.5),
             curve("stage 1", "itm", 0.75),
@@ -57,6 +59,7 @@ pub(crate) fn report() -> Report {
             truth: "a fox to the left of a pizza".into(),
             written_by_qformer: Some("a fox".into()),
             caption: "a fox above a pizza".into(),
+            caption_of_another: Some("two buses".into()),
             question: "what is left of the pizza?".into(),
             answer: "a fox".into(),
             predicted: "the fox".into(),

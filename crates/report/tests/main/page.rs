@@ -5,12 +5,13 @@ use serde_json::Value;
 
 use crate::example;
 
-const HEADINGS: [&str; 7] = [
+const HEADINGS: [&str; 8] = [
+    "<h2>What it says of pictures it has never seen</h2>",
+    "<h2>Figures</h2>",
     "<h2>Losses</h2>",
     "<h2>Retrieval</h2>",
     "<h2>Generated words</h2>",
     "<h2>What stage 1 is worth</h2>",
-    "<h2>Held-out pictures</h2>",
     "<h2>Where the queries look</h2>",
     "<summary>Recipe</summary>",
 ];
@@ -59,8 +60,22 @@ fn every_section_stands_there_once_and_in_order() {
         2,
         "a tile for each query"
     );
-    let cards = page.find("<dl class=\"cards\">").unwrap();
-    assert!(cards < places[0], "the summary comes first");
+    let first = page.find("<section").unwrap();
+    let shown = page.find("<article><img src=").unwrap();
+    assert!(
+        first < shown && shown < places[1],
+        "pictures come before any figure"
+    );
+    for (term, words) in [
+        ("Language model, with another picture", "buses"),
+        ("Language model", "above"),
+    ] {
+        let line = page.split(&format!("<dt>{term}</dt>")).nth(1).expect(term);
+        assert!(
+            line.split("</dd>").next().expect("words").contains(words),
+            "{term}"
+        );
+    }
     assert!(page.contains("<dt>a recall</dt><dd>0.4375</dd>") && page.contains("<dt>steps</dt><dd>900</dd>"));
 }
 
@@ -74,12 +89,13 @@ fn empty_sections_are_left_out() {
     assert!(!empty.contains("<section") && !empty.contains("class=\"cards\"") && !empty.contains("<h2>"));
 
     let full = example::report();
-    let fill: [fn(&mut Report, &Report); 7] = [
+    let fill: [fn(&mut Report, &Report); 8] = [
+        |report, full| report.samples = full.samples.clone(),
+        |report, full| report.summary = full.summary.clone(),
         |report, full| report.losses = full.losses.clone(),
         |report, full| report.retrieval = full.retrieval.clone(),
         |report, full| report.generation = full.generation.clone(),
         |report, full| report.ablation = full.ablation.clone(),
-        |report, full| report.samples = full.samples.clone(),
         |report, full| report.looks = full.looks.clone(),
         |report, full| report.recipe = full.recipe.clone(),
     ];
@@ -180,6 +196,7 @@ fn texts_that_no_sample_has_are_left_out() {
     let mut report = example::report();
     let sample = &mut report.samples[0];
     sample.written_by_qformer = None;
+    sample.caption_of_another = None;
     sample.question.clear();
     assert!(!page(&report).contains("Q-Former") && !page(&report).contains("<dt>Answer</dt>"));
     assert!(page(&report).contains("Language model"));

@@ -1,0 +1,127 @@
+//! What scenes may show, out of all that can be drawn.
+
+use super::arrangement::{Arrangement, Group, MOST, Relation};
+use super::{CONCEPTS, ScenesError, Split};
+
+/// The concepts and relations of a data set, and how many drawings of one concept stand together at most: everything by
+/// default. Fewer make a world that is learned sooner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repertoire {
+    /// Indices into [`CONCEPTS`], rising.
+    concepts: Vec<usize>,
+    relations: Vec<Relation>,
+    most: usize,
+}
+
+impl Default for Repertoire {
+    fn default() -> Self {
+        Self {
+            concepts: (0..CONCEPTS.len()).collect(),
+            relations: Relation::ALL.to_vec(),
+            most: MOST,
+        }
+    }
+}
+
+impl Repertoire {
+    /// The concepts of these names (all for `None`) in these relations (all for `None`), at most `most` of a kind (3 for
+    /// `None`).
+    ///
+    /// # Errors
+    /// [`ScenesError::Repertoire`] where a name is none, or where so little is left that a part of the scenes has nothing
+    /// to show.
+    pub fn new(
+        names: Option<&[String]>,
+        relations: Option<&[Relation]>,
+        most: Option<usize>,
+    ) -> Result<Self, ScenesError> {
+        let mut repertoire = Self::default();
+        if let Some(names) = names {
+            let index = |name: &String| {
+                CONCEPTS
+                    .iter()
+                    .position(|concept| concept.singular == name)
+                    .ok_or_else(|| ScenesError::Repertoire(format!("there is no concept {name:?}")))
+            };
+            repertoire.concepts = names.iter().map(index).collect::<Result<_, _>>()?;
+            repertoire.concepts.sort_unstable();
+            repertoire.concepts.dedup();
+        }
+        if let Some(relations) = relations {
+            repertoire.relations = relations.to_vec();
+        }
+        if let Some(most) = most {
+            repertoire.most = most;
+        }
+        repertoire.check()?;
+        Ok(repertoire)
+    }
+
+    /// Indices into [`CONCEPTS`], rising.
+    pub fn concepts(&self) -> &[usize] {
+        &self.concepts
+    }
+
+    /// The relations that are shown.
+    pub fn relations(&self) -> &[Relation] {
+        &self.relations
+    }
+
+    /// Most drawings of one concept.
+    pub fn most(&self) -> usize {
+        self.most
+    }
+
+    /// Whether a thing can lie beside one other and above or below a third.
+    pub(super) fn has_corners(&self) -> bool {
+        self.concepts.len() > 3 && self.relations.len() == Relation::ALL.len()
+    }
+
+    fn check(&self) -> Result<(), ScenesError> {
+        let refuse = |reason: String| Err(ScenesError::Repertoire(reason));
+        if !(1..=MOST).contains(&self.most) {
+            return refuse(format!(
+                "{} of a kind cannot be drawn: choose 1 to {MOST}",
+                self.most
+            ));
+        }
+        for relation in &self.relations {
+            let times = |wanted| self.relations.iter().filter(|other| **other == wanted).count();
+            if times(*relation) != 1 || times(relation.inverse()) != 1 {
+                return refuse(format!(
+                    "{:?} and its inverse must be given once each: one fact is told from both sides",
+                    relation.words()
+                ));
+            }
+        }
+        match Split::ALL.into_iter().find(|split| !self.has_scene_of(*split)) {
+            Some(split) => refuse(format!(
+                "{} concepts in {} relations leave no pair for the {split} scenes: give more of them",
+                self.concepts.len(),
+                self.relations.len()
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether two of the concepts can be arranged as the split wants it.
+    fn has_scene_of(&self, split: Split) -> bool {
+        let one = |concept: &usize| Group {
+            concept: *concept,
+            count: 1,
+        };
+        self.concepts.iter().any(|subject| {
+            self.concepts
+                .iter()
+                .filter(|other| *other != subject)
+                .any(|other| {
+                    self.relations.iter().any(|relation| {
+                        split.admits(&Arrangement {
+                            subject: one(subject),
+                            others: vec![(*relation, one(other))],
+                        })
+                    })
+                })
+        })
+    }
+}
