@@ -7,6 +7,7 @@ use blip2_core::weights::WeightError;
 use blip2_data::pixels::PixelsError;
 use blip2_data::text::TextError;
 use blip2_generation::GenerationError;
+use blip2_hub::CacheError;
 use blip2_llm_adapters::{LoadError, TokenizerError};
 use blip2_vision_encoder::EncoderError;
 use thiserror::Error;
@@ -36,19 +37,8 @@ pub enum Blip2Error {
         reason: String,
     },
     /// A name that the Hugging Face cache does not know.
-    #[error(
-        "{name} is neither a folder nor a model in the Hugging Face cache: {what}, {path}, is not there; fetch the model with \
-         `hf download {name}`, or set HF_HOME if the cache is kept in another folder",
-        path = path.display()
-    )]
-    NotInCache {
-        /// What was asked for.
-        name: String,
-        /// What was looked for.
-        what: &'static str,
-        /// And where.
-        path: PathBuf,
-    },
+    #[error(transparent)]
+    Cache(#[from] CacheError),
     /// Trained weights that this use needs are not in the folder.
     #[error("the model in {folder} was not trained for this: {need}", folder = folder.display())]
     Untrained {

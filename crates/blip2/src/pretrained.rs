@@ -40,7 +40,7 @@ impl Blip2 {
         device: &Device,
         packing: Option<Packing>,
     ) -> Result<Self, Blip2Error> {
-        let folder = locate(folder)?;
+        let folder = locate(folder, None)?;
         let device = device.clone().inner();
         match model_folder(&folder) {
             Ok(folder) => trained_here(&folder, home, &device, packing),

@@ -5,6 +5,7 @@
 mod commands;
 mod device;
 mod generation;
+mod hub;
 mod model;
 mod output;
 mod progress;

@@ -7,6 +7,7 @@ use blip2::{Blip2, Packing, RgbImage, home, open_picture};
 use clap::{Args, ValueEnum};
 
 use crate::device::DeviceChoice;
+use crate::hub::HubArguments;
 use crate::progress;
 
 #[derive(Args)]
@@ -15,6 +16,8 @@ pub(crate) struct ModelArguments {
     /// Face cache
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
+    #[command(flatten)]
+    hub: HubArguments,
     /// Where to compute
     #[arg(long, value_enum, default_value_t = DeviceChoice::Auto)]
     device: DeviceChoice,
@@ -48,9 +51,10 @@ impl NumberFormat {
 
 impl ModelArguments {
     pub(crate) fn load(&self) -> Result<Blip2> {
+        let folder = self.hub.folder(&self.model)?;
         let device = self.device.open()?;
         let spinner = progress::spinner("loading the model");
-        let model = Blip2::from_pretrained_packed(&self.model, &home()?, &device, self.dtype.packing());
+        let model = Blip2::from_pretrained_packed(&folder, &home()?, &device, self.dtype.packing());
         spinner.finish_and_clear();
         Ok(model?)
     }

@@ -59,14 +59,14 @@ struct Record<'a> {
 
 impl Convert {
     pub(crate) fn run(self) -> Result<()> {
-        let like = self.like.as_deref().map(locate).transpose()?;
+        let like = self.like.as_deref().map(|like| locate(like, None)).transpose()?;
         let conversion = match self.to {
-            Form::Hf => convert_to_hugging_face(&locate(&self.input)?, like.as_deref(), &self.out)?,
+            Form::Hf => convert_to_hugging_face(&locate(&self.input, None)?, like.as_deref(), &self.out)?,
             Form::Lavis if like.is_some() => wrong_usage(
                 "convert",
                 "--like goes with --to hf: a Hugging Face folder holds all that a LAVIS checkpoint needs",
             ),
-            Form::Lavis => convert_to_lavis(&locate(&self.input)?, &self.out)?,
+            Form::Lavis => convert_to_lavis(&locate(&self.input, None)?, &self.out)?,
         };
         self.tell(&conversion)
     }

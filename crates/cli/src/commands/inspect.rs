@@ -5,11 +5,12 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use blip2::{BRIDGE, CONFIG, REPRESENTATION, locate, model_folder, read_config};
+use blip2::{BRIDGE, CONFIG, REPRESENTATION, model_folder, read_config};
 use blip2_core::weights::{GgufStore, OnnxStore, SafetensorsStore, TensorStore};
 use clap::Args;
 use serde::Serialize;
 
+use crate::hub::HubArguments;
 use crate::model::named;
 use crate::output;
 
@@ -29,6 +30,8 @@ pub(crate) struct Inspect {
     /// Model folder, run folder, Hugging Face folder or name in its cache, or weight file
     #[arg(value_name = "DIR")]
     path: PathBuf,
+    #[command(flatten)]
+    hub: HubArguments,
     /// Write one JSON object a line
     #[arg(long)]
     json: bool,
@@ -51,7 +54,7 @@ struct TotalRecord<'a> {
 
 impl Inspect {
     pub(crate) fn run(self) -> Result<()> {
-        let path = locate(&self.path)?;
+        let path = self.hub.folder(&self.path)?;
         let Ok(folder) = model_folder(&path) else {
             return self.list(open(&path)?.as_ref());
         };

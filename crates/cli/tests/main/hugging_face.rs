@@ -28,6 +28,7 @@ fn run(cache: &Path, arguments: &[&str]) -> Output {
         .current_dir(cache)
         .env("HF_HOME", cache)
         .env_remove("HF_HUB_CACHE")
+        .env_remove("HUGGINGFACE_HUB_CACHE")
         .env("BLIP2_HOME", cache)
         .env_remove("RUST_LOG")
         .output()

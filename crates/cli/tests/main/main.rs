@@ -3,6 +3,7 @@
 mod bad_input;
 mod caption;
 mod convert;
+mod hub;
 mod hugging_face;
 mod inspect;
 mod pretrain;
