@@ -109,7 +109,7 @@ fn digits(products: Products, [rows, columns, depth]: [usize; 3]) -> Option<Digi
     };
     let worth = rows * columns * depth >= multiplications && rows.min(columns).min(depth) >= side;
     match products {
-        Products::Bf16 => Some(Digits::One),
+        Products::Bf16 => Some(Digits::nearest()),
         Products::F32 if worth && bf16::in_tiles() => Some(Digits::Three),
         Products::F32 => None,
     }
@@ -319,7 +319,12 @@ pub(crate) fn linear_backward_x(
 /// `x · weightᵀ + bias`; `x` and the bias dense.
 pub(crate) fn packed_linear(x: &FlexTensor, weight: &Weight, bias: Option<&FlexTensor>) -> FlexTensor {
     let left = Matrix::new(values(x), weight.inputs());
-    let y = tiled_product(left, Right::Transposed(weight), bias.map(values), Digits::One);
+    let y = tiled_product(
+        left,
+        Right::Transposed(weight),
+        bias.map(values),
+        Digits::nearest(),
+    );
     let mut shape = x.layout().shape().clone();
     let last = shape.num_dims() - 1;
     shape[last] = weight.outputs();
@@ -329,7 +334,7 @@ pub(crate) fn packed_linear(x: &FlexTensor, weight: &Weight, bias: Option<&FlexT
 /// The gradient of `x` in [`packed_linear`]: `gradient · weight`; `gradient` dense.
 pub(crate) fn packed_linear_backward(gradient: &FlexTensor, weight: &Weight) -> FlexTensor {
     let left = Matrix::new(values(gradient), weight.outputs());
-    let x = tiled_product(left, Right::Straight(weight), None, Digits::One);
+    let x = tiled_product(left, Right::Straight(weight), None, Digits::nearest());
     let mut shape = gradient.layout().shape().clone();
     let last = shape.num_dims() - 1;
     shape[last] = weight.inputs();

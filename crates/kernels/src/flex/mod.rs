@@ -3,6 +3,11 @@
 //! Every kernel gives the same bits whatever the number of threads: work is cut into pieces of a fixed size, and
 //! partial sums are added in the order of the pieces.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "indices where iterators would not be compiled for the vector unit of the caller: sums then go through memory"
+)]
+
 pub(crate) mod activation;
 pub(crate) mod attention;
 pub(crate) mod bf16;

@@ -95,10 +95,6 @@ pub(crate) const LANES: usize = 32;
 
 /// Reduces three slices of one length by `accumulate` in [`LANES`] independent lanes, from `start`, and the lanes by
 /// `combine`. `accumulate` gets the lane's value and an element of each slice; where fewer are wanted, one is given twice.
-#[allow(
-    clippy::needless_range_loop,
-    reason = "what the standard library does with arrays is not compiled for the vector unit of the caller"
-)]
 #[inline(always)]
 pub(crate) fn reduce(
     [a, b, c]: [&[f32]; 3],

@@ -2,7 +2,8 @@
 
 use super::pack::{Digits, PANEL, Tile};
 use super::single;
-use super::unit::{Unit, in_tiles, unit};
+#[cfg(target_arch = "x86_64")]
+use super::unit::{Unit, unit};
 #[cfg(target_arch = "x86_64")]
 use super::{pairs, tiles};
 
@@ -72,6 +73,7 @@ pub(super) struct Initial {
 
 /// The unit that multiplies, ready to do so on this thread as long as it lives.
 pub(super) struct Engine {
+    #[cfg(target_arch = "x86_64")]
     unit: Unit,
     digits: Digits,
     #[cfg(target_arch = "x86_64")]
@@ -80,12 +82,12 @@ pub(super) struct Engine {
 
 impl Engine {
     pub(super) fn new(digits: Digits) -> Self {
-        let unit = unit();
         Self {
-            unit,
+            #[cfg(target_arch = "x86_64")]
+            unit: unit(),
             digits,
             #[cfg(target_arch = "x86_64")]
-            _tiles: (unit == Unit::Tiles).then(tiles::Configured::new),
+            _tiles: (unit() == Unit::Tiles).then(tiles::Configured::new),
         }
     }
 
@@ -169,19 +171,23 @@ impl Engine {
             left.len() == right.len() && left.len().is_multiple_of(2 * self.digits.tiles()),
             "two panels of one depth"
         );
-        assert!(
-            self.digits == Digits::One || in_tiles(),
-            "numbers of three digits only where they are worth it"
-        );
-        match self.unit {
+        #[cfg(target_arch = "x86_64")]
+        match (self.unit, self.digits) {
             // SAFETY: as promised by the caller; the tiles are configured, and the panels are as long as asserted.
-            #[cfg(target_arch = "x86_64")]
-            Unit::Tiles => unsafe { tiles::block(left, right, ahead, self.digits, target, initial) },
+            (Unit::Tiles, Digits::One | Digits::Three) => unsafe {
+                return tiles::block(left, right, ahead, self.digits, target, initial);
+            },
             // SAFETY: as promised by the caller; the unit was found, and the panels are as long as asserted.
-            #[cfg(target_arch = "x86_64")]
-            Unit::Pairs => unsafe { pairs::block(left, right, target, rows, initial) },
-            // SAFETY: as promised by the caller.
-            Unit::Single => unsafe { single::block(left, right, target, rows, initial) },
+            (Unit::Pairs, Digits::One) => unsafe {
+                return pairs::block(left, right, target, rows, initial);
+            },
+            _ => {}
         }
+        assert!(
+            self.digits == Digits::Rounded,
+            "digits only where a unit multiplies them"
+        );
+        // SAFETY: as promised by the caller.
+        unsafe { single::block(left, right, target, rows, initial) }
     }
 }

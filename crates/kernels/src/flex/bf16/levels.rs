@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use half::f16;
-use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 
+use super::lines;
 use super::pack::{DEPTH, PANEL, Tile, narrow};
 use super::pages::{Pages, Plain};
 use super::quantise::quantise;
@@ -93,12 +93,22 @@ impl Scale {
     /// Steps and offsets in single precision.
     #[inline(always)]
     pub(super) fn widened(&self) -> [[f32; PANEL]; 2] {
-        [&self.step, &self.offset].map(|numbers| {
-            let mut widened = [0.0; PANEL];
-            numbers.convert_to_f32_slice(&mut widened);
-            widened
-        })
+        let mut widened = [[0.0; PANEL]; 2];
+        for row in 0..PANEL {
+            widened[0][row] = single(self.step[row]);
+            widened[1][row] = single(self.offset[row]);
+        }
+        widened
     }
+}
+
+/// A number in half precision that is neither infinite nor NaN: its bits moved to their place, times what their exponent lacks.
+#[inline(always)]
+fn single(half: f16) -> f32 {
+    const EXPONENT: f32 = f32::from_bits((127 + 112) << 23);
+    let bits = u32::from(half.to_bits());
+    let size = f32::from_bits((bits & 0x7fff) << 13) * EXPONENT;
+    f32::from_bits(size.to_bits() | (bits & 0x8000) << 16)
 }
 
 /// Tiles as levels.
@@ -179,6 +189,12 @@ impl Levels {
                 *target = u32::from(narrow(first[row])) | u32::from(narrow(second[row])) << 16;
             }
         }
+    }
+
+    /// The numbers of a tile in the precision of bfloat16.
+    pub(super) fn lines(&self, index: usize, target: &mut [lines::Line; DEPTH]) {
+        let (levels, scales) = self.tiles(index..index + 1);
+        lines::unpack(self.bits, levels, &scales[0], target);
     }
 
     /// The numbers of a tile, not rounded to bfloat16: those of its first column, then those of the next.

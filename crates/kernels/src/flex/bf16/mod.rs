@@ -9,6 +9,7 @@ mod block;
 mod few;
 mod fixed;
 pub(crate) mod levels;
+mod lines;
 mod pack;
 mod pages;
 #[cfg(target_arch = "x86_64")]
@@ -178,7 +179,8 @@ impl Product<'_> {
                     unsafe { self.strip(by_rows, rows, columns) };
                 };
                 let width = strip.min(cut - first);
-                if let Right::Transposed(weight) = self.right
+                if self.digits == Digits::One
+                    && let Right::Transposed(weight) = self.right
                     && let Some(tiles) = weight.tiles(&self.depth, first, width)
                 {
                     return multiply(tiles);
@@ -211,8 +213,8 @@ impl Product<'_> {
         match self.right {
             _ if left => pack(self.left, first, depth, Form::Rows, self.digits, tiles),
             Right::Matrix(right) => pack(right.transposed(), first, depth, Form::Pairs, self.digits, tiles),
-            Right::Transposed(weight) => weight.unpack_tiles(&depth, first, tiles),
-            Right::Straight(weight) => weight.turn_tiles(&depth, first, tiles),
+            Right::Transposed(weight) => weight.unpack_tiles(&depth, first, self.digits, tiles),
+            Right::Straight(weight) => weight.turn_tiles(&depth, first, self.digits, tiles),
         }
     }
 

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
+use super::lines::{self, Line, lines_mut};
 use super::pages::Plain;
-#[cfg(target_arch = "x86_64")]
 use super::unit::{Unit, unit};
 use crate::flex::linear::Matrix;
 
@@ -36,19 +36,31 @@ pub(super) enum Form {
     Pairs,
 }
 
-/// How many numbers in bfloat16 stand for one in single precision.
+/// What stands for a number in single precision.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Digits {
-    /// The nearest.
+    /// The nearest in bfloat16, in its place in single precision: where there is no unit for bfloat16.
+    Rounded,
+    /// The nearest in bfloat16.
     One,
-    /// Three whose sum it is: 8 of its 24 bits each, the leading ones first, in tiles that follow each other.
+    /// Three of them whose sum it is: 8 of its 24 bits each, the leading ones first, in tiles that follow each other.
     Three,
 }
 
 impl Digits {
+    /// The nearest in bfloat16, as this processor multiplies it.
+    pub(crate) fn nearest() -> Self {
+        match unit() {
+            Unit::Single => Self::Rounded,
+            #[cfg(target_arch = "x86_64")]
+            _ => Self::One,
+        }
+    }
+
     /// Tiles that 16 rows of [`DEPTH`] numbers take.
     pub(super) fn tiles(self) -> usize {
         match self {
+            Self::Rounded => 2,
             Self::One => 1,
             Self::Three => 3,
         }
@@ -81,7 +93,11 @@ pub(super) fn pack(
             columns: column..(column + DEPTH).min(depth.end),
         };
         let place = (index * steps + step) * digits.tiles();
-        part.pack(form, &mut tiles[place..place + digits.tiles()]);
+        let tiles = &mut tiles[place..place + digits.tiles()];
+        match digits {
+            Digits::Rounded => part.round(lines_mut(tiles)),
+            _ => part.pack(form, tiles),
+        }
     };
     // Neighbours in memory one after the other.
     if matrix.row_stride == 1 {
@@ -99,6 +115,25 @@ struct Part<'a> {
 }
 
 impl Part<'_> {
+    /// The numbers of the part, rounded, as lines.
+    fn round(&self, lines: &mut [Line]) {
+        let Matrix {
+            values,
+            row_stride,
+            column_stride,
+            ..
+        } = self.matrix;
+        let whole = [self.rows.len(), self.columns.len()] == [PANEL, DEPTH];
+        let start = self.rows.start * row_stride + self.columns.start * column_stride;
+        if whole && column_stride == 1 {
+            lines::rows(&values[start..], row_stride, lines);
+        } else if whole && row_stride == 1 {
+            lines::columns(&values[start..], column_stride, lines);
+        } else {
+            lines::rows(self.gather().as_flattened(), DEPTH, lines);
+        }
+    }
+
     fn pack(&self, form: Form, tiles: &mut [Tile]) {
         #[cfg(target_arch = "x86_64")]
         if unit() != Unit::Single {

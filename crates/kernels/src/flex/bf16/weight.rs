@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use super::block::BLOCK;
 use super::levels::{Bits, Levels, OutOfRange};
+use super::lines::{self, Line, lines_mut};
 use super::pack::{DEPTH, Digits, Form, PANEL, Tile, pack};
 use super::pages::Pages;
 use super::parts;
@@ -126,8 +127,14 @@ impl Weight {
     }
 
     /// Fills `tiles` with those of a part of the inputs, for the outputs from `first` on.
-    pub(super) fn unpack_tiles(&self, part: &Range<usize>, first: usize, tiles: &mut [Tile]) {
+    pub(super) fn unpack_tiles(&self, part: &Range<usize>, first: usize, digits: Digits, tiles: &mut [Tile]) {
         let start = self.place(part, first);
+        if digits == Digits::Rounded {
+            let lines = lines_mut(tiles).as_chunks_mut().0.iter_mut();
+            return lines
+                .enumerate()
+                .for_each(|(index, lines)| self.lines(start + index, lines));
+        }
         match &self.tiles {
             Tiles::Bf16(own) => tiles.copy_from_slice(&own[start..start + tiles.len()]),
             Tiles::Levels(levels) => {
@@ -140,16 +147,32 @@ impl Weight {
 
     /// Fills `tiles` with those of the weight turned around, for sums along a part of the outputs: panels of inputs, from
     /// `first` on.
-    pub(super) fn turn_tiles(&self, outputs: &Range<usize>, first: usize, tiles: &mut [Tile]) {
+    pub(super) fn turn_tiles(
+        &self,
+        outputs: &Range<usize>,
+        first: usize,
+        digits: Digits,
+        tiles: &mut [Tile],
+    ) {
         let steps = outputs.len().div_ceil(DEPTH);
-        let blocks = tiles.len() / steps / 2;
+        let panel = digits.panel(outputs.len());
+        let blocks = tiles.len() / panel / 2;
         let mut unpacked = [Tile::default(); 2];
+        let mut widened = [[[0.0; PANEL]; DEPTH]; 2];
         let mut turn_block = |step: usize, block: usize| {
             let (output, input) = (outputs.start + step * DEPTH, first + block * BLOCK);
             let part = parts(self.inputs()).find(|part| part.contains(&input));
             let part = part.expect("an input of the weight");
             let place = |output| self.place(&part, output) + (input - part.start) / DEPTH;
             let places = [place(output), place(output + PANEL)];
+            let (lower, upper) = tiles[2 * block * panel..].split_at_mut(panel);
+            if digits == Digits::Rounded {
+                for (lines, place) in widened.iter_mut().zip(places) {
+                    self.lines(place, lines);
+                }
+                let target = |half| &mut lines_mut(half)[step * DEPTH..][..DEPTH];
+                return lines::turn(widened.each_ref(), [target(lower), target(upper)]);
+            }
             let source = match &self.tiles {
                 Tiles::Bf16(tiles) => places.map(|place| &tiles[place]),
                 Tiles::Levels(levels) => {
@@ -159,11 +182,18 @@ impl Weight {
                     unpacked.each_ref()
                 }
             };
-            let (lower, upper) = tiles[2 * block * steps..].split_at_mut(steps);
             turn(source, [&mut lower[step], &mut upper[step]]);
         };
         // Neighbours in memory one after the other.
         (0..steps).for_each(|step| (0..blocks).for_each(|block| turn_block(step, block)));
+    }
+
+    /// The numbers of a tile in the precision of bfloat16.
+    fn lines(&self, index: usize, lines: &mut [Line; DEPTH]) {
+        match &self.tiles {
+            Tiles::Bf16(tiles) => lines::widen(&tiles[index], lines),
+            Tiles::Levels(levels) => levels.lines(index, lines),
+        }
     }
 
     /// The numbers of some outputs, from a multiple of [`PANEL`] on, and some inputs, from a multiple of [`DEPTH`] on, in

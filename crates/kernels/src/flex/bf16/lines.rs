@@ -1,0 +1,141 @@
+//! Operands in single precision: a line holds one number of each of the 16 rows of a panel, and lines follow each other along
+//! the sum. A tile has room for 16 of them.
+
+use super::levels::{self, Bits, QUADS, Scale, split};
+use super::pack::{DEPTH, PANEL, Tile};
+use crate::flex::simd::{multiply_add, vectorised};
+
+/// A number of each row of a panel.
+pub(super) type Line = [f32; PANEL];
+
+/// Tiles as lines.
+pub(super) fn lines(tiles: &[Tile]) -> &[Line] {
+    // SAFETY: a tile is 16 times 16 words without a gap, aligned as a number at least, and every pattern of 32 bits is a number.
+    unsafe { std::slice::from_raw_parts(tiles.as_ptr().cast(), PANEL * tiles.len()) }
+}
+
+/// [`lines`] to be written.
+pub(super) fn lines_mut(tiles: &mut [Tile]) -> &mut [Line] {
+    // SAFETY: as above; every pattern of a number is a word, and the tiles are borrowed as long as the lines.
+    unsafe { std::slice::from_raw_parts_mut(tiles.as_mut_ptr().cast(), PANEL * tiles.len()) }
+}
+
+/// The nearest number that bfloat16 has, ties to even.
+#[inline(always)]
+pub(super) fn nearest(x: f32) -> f32 {
+    let bits = x.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
+    // A quiet one: a NaN whose mark is in the lower half must not become an infinity.
+    let bits = if x.is_nan() { bits | 0x40_0000 } else { rounded };
+    f32::from_bits(bits & 0xffff_0000)
+}
+
+/// The two numbers of a pair.
+#[inline(always)]
+pub(super) fn halves(pair: u32) -> [f32; 2] {
+    [f32::from_bits(pair << 16), f32::from_bits(pair & 0xffff_0000)]
+}
+
+vectorised! {
+    /// Rounds columns of up to 16 numbers, `stride` apart.
+    fn columns(values: &[f32], stride: usize, lines: &mut [Line]) {
+        for (index, line) in lines.iter_mut().enumerate() {
+            let column = &values[index * stride..][..PANEL];
+            for row in 0..PANEL {
+                line[row] = nearest(column[row]);
+            }
+        }
+    }
+
+    /// Rounds 16 rows, `stride` apart, of as many numbers as there are lines: a multiple of four.
+    fn rows(values: &[f32], stride: usize, lines: &mut [Line]) {
+        let length = lines.len();
+        for row in (0..PANEL).step_by(4) {
+            let rows = [0, 1, 2, 3].map(|next| &values[(row + next) * stride..][..length]);
+            for column in (0..length).step_by(4) {
+                let square = transposed([
+                    number(rows[0], column),
+                    number(rows[1], column),
+                    number(rows[2], column),
+                    number(rows[3], column),
+                ]);
+                for next in 0..4 {
+                    for place in 0..4 {
+                        lines[column + next][row + place] = nearest(square[next][place]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The numbers of a tile of pairs.
+    fn widen(tile: &Tile, lines: &mut [Line]) {
+        for (pair, pairs) in tile.0.as_chunks::<PANEL>().0.iter().enumerate() {
+            for row in 0..PANEL {
+                let [first, second] = halves(pairs[row]);
+                lines[2 * pair][row] = first;
+                lines[2 * pair + 1][row] = second;
+            }
+        }
+    }
+
+    /// The numbers of a tile of levels, rounded.
+    fn unpack(bits: Bits, levels: &[levels::Line], scale: &Scale, lines: &mut [Line; DEPTH]) {
+        let [step, offset] = scale.widened();
+        let mut quads = [[0; PANEL]; QUADS];
+        split(bits, levels, &mut quads);
+        for (column, line) in lines.iter_mut().enumerate() {
+            let (words, shift) = (&quads[column / 4], column % 4 * 8);
+            for row in 0..PANEL {
+                let level = (words[row] >> shift & 255) as i32;
+                line[row] = nearest(multiply_add::<FUSED>(level as f32, step[row], offset[row]));
+            }
+        }
+    }
+}
+
+/// Four numbers from a place on.
+#[inline(always)]
+fn number(row: &[f32], place: usize) -> [f32; 4] {
+    let row = &row[place..][..4];
+    [row[0], row[1], row[2], row[3]]
+}
+
+/// Rows as columns.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn transposed(rows: [[f32; 4]; 4]) -> [[f32; 4]; 4] {
+    use std::arch::x86_64::{__m128, _mm_movehl_ps, _mm_movelh_ps, _mm_unpackhi_ps, _mm_unpacklo_ps};
+    use std::mem::transmute;
+
+    // SAFETY: both types are four numbers, and every processor of the architecture has the instructions.
+    unsafe {
+        let [a, b, c, d]: [__m128; 4] = transmute(rows);
+        let (low, high) = (_mm_unpacklo_ps(a, b), _mm_unpackhi_ps(a, b));
+        let (other_low, other_high) = (_mm_unpacklo_ps(c, d), _mm_unpackhi_ps(c, d));
+        transmute([
+            _mm_movelh_ps(low, other_low),
+            _mm_movehl_ps(other_low, low),
+            _mm_movelh_ps(high, other_high),
+            _mm_movehl_ps(other_high, high),
+        ])
+    }
+}
+
+/// Rows as columns.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+fn transposed(rows: [[f32; 4]; 4]) -> [[f32; 4]; 4] {
+    let column = |index: usize| [rows[0][index], rows[1][index], rows[2][index], rows[3][index]];
+    [column(0), column(1), column(2), column(3)]
+}
+
+/// From the lines of 32 inputs, of 16 outputs in each of two sources, to the lines of these 32 outputs, of 16 of the inputs in
+/// each of two targets.
+pub(super) fn turn(source: [&[Line; DEPTH]; 2], target: [&mut [Line]; 2]) {
+    for (inputs, target) in target.into_iter().enumerate() {
+        for (source, target) in source.iter().zip(target.chunks_exact_mut(PANEL)) {
+            rows(source[inputs * PANEL..].as_flattened(), PANEL, target);
+        }
+    }
+}
