@@ -322,27 +322,38 @@ def encoders(make: Maker):
     )
 
 
-def language_models(make: Maker):
+def llama_text(make: Maker, vocabulary: int) -> dict:
+    return {
+        **make.sizes(heads=(4, 6), per_head=(8, 12)),
+        "num_key_value_heads": 2,
+        "vocab_size": vocabulary,
+        "max_position_embeddings": 128,
+        "rms_norm_eps": make.epsilon(),
+        "rope_parameters": {"rope_type": "default", "rope_theta": make.draw.choice([1e4, 1e5])},
+        "tie_word_embeddings": make.draw.choice([True, False]),
+    }
+
+
+def first_language_models(make: Maker, vocabulary: int) -> dict:
+    return {
+        "llama": hf.LlamaConfig(**llama_text(make, vocabulary)),
+        "opt": hf.OPTConfig(**opt_text(make, vocabulary)),
+        "t5": hf.T5Config(**t5_text(make, vocabulary, "gelu_new")),
+        "t5-erf": hf.T5Config(**t5_text(make, vocabulary, "gelu")),
+    }
+
+
+def later_language_models(make: Maker, vocabulary: int) -> dict:
+    return {"qwen2": hf.Qwen2Config(**llama_text(make, vocabulary))}
+
+
+def language_models(make: Maker, configurations):
     vocabulary = 300
     queries, tokens = make.draw.randint(3, 6), make.draw.randint(6, 9)
     ids = make.ids(10, vocabulary, 2, tokens)
     mask = torch.ones(2, queries + tokens, dtype=torch.long)
     mask[1, -2:] = 0
-    llama = make.sizes(heads=(4, 6), per_head=(8, 12))
-    configs = {
-        "llama": hf.LlamaConfig(
-            **llama,
-            num_key_value_heads=2,
-            vocab_size=vocabulary,
-            max_position_embeddings=128,
-            rms_norm_eps=make.epsilon(),
-            rope_parameters={"rope_type": "default", "rope_theta": make.draw.choice([1e4, 1e5])},
-            tie_word_embeddings=make.draw.choice([True, False]),
-        ),
-        "opt": hf.OPTConfig(**opt_text(make, vocabulary)),
-        "t5": hf.T5Config(**t5_text(make, vocabulary, "gelu_new")),
-        "t5-erf": hf.T5Config(**t5_text(make, vocabulary, "gelu")),
-    }
+    configs = configurations(make, vocabulary)
     for name, config in configs.items():
         encoder_decoder = name.startswith("t5")
         build = hf.AutoModelForSeq2SeqLM if encoder_decoder else hf.AutoModelForCausalLM
@@ -364,7 +375,7 @@ def language_models(make: Maker):
         }
         if encoder_decoder:
             expected["labels"] = labels
-        if name == "llama":
+        if name in ("llama", "qwen2"):
             expected["beam4_ids"] = model.generate(
                 inputs_embeds=inputs[:1], attention_mask=mask[:1], num_beams=4, max_new_tokens=10, do_sample=False
             )
@@ -492,10 +503,12 @@ def main():
     blip2(make, "flant5-tiny", "flant5-tiny", t5_text(make, 240, "gelu"))
     itm(make)
     encoders(make)
-    language_models(make)
+    language_models(make, first_language_models)
     bert(make)
     captioner(make)
     instructblip(make)
+    # Behind what was there before, whose numbers stay what they are.
+    language_models(make, later_language_models)
 
 
 if __name__ == "__main__":

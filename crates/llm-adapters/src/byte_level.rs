@@ -3,8 +3,12 @@
 use std::path::Path;
 
 use tokenizers::models::bpe::{BPE, Merges, Vocab};
+use tokenizers::normalizers::NFC;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::{AddedToken, PreTokenizerWrapper, Tokenizer};
+use tokenizers::pre_tokenizers::digits::Digits;
+use tokenizers::pre_tokenizers::sequence::Sequence;
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::{AddedToken, PreTokenizerWrapper, SplitDelimiterBehavior, Tokenizer};
 
 use crate::TokenizerError;
 
@@ -12,16 +16,64 @@ use crate::TokenizerError;
 const VOCABULARY: &str = "vocab.json";
 const MERGES: &str = "merges.txt";
 
-/// A tokenizer that cuts a text by `split` before merging, and finds the `added` tokens in it first.
+/// Where Qwen2 cuts: contractions, words with what stands before them, single digits, marks with the line breaks behind them,
+/// line breaks, other space.
+const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+/// How a text is cut before merging.
+#[derive(Clone, Copy)]
+pub(crate) enum Cut {
+    /// By GPT-2's pattern.
+    Gpt2,
+    /// The same, with digits by themselves.
+    SmolLm,
+    /// By Qwen2's pattern, in composed characters (NFC).
+    Qwen2,
+}
+
+impl Cut {
+    /// The kind that llama.cpp calls so.
+    ///
+    /// # Errors
+    /// Which kinds there are.
+    pub(crate) fn named(name: &str) -> Result<Self, String> {
+        match name {
+            "gpt-2" => Ok(Self::Gpt2),
+            "smollm" => Ok(Self::SmolLm),
+            "qwen2" => Ok(Self::Qwen2),
+            _ => Err(format!(
+                "it cuts text as `{name}` does; `gpt-2`, `smollm` and `qwen2` are supported"
+            )),
+        }
+    }
+
+    fn pre_tokenizer(self) -> tokenizers::Result<PreTokenizerWrapper> {
+        let bytes = |by_pattern| ByteLevel::new(false, true, by_pattern).into();
+        Ok(match self {
+            Self::Gpt2 => bytes(true),
+            Self::SmolLm => Sequence::new(vec![Digits::new(true).into(), bytes(true)]).into(),
+            Self::Qwen2 => {
+                let pattern = SplitPattern::Regex(QWEN2.to_owned());
+                let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false)?;
+                Sequence::new(vec![split.into(), bytes(false)]).into()
+            }
+        })
+    }
+}
+
+/// A tokenizer that makes the `cut` before merging, and finds the `added` tokens in a text first.
 pub(crate) fn assemble(
     vocabulary: Vocab,
     merges: Merges,
-    split: impl Into<PreTokenizerWrapper>,
+    cut: Cut,
     added: impl IntoIterator<Item = AddedToken>,
 ) -> tokenizers::Result<Tokenizer> {
     let bpe = BPE::builder().vocab_and_merges(vocabulary, merges).build()?;
     let mut tokenizer = Tokenizer::new(bpe);
-    tokenizer.with_pre_tokenizer(Some(split));
+    tokenizer.with_pre_tokenizer(Some(cut.pre_tokenizer()?));
+    if let Cut::Qwen2 = cut {
+        tokenizer.with_normalizer(Some(NFC))?;
+    }
     tokenizer.with_decoder(Some(ByteLevel::default()));
     tokenizer.add_tokens(added)?;
     Ok(tokenizer)
@@ -32,11 +84,11 @@ pub(crate) fn has_files(folder: &Path) -> bool {
     folder.join(VOCABULARY).is_file() && folder.join(MERGES).is_file()
 }
 
-/// The tokenizer of these files in `folder`, to which the ids of `special` are no text.
+/// The tokenizer of these files in `folder`, which makes the `cut`, and to which the ids of `special` are no text.
 ///
 /// # Errors
 /// [`TokenizerError::Unusable`] where a file is damaged, or a special id is not in it.
-pub(crate) fn from_files(folder: &Path, special: &[u32]) -> Result<Tokenizer, TokenizerError> {
+pub(crate) fn from_files(folder: &Path, cut: Cut, special: &[u32]) -> Result<Tokenizer, TokenizerError> {
     let unusable = |reason: String| TokenizerError::Unusable {
         path: folder.join(VOCABULARY),
         reason,
@@ -55,6 +107,5 @@ pub(crate) fn from_files(folder: &Path, special: &[u32]) -> Result<Tokenizer, To
             .ok_or_else(|| unusable(format!("it has no token for the special id {id}")))
     };
     let added = special.iter().map(token).collect::<Result<Vec<_>, _>>()?;
-    let split = ByteLevel::new(false, true, true);
-    assemble(vocabulary, merges, split, added).map_err(|error| unusable(error.to_string()))
+    assemble(vocabulary, merges, cut, added).map_err(|error| unusable(error.to_string()))
 }

@@ -10,7 +10,7 @@
 //!
 //! | family | in front of the prompt | behind the prompt | end of a caption | padding |
 //! |---|---|---|---|---|
-//! | Llama | nothing: the soft prompt is what comes first | nothing | the line break, where it is one id | its own, or the end-of-text id |
+//! | Llama, Qwen2 | nothing: the soft prompt is what comes first | nothing | the line break, where it is one id | its own, or the end-of-text id |
 //! | OPT | `</s>` (2) | nothing | the line break | `<pad>` (1) |
 //! | T5 | nothing | `</s>` (1), also of an empty prompt | `</s>` (1) | `<pad>` (0) |
 //!
@@ -32,7 +32,7 @@ mod rms_norm;
 mod t5;
 mod tokenizer;
 
-pub use llama::{Llama, LlamaConfig};
+pub use llama::{Architecture, Llama, LlamaConfig};
 pub use loading::{
     LanguageModelTensors, LoadError, LoadedLanguageModel, from_hugging_face, hugging_face_tensors,
     load_language_model,

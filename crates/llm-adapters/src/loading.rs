@@ -13,11 +13,12 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::config::nested;
+use crate::llama::Architecture;
 use crate::{LanguageTokenizer, Llama, LlamaConfig, Opt, OptConfig, T5, T5Config, TokenizerError};
 
-const SUPPORTED: &str = "a GGUF file of the `llama` architecture, or a Hugging Face folder whose `config.json`, or the \
-                         `text_config` in it, says `\"model_type\": \"llama\"`, `\"opt\"` or `\"t5\"`, with its \
-                         safetensors and `tokenizer.json`";
+const SUPPORTED: &str = "a GGUF file of the `llama` or the `qwen2` architecture, or a Hugging Face folder whose \
+                         `config.json`, or the `text_config` in it, says `\"model_type\": \"llama\"`, `\"qwen2\"`, \
+                         `\"opt\"` or `\"t5\"`, with its safetensors and `tokenizer.json`";
 
 /// A language model that could not be loaded.
 #[derive(Debug, Error)]
@@ -91,7 +92,7 @@ fn from_file(path: &Path, device: &Device) -> Result<(Box<dyn LanguageModel>, La
     }
     let store = GgufStore::open(path)?;
     let architecture = store.required("general.architecture", GgufValue::as_text)?;
-    if architecture != "llama" {
+    if Architecture::named(architecture).is_none() {
         return Err(unsupported(
             path,
             format!("a GGUF file of the `{architecture}` architecture"),
@@ -110,7 +111,7 @@ fn from_file(path: &Path, device: &Device) -> Result<(Box<dyn LanguageModel>, La
 /// As for [`load_language_model`].
 pub fn from_hugging_face(path: &Path, device: &Device) -> Result<Box<dyn LanguageModel>, LoadError> {
     match family(path)?.as_str() {
-        "llama" => Ok(Box::new(Llama::from_hugging_face(path, device)?)),
+        "llama" | "qwen2" => Ok(Box::new(Llama::from_hugging_face(path, device)?)),
         "opt" => Ok(Box::new(Opt::from_hugging_face(path, device)?)),
         "t5" => Ok(Box::new(T5::from_hugging_face(path, device)?)),
         other => Err(unknown(path, other)),
@@ -134,7 +135,7 @@ pub struct LanguageModelTensors {
 pub fn hugging_face_tensors(path: &Path) -> Result<LanguageModelTensors, LoadError> {
     let (file, device) = (path.join("config.json"), Device::flex());
     Ok(match family(path)?.as_str() {
-        "llama" => tensors(
+        "llama" | "qwen2" => tensors(
             &Llama::new(LlamaConfig::from_hugging_face(&file)?, 0, &device),
             crate::llama::HUGGING_FACE,
             |_| false,

@@ -5,12 +5,9 @@ use std::path::{Path, PathBuf};
 use blip2_core::weights::{GgufStore, GgufValue, WeightError};
 use serde::Deserialize;
 use thiserror::Error;
-use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::pre_tokenizers::digits::Digits;
-use tokenizers::pre_tokenizers::sequence::Sequence;
-use tokenizers::{AddedToken, PreTokenizerWrapper, Tokenizer};
+use tokenizers::{AddedToken, Tokenizer};
 
-use crate::byte_level;
+use crate::byte_level::{self, Cut};
 use crate::config::nested;
 
 /// Token types of GGUF metadata that matter here.
@@ -59,6 +56,7 @@ pub struct LanguageTokenizer {
 enum Family {
     Opt,
     T5,
+    Qwen2,
     #[default]
     #[serde(other)]
     Other,
@@ -82,7 +80,11 @@ impl LanguageTokenizer {
         let path = folder.join("tokenizer.json");
         let mut tokenizer = if !path.is_file() && byte_level::has_files(folder) {
             let special = [ids.bos_token_id, Some(end_of_text), ids.pad_token_id];
-            byte_level::from_files(folder, &special.into_iter().flatten().collect::<Vec<_>>())?
+            let cut = match ids.model_type {
+                Family::Qwen2 => Cut::Qwen2,
+                Family::Opt | Family::T5 | Family::Other => Cut::Gpt2,
+            };
+            byte_level::from_files(folder, cut, &special.into_iter().flatten().collect::<Vec<_>>())?
         } else {
             Tokenizer::from_bytes(read(&path)?).map_err(|error| unusable(&path, error))?
         };
@@ -113,7 +115,7 @@ impl LanguageTokenizer {
                 "its kind is `{model}`; only byte-level BPE (`gpt2`) is supported"
             )));
         }
-        let split = pre_tokenizer(text("tokenizer.ggml.pre")?).map_err(unusable)?;
+        let cut = Cut::named(text("tokenizer.ggml.pre")?).map_err(unusable)?;
         let tokens = store.required("tokenizer.ggml.tokens", GgufValue::as_texts)?;
         let types = store.required("tokenizer.ggml.token_type", as_integers)?;
         let merges = store.required("tokenizer.ggml.merges", GgufValue::as_texts)?;
@@ -146,7 +148,7 @@ impl LanguageTokenizer {
         };
         let added = of_type(CONTROL).map(|(token, _)| AddedToken::from(*token, true));
         let added = added.chain(of_type(USER_DEFINED).map(|(token, _)| AddedToken::from(*token, false)));
-        let tokenizer = byte_level::assemble(vocabulary.into_iter().collect(), merges, split, added)
+        let tokenizer = byte_level::assemble(vocabulary.into_iter().collect(), merges, cut, added)
             .map_err(|error| unusable(error.to_string()))?;
         let id = |key: &str| {
             let id = store.optional(key, GgufValue::as_u64)?;
@@ -216,7 +218,7 @@ impl LanguageTokenizer {
         let (before, behind) = match self.family {
             Family::Opt => (self.beginning, None),
             Family::T5 => (None, Some(self.end_of_text)),
-            Family::Other => (None, None),
+            Family::Qwen2 | Family::Other => (None, None),
         };
         Ok(before.into_iter().chain(ids).chain(behind).collect())
     }
@@ -281,18 +283,6 @@ fn ids_of(tokenizer: &Tokenizer, text: &str, framed: bool) -> Result<Vec<u32>, T
             reason: error.to_string(),
         })?;
     Ok(encoding.get_ids().to_vec())
-}
-
-/// How each kind that llama.cpp tells apart cuts a text before merging.
-fn pre_tokenizer(kind: &str) -> Result<PreTokenizerWrapper, String> {
-    let bytes = ByteLevel::new(false, true, true);
-    match kind {
-        "gpt-2" => Ok(bytes.into()),
-        "smollm" => Ok(Sequence::new(vec![Digits::new(true).into(), bytes.into()]).into()),
-        _ => Err(format!(
-            "it cuts text as `{kind}` does; `gpt-2` and `smollm` are supported"
-        )),
-    }
 }
 
 fn as_integers(value: &GgufValue) -> Option<Vec<u64>> {

@@ -9,9 +9,46 @@ use crate::config::{LARGEST, MOST_LAYERS, check_sizes, read_config};
 
 const FORMAT: &str = "Llama configuration";
 
+/// Which build of the family a model is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Architecture {
+    /// Llama's own: no biases.
+    #[default]
+    Llama,
+    /// Qwen2 and Qwen2.5 (Yang et al., 2024): biases on the projections to queries, keys and values.
+    Qwen2,
+}
+
+impl Architecture {
+    /// All that can be read.
+    pub(crate) const ALL: [Self; 2] = [Self::Llama, Self::Qwen2];
+
+    /// The name that `model_type` of a `config.json` and `general.architecture` of a GGUF file give it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Llama => "llama",
+            Self::Qwen2 => "qwen2",
+        }
+    }
+
+    /// The one of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|architecture| architecture.name() == name)
+    }
+
+    /// Whether queries, keys and values are projected with a bias.
+    pub(super) fn has_biases(self) -> bool {
+        self == Self::Qwen2
+    }
+}
+
 /// Sizes and constants of one model of the Llama family.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LlamaConfig {
+    /// Which build it is.
+    pub architecture: Architecture,
     /// Width of the embeddings and of the residual stream.
     pub hidden_size: usize,
     /// Width inside of the gated feed-forward network.
@@ -41,22 +78,28 @@ impl LlamaConfig {
     ///
     /// # Errors
     /// [`WeightError`] where the file cannot be read, belongs to another family, or asks for something that is not
-    /// supported: another activation, biases, or a scaled rotary embedding.
+    /// supported: another activation, other biases than the architecture's, a scaled rotary embedding, or a sliding window.
     pub fn from_hugging_face(file: &Path) -> Result<Self, WeightError> {
         read_config(file, FORMAT, |raw: HuggingFaceConfig| {
             raw.resolve().and_then(Self::checked)
         })
     }
 
-    /// Reads the metadata of a GGUF file of the `llama` architecture.
+    /// Reads the metadata of a GGUF file of the `llama` or the `qwen2` architecture.
     ///
     /// # Errors
     /// [`WeightError::Format`] where a key is missing, of another type, or asks for something that is not supported.
     pub fn from_gguf(store: &GgufStore) -> Result<Self, WeightError> {
-        let size = |key: &str| store.required(&format!("llama.{key}"), as_size);
-        let optional_size = |key: &str| store.optional(&format!("llama.{key}"), as_size);
+        let name = store.required("general.architecture", GgufValue::as_text)?;
+        let architecture = Architecture::named(name).ok_or_else(|| {
+            store.unusable(format!(
+                "its architecture is `{name}`, not one of the Llama family"
+            ))
+        })?;
+        let size = |key: &str| store.required(&format!("{name}.{key}"), as_size);
+        let optional_size = |key: &str| store.optional(&format!("{name}.{key}"), as_size);
         if let Some(kind @ ("linear" | "yarn" | "longrope")) =
-            store.optional("llama.rope.scaling.type", GgufValue::as_text)?
+            store.optional(&format!("{name}.rope.scaling.type"), GgufValue::as_text)?
         {
             return Err(store.unusable(scaled(kind)));
         }
@@ -72,6 +115,7 @@ impl LlamaConfig {
         }
         let embedding = store.tensors().get("token_embd.weight");
         let config = Self {
+            architecture,
             hidden_size,
             intermediate_size: size("feed_forward_length")?,
             layers: size("block_count")?,
@@ -80,9 +124,12 @@ impl LlamaConfig {
             head_width,
             vocabulary_size: embedding.map_or(0, |info| info.shape[0]),
             positions: size("context_length")?,
-            norm_epsilon: store.required("llama.attention.layer_norm_rms_epsilon", GgufValue::as_f64)?,
+            norm_epsilon: store.required(
+                &format!("{name}.attention.layer_norm_rms_epsilon"),
+                GgufValue::as_f64,
+            )?,
             rope_theta: store
-                .optional("llama.rope.freq_base", GgufValue::as_f64)?
+                .optional(&format!("{name}.rope.freq_base"), GgufValue::as_f64)?
                 .unwrap_or(DEFAULT_ROPE_THETA),
             tied: !store.tensors().contains_key("output.weight"),
         };
@@ -133,7 +180,7 @@ fn scaled(kind: &str) -> String {
     format!("its rotary embedding is scaled by `{kind}`; only the plain one is supported")
 }
 
-/// `config.json` with the defaults of `transformers`' `LlamaConfig`.
+/// `config.json` with the defaults of `transformers`' `LlamaConfig` and `Qwen2Config`.
 #[derive(Deserialize)]
 struct HuggingFaceConfig {
     model_type: String,
@@ -156,6 +203,8 @@ struct HuggingFaceConfig {
     attention_bias: bool,
     #[serde(default)]
     mlp_bias: bool,
+    #[serde(default)]
+    use_sliding_window: bool,
 }
 
 /// `rope_parameters` since `transformers` 5, `rope_scaling` before.
@@ -168,9 +217,8 @@ struct RopeParameters {
 
 impl HuggingFaceConfig {
     fn resolve(self) -> Result<LlamaConfig, String> {
-        if self.model_type != "llama" {
-            return Err(format!("its model_type is `{}`, not `llama`", self.model_type));
-        }
+        let architecture = Architecture::named(&self.model_type)
+            .ok_or_else(|| format!("its model_type is `{}`, not `llama` or `qwen2`", self.model_type))?;
         if let Some(activation) = self.hidden_act.filter(|name| name != "silu") {
             return Err(format!(
                 "its activation is `{activation}`; only `silu` is supported"
@@ -182,6 +230,11 @@ impl HuggingFaceConfig {
                     .to_owned(),
             );
         }
+        if self.use_sliding_window {
+            return Err(
+                "its attention sees a sliding window (use_sliding_window), which is not supported".to_owned(),
+            );
+        }
         let rope = [self.rope_parameters, self.rope_scaling].into_iter().flatten();
         let mut theta = self.rope_theta;
         for parameters in rope {
@@ -191,6 +244,7 @@ impl HuggingFaceConfig {
             theta = parameters.rope_theta.or(theta);
         }
         Ok(LlamaConfig {
+            architecture,
             hidden_size: self.hidden_size,
             intermediate_size: self.intermediate_size,
             layers: self.num_hidden_layers,

@@ -48,11 +48,17 @@ impl DecoderLayer {
             config.key_heads * config.head_width,
         );
         let inner = config.intermediate_size;
+        let read = match config.architecture.has_biases() {
+            true => Linear::normal,
+            false => Linear::unbiased,
+        };
+        let mut projection = |outputs| read(initializer, width, outputs, DEVIATION);
+        let (q_proj, k_proj, v_proj) = (projection(queries), projection(keys), projection(keys));
         let mut linear = |inputs, outputs| Linear::unbiased(initializer, inputs, outputs, DEVIATION);
         let self_attn = Attention {
-            q_proj: linear(width, queries),
-            k_proj: linear(width, keys),
-            v_proj: linear(width, keys),
+            q_proj,
+            k_proj,
+            v_proj,
             o_proj: linear(queries, width),
             head_width: config.head_width,
         };

@@ -1,4 +1,4 @@
-//! The Llama family (Touvron et al., 2023): SmolLM2, Llama, Vicuna and others of the same build.
+//! The Llama family (Touvron et al., 2023): SmolLM2, Llama, Vicuna, Qwen2 and others of the same build.
 
 mod config;
 mod layer;
@@ -8,12 +8,12 @@ mod rotary;
 use std::path::Path;
 
 use blip2_core::layers::{Embedding, Linear};
-use blip2_core::weights::{GgufStore, LoadOptions, SafetensorsStore, WeightError, load};
+use blip2_core::weights::{GgufStore, LoadOptions, SafetensorsStore, TensorStore, WeightError, load};
 use blip2_core::{Initializer, LanguageModel, ModelError, NextTokenModel, TextExample};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-pub use config::LlamaConfig;
+pub use config::{Architecture, LlamaConfig};
 
 use crate::causal::{self, CausalModel};
 use crate::config::language_model;
@@ -76,19 +76,21 @@ impl Llama {
         )
     }
 
-    /// Reads weights and sizes from a GGUF file of the `llama` architecture.
+    /// Reads weights and sizes from a GGUF file of the `llama` or the `qwen2` architecture.
     ///
     /// # Errors
     /// As for [`Llama::from_hugging_face`].
     pub fn from_gguf(store: &GgufStore, device: &Device) -> Result<Self, WeightError> {
         let config = LlamaConfig::from_gguf(store)?;
-        let store = HalfSplit::new(store, &config);
-        load(
-            Self::new(config, 0, device),
-            &store,
-            &GGUF,
-            LoadOptions::default(),
-        )
+        let half_split;
+        let store: &dyn TensorStore = match config.architecture {
+            Architecture::Llama => {
+                half_split = HalfSplit::new(store, &config);
+                &half_split
+            }
+            Architecture::Qwen2 => store,
+        };
+        load(Self::new(config, 0, device), store, &GGUF, LoadOptions::default())
     }
 
     /// The sizes of this model.

@@ -7,7 +7,7 @@ use burn::tensor::TensorData;
 
 use super::LlamaConfig;
 
-/// Names of `transformers`' `LlamaForCausalLM`.
+/// Names of `transformers`' `LlamaForCausalLM` and `Qwen2ForCausalLM`.
 pub(crate) const HUGGING_FACE: NameMap = NameMap {
     rename: |path| {
         let prefix = if path.starts_with("lm_head.") {
@@ -21,7 +21,7 @@ pub(crate) const HUGGING_FACE: NameMap = NameMap {
     ignored: |name| name == "lm_head.weight" || name.ends_with(".rotary_emb.inv_freq"),
 };
 
-/// Names of llama.cpp's `llama` architecture.
+/// Names of llama.cpp's `llama` and `qwen2` architectures.
 pub(super) const GGUF: NameMap = NameMap {
     rename: gguf_name,
     ignored: |_| false,
@@ -40,7 +40,7 @@ const GGUF_NAMES: [(&str, &str); 9] = [
 ];
 
 fn gguf_name(path: &str) -> Option<String> {
-    let module = path.strip_suffix(".weight")?;
+    let (module, kind) = path.rsplit_once('.')?;
     let Some((layer, part)) = module
         .strip_prefix("layers.")
         .and_then(|rest| rest.split_once('.'))
@@ -51,16 +51,17 @@ fn gguf_name(path: &str) -> Option<String> {
             "lm_head" => "output",
             _ => return None,
         };
-        return Some(format!("{name}.weight"));
+        return Some(format!("{name}.{kind}"));
     };
     let (_, name) = GGUF_NAMES.iter().find(|(ours, _)| *ours == part)?;
-    Some(format!("blk.{layer}.{name}.weight"))
+    Some(format!("blk.{layer}.{name}.{kind}"))
 }
 
-/// A GGUF file with the rows of query and key projections in half-split order.
+/// A GGUF file of the `llama` architecture with the rows of query and key projections in half-split order.
 ///
 /// llama.cpp turns neighbouring dimensions of a head together, Hugging Face those half a head apart; its converter
-/// therefore interleaves the two halves of each head, and this undoes it.
+/// therefore interleaves the two halves of each head, and this undoes it. In its `qwen2` architecture it turns as Hugging
+/// Face does, and the rows are left as they are.
 pub(super) struct HalfSplit<'a> {
     store: &'a GgufStore,
     head_width: usize,

@@ -2,11 +2,12 @@
 
 use blip2_core::weights::{fingerprint, parameters};
 use blip2_core::{LanguageModel, ModelError, TextExample};
-use blip2_llm_adapters::{Llama, LlamaConfig, conformance};
+use blip2_llm_adapters::{Architecture, Llama, LlamaConfig, conformance};
 use burn::tensor::{Device, Tensor, TensorData};
 
 fn config(tied: bool) -> LlamaConfig {
     LlamaConfig {
+        architecture: Architecture::Llama,
         hidden_size: 24,
         intermediate_size: 40,
         layers: 2,
@@ -41,6 +42,23 @@ fn both_kinds_of_output_layer_conform() {
         );
         conformance::check(&model, &Device::flex()).unwrap();
     }
+}
+
+#[test]
+fn the_build_with_biases_conforms() {
+    let config = LlamaConfig {
+        architecture: Architecture::Qwen2,
+        ..config(false)
+    };
+    let model = Llama::new(config, 7, &Device::flex());
+    let biases: Vec<String> = parameters(&model)
+        .into_iter()
+        .map(|parameter| parameter.path)
+        .filter(|path| path.starts_with("layers.0.") && path.ends_with(".bias"))
+        .collect();
+    let expected = ["q", "k", "v"].map(|part| format!("layers.0.self_attn.{part}_proj.bias"));
+    assert_eq!(biases, expected);
+    conformance::check(&model, &Device::flex()).unwrap();
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The golden model as a GGUF file and as a Hugging Face folder, each with a tokenizer: both must be the same model.
+//! The golden models as GGUF files and as Hugging Face folders, each with a tokenizer: both must be the same model.
 
 #[path = "../../../core/src/weights/gguf/tests/builder.rs"]
 mod builder;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use blip2_core::LanguageModel;
 use blip2_core::weights::{GgufStore, SafetensorsStore, TensorStore, WeightError};
-use blip2_llm_adapters::{LlamaConfig, LoadError, TokenizerError, load_language_model};
+use blip2_llm_adapters::{Architecture, LlamaConfig, LoadError, TokenizerError, load_language_model};
 use burn::tensor::{Device, Tensor};
 use tempfile::TempDir;
 use tokenizers::models::bpe::{BPE, Vocab};
@@ -21,12 +21,17 @@ const TEXT: u32 = 8;
 const ARRAY: u32 = 9;
 
 /// The repository's own copy, whose vocabulary has room for all bytes.
-fn folder() -> PathBuf {
-    concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/parts/llama").into()
+fn folder(architecture: Architecture) -> PathBuf {
+    let parts: PathBuf = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/parts").into();
+    parts.join(architecture.name())
+}
+
+fn config_of(architecture: Architecture) -> LlamaConfig {
+    LlamaConfig::from_hugging_face(&folder(architecture).join("config.json")).unwrap()
 }
 
 fn config() -> LlamaConfig {
-    LlamaConfig::from_hugging_face(&folder().join("config.json")).unwrap()
+    config_of(Architecture::Llama)
 }
 
 /// Two special tokens, all bytes, the merges, and fillers up to the vocabulary of the model.
@@ -81,16 +86,17 @@ fn array(code: u32, values: Vec<Vec<u8>>) -> Vec<u8> {
     .concat()
 }
 
-/// The tensors of the golden model, with the rows of queries and keys in llama.cpp's order.
-fn weights() -> GgufBuilder {
-    let store = SafetensorsStore::open(&folder()).unwrap();
-    let half = config().head_width / 2;
+/// The tensors of the golden model, with the rows of queries and keys in llama.cpp's order of that architecture.
+fn weights_of(architecture: Architecture) -> GgufBuilder {
+    let store = SafetensorsStore::open(&folder(architecture)).unwrap();
+    let half = config_of(architecture).head_width / 2;
     store
         .tensors()
         .iter()
         .fold(GgufBuilder::default(), |builder, (name, info)| {
             let mut values: Vec<f32> = store.read(name).unwrap().iter().collect();
-            if name.contains("q_proj") || name.contains("k_proj") {
+            let turned = name.contains("q_proj") || name.contains("k_proj");
+            if turned && architecture == Architecture::Llama {
                 let columns = info.shape[1];
                 let row = |head: usize, side: usize, pair: usize| {
                     let start = (head * 2 * half + side * half + pair) * columns;
@@ -126,9 +132,16 @@ fn gguf_name(name: &str) -> String {
         .fold(name.to_owned(), |name, (theirs, ours)| name.replace(theirs, ours))
 }
 
-/// Adds all metadata, of which `change` may replace entries, or drop them with an empty value.
-fn with_metadata(builder: GgufBuilder, change: &[(&str, Vec<u8>)]) -> GgufBuilder {
-    let config = config();
+/// The golden model of Llama's own build with all metadata, of which `change` may replace entries, or drop them with an empty
+/// value.
+fn gguf(change: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    gguf_of(Architecture::Llama, change)
+}
+
+fn gguf_of(architecture: Architecture, change: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let config = config_of(architecture);
+    let own = |key: &str| format!("{}.{key}", architecture.name());
+    let tokenizer = |key: &str| format!("tokenizer.ggml.{key}");
     let size = |value: usize| (4, (value as u32).to_le_bytes().to_vec());
     let float = |value: f64| (6, (value as f32).to_le_bytes().to_vec());
     let types = (0..tokens().len())
@@ -136,36 +149,40 @@ fn with_metadata(builder: GgufBuilder, change: &[(&str, Vec<u8>)]) -> GgufBuilde
         .collect();
     let merges = MERGES.map(|(left, right)| format!("{left} {right}"));
     let entries = [
-        ("general.architecture", (TEXT, text("llama"))),
-        ("llama.embedding_length", size(config.hidden_size)),
-        ("llama.feed_forward_length", size(config.intermediate_size)),
-        ("llama.block_count", size(config.layers)),
-        ("llama.attention.head_count", size(config.heads)),
-        ("llama.attention.head_count_kv", size(config.key_heads)),
-        ("llama.attention.key_length", size(config.head_width)),
-        ("llama.context_length", size(config.positions)),
         (
-            "llama.attention.layer_norm_rms_epsilon",
+            "general.architecture".to_owned(),
+            (TEXT, text(architecture.name())),
+        ),
+        (own("embedding_length"), size(config.hidden_size)),
+        (own("feed_forward_length"), size(config.intermediate_size)),
+        (own("block_count"), size(config.layers)),
+        (own("attention.head_count"), size(config.heads)),
+        (own("attention.head_count_kv"), size(config.key_heads)),
+        (own("attention.key_length"), size(config.head_width)),
+        (own("context_length"), size(config.positions)),
+        (
+            own("attention.layer_norm_rms_epsilon"),
             float(config.norm_epsilon),
         ),
-        ("llama.rope.freq_base", float(config.rope_theta)),
-        ("tokenizer.ggml.model", (TEXT, text("gpt2"))),
-        ("tokenizer.ggml.pre", (TEXT, text("smollm"))),
-        ("tokenizer.ggml.tokens", (ARRAY, texts(tokens()))),
-        ("tokenizer.ggml.token_type", (ARRAY, array(5, types))),
-        ("tokenizer.ggml.merges", (ARRAY, texts(merges))),
-        ("tokenizer.ggml.eos_token_id", size(0)),
-        ("tokenizer.ggml.bos_token_id", size(1)),
+        (own("rope.freq_base"), float(config.rope_theta)),
+        (tokenizer("model"), (TEXT, text("gpt2"))),
+        (tokenizer("pre"), (TEXT, text("smollm"))),
+        (tokenizer("tokens"), (ARRAY, texts(tokens()))),
+        (tokenizer("token_type"), (ARRAY, array(5, types))),
+        (tokenizer("merges"), (ARRAY, texts(merges))),
+        (tokenizer("eos_token_id"), size(0)),
+        (tokenizer("bos_token_id"), size(1)),
     ];
-    entries
-        .into_iter()
-        .fold(builder, |builder, (key, (code, value))| {
-            match change.iter().find(|(changed, _)| *changed == key) {
+    let whole =
+        entries.into_iter().fold(
+            weights_of(architecture),
+            |builder, (key, (code, value))| match change.iter().find(|(changed, _)| *changed == key) {
                 Some((_, value)) if value.is_empty() => builder,
-                Some((_, value)) => builder.metadata(key, code, value),
-                None => builder.metadata(key, code, &value),
-            }
-        })
+                Some((_, value)) => builder.metadata(&key, code, value),
+                None => builder.metadata(&key, code, &value),
+            },
+        );
+    whole.bytes()
 }
 
 fn write(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) {
@@ -175,11 +192,7 @@ fn write(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) {
 /// Loads the GGUF model with `change`d metadata and gives the error.
 fn refused(change: &[(&str, Vec<u8>)]) -> LoadError {
     let place = TempDir::new().unwrap();
-    write(
-        place.path(),
-        "model.gguf",
-        with_metadata(weights(), change).bytes(),
-    );
+    write(place.path(), "model.gguf", gguf(change));
     match load_language_model(&place.path().join("model.gguf"), &Device::flex()) {
         Err(error) => error,
         Ok(_) => panic!("the file was taken"),
@@ -188,44 +201,60 @@ fn refused(change: &[(&str, Vec<u8>)]) -> LoadError {
 
 #[test]
 fn a_gguf_file_and_a_folder_of_the_same_model_are_the_same_model() {
-    let place = TempDir::new().unwrap();
-    write(
-        place.path(),
-        "weights-without-a-telling-name",
-        with_metadata(weights(), &[]).bytes(),
-    );
-    let gguf = load_language_model(
-        &place.path().join("weights-without-a-telling-name"),
-        &Device::flex(),
-    )
-    .unwrap();
-    for file in ["config.json", "model.safetensors"] {
-        write(place.path(), file, std::fs::read(folder().join(file)).unwrap());
-    }
-    write(
-        place.path(),
-        "tokenizer.json",
-        tokenizer().to_string(false).unwrap(),
-    );
-    let hugging_face = load_language_model(place.path(), &Device::flex()).unwrap();
+    for architecture in [Architecture::Llama, Architecture::Qwen2] {
+        let place = TempDir::new().unwrap();
+        let file = "weights-without-a-telling-name";
+        write(place.path(), file, gguf_of(architecture, &[]));
+        let gguf = load_language_model(&place.path().join(file), &Device::flex()).unwrap();
+        for entry in std::fs::read_dir(folder(architecture)).unwrap() {
+            let path = entry.unwrap().path();
+            std::fs::copy(&path, place.path().join(path.file_name().unwrap())).unwrap();
+        }
+        let file = place.path().join("config.json");
+        let mut config: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        config["eos_token_id"] = 0.into();
+        write(place.path(), "config.json", config.to_string());
+        write(
+            place.path(),
+            "tokenizer.json",
+            tokenizer().to_string(false).unwrap(),
+        );
+        let hugging_face = load_language_model(place.path(), &Device::flex()).unwrap();
 
-    assert_eq!(gguf.model.fingerprint(), hugging_face.model.fingerprint());
-    let prompt = vec![gguf.tokenizer.encode("the grün theatre").unwrap()];
+        assert_eq!(gguf.model.fingerprint(), hugging_face.model.fingerprint());
+        let prompt = vec![gguf.tokenizer.encode("the grün theatre").unwrap()];
+        assert_eq!(
+            prompt[0],
+            hugging_face.tokenizer.encode("the grün theatre").unwrap()
+        );
+        let logits = |model: &dyn LanguageModel| {
+            let nothing = Tensor::zeros([1, 0, model.hidden_size()], &Device::flex());
+            model.start(nothing, &prompt).unwrap().logits().into_data()
+        };
+        assert_eq!(logits(gguf.model.as_ref()), logits(hugging_face.model.as_ref()));
+    }
+}
+
+/// What this small vocabulary can tell apart; `qwen.rs` compares with the reference on the real one.
+#[test]
+fn the_tokenizer_of_qwen2_keeps_digits_apart_and_composes_letters() {
+    let place = TempDir::new().unwrap();
+    let kind = [("tokenizer.ggml.pre", text("qwen2"))];
+    write(place.path(), "model.gguf", gguf_of(Architecture::Qwen2, &kind));
+    let loaded = load_language_model(&place.path().join("model.gguf"), &Device::flex()).unwrap();
+    let ids = |text: &str| loaded.tokenizer.encode(text).unwrap();
+    assert_eq!(ids("the12"), ["the", "1", "2"].map(id));
+    assert_eq!(ids("e\u{301}"), ids("é"));
     assert_eq!(
-        prompt[0],
-        hugging_face.tokenizer.encode("the grün theatre").unwrap()
+        loaded.tokenizer.decode(&ids("the 12!\n\n (the)")).unwrap(),
+        "the 12!\n\n (the)"
     );
-    let logits = |model: &dyn LanguageModel| {
-        let nothing = Tensor::zeros([1, 0, model.hidden_size()], &Device::flex());
-        model.start(nothing, &prompt).unwrap().logits().into_data()
-    };
-    assert_eq!(logits(gguf.model.as_ref()), logits(hugging_face.model.as_ref()));
 }
 
 #[test]
 fn the_tokenizer_of_a_gguf_file_merges_bytes_and_keeps_digits_apart() {
     let place = TempDir::new().unwrap();
-    write(place.path(), "model.gguf", with_metadata(weights(), &[]).bytes());
+    write(place.path(), "model.gguf", gguf(&[]));
     let loaded = load_language_model(&place.path().join("model.gguf"), &Device::flex()).unwrap();
     let tokenizer = &loaded.tokenizer;
     assert_eq!(tokenizer.vocabulary(), config().vocabulary_size);
@@ -258,7 +287,7 @@ fn metadata_that_does_not_fit_is_refused_by_name() {
     assert!(message(&[("llama.block_count", vec![])]).contains("`llama.block_count`"));
     assert!(message(&[("llama.block_count", 0u32.to_le_bytes().to_vec())]).contains("number of layers"));
     assert!(message(&[("llama.attention.head_count_kv", 5u32.to_le_bytes().to_vec())]).contains("evenly"));
-    assert!(message(&[("tokenizer.ggml.pre", text("qwen2"))]).contains("`qwen2`"));
+    assert!(message(&[("tokenizer.ggml.pre", text("gemma"))]).contains("`gemma`"));
     assert!(message(&[("tokenizer.ggml.model", text("llama"))]).contains("`llama`"));
     assert!(message(&[("tokenizer.ggml.eos_token_id", 9_999u32.to_le_bytes().to_vec())]).contains("9999"));
     assert!(message(&[("tokenizer.ggml.merges", texts(["nospace".to_owned()]))]).contains("`nospace`"));
@@ -290,7 +319,8 @@ fn what_is_no_supported_model_is_told_what_is() {
     let unsupported = |name: &str, found: &str| {
         let message = load(name).to_string();
         assert!(
-            message.contains(found) && message.contains("a GGUF file of the `llama` architecture"),
+            message.contains(found)
+                && message.contains("a GGUF file of the `llama` or the `qwen2` architecture"),
             "{message}"
         );
     };
@@ -326,7 +356,7 @@ fn what_is_no_supported_model_is_told_what_is() {
 #[test]
 fn configurations_that_would_compute_something_else_are_refused() {
     let place = TempDir::new().unwrap();
-    let json = std::fs::read_to_string(folder().join("config.json")).unwrap();
+    let json = std::fs::read_to_string(folder(Architecture::Llama).join("config.json")).unwrap();
     let with = |key: &str, value: serde_json::Value| {
         let mut config: serde_json::Value = serde_json::from_str(&json).unwrap();
         config[key] = value;
@@ -357,6 +387,12 @@ fn configurations_that_would_compute_something_else_are_refused() {
             .unwrap_err()
             .to_string()
             .contains("biases")
+    );
+    assert!(
+        with("use_sliding_window", true.into())
+            .unwrap_err()
+            .to_string()
+            .contains("sliding window")
     );
     assert!(
         with("model_type", "opt".into())

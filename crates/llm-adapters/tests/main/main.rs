@@ -1,5 +1,6 @@
 //! Tests of the language models, in one binary.
 
+mod assets;
 mod golden;
 mod golden_tokens;
 mod golden_vocabulary;
@@ -7,5 +8,6 @@ mod llama;
 mod loading;
 mod opt;
 mod packing;
+mod qwen;
 mod smollm;
 mod t5;

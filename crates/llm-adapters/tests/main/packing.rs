@@ -6,7 +6,12 @@ use blip2_golden::{device, models};
 use blip2_llm_adapters::{conformance, from_hugging_face};
 use burn::tensor::Tensor;
 
-const FAMILIES: [&str; 3] = ["LlamaForCausalLM", "OPTForCausalLM", "T5ForConditionalGeneration"];
+const FAMILIES: [&str; 4] = [
+    "LlamaForCausalLM",
+    "Qwen2ForCausalLM",
+    "OPTForCausalLM",
+    "T5ForConditionalGeneration",
+];
 
 #[test]
 fn packed_models_conform_and_are_near_those_in_single_precision() {

@@ -1,6 +1,5 @@
 //! SmolLM2-135M-Instruct, the real model of the embedded default, where it has been fetched.
 
-use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use blip2_core::TextExample;
@@ -9,18 +8,12 @@ use blip2_generation::{GenerationConfig, generate};
 use blip2_llm_adapters::{LoadedLanguageModel, load_language_model};
 use burn::tensor::{Device, Tensor};
 
+use super::assets::file;
+
 /// Six short passages about different things, 650 words.
 const ENGLISH: &str = include_str!("../data/english.txt");
 
-/// The file, where somebody fetched it.
-fn file() -> Option<PathBuf> {
-    let home = std::env::var_os("BLIP2_HOME").map(PathBuf::from);
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let user = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    let home = home.or_else(|| cache.or(user).map(|cache| cache.join("blip2")))?;
-    let file = home.join("assets/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf");
-    file.is_file().then_some(file)
-}
+const FILE: &str = "smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
 
 /// The model, loaded once; `None` where nobody fetched it, and then the skipped test says so.
 #[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
@@ -28,7 +21,7 @@ fn model() -> Option<MutexGuard<'static, LoadedLanguageModel>> {
     static MODEL: OnceLock<Option<Mutex<LoadedLanguageModel>>> = OnceLock::new();
     let load = || {
         Some(Mutex::new(
-            load_language_model(&file()?, &Device::flex()).unwrap(),
+            load_language_model(&file(FILE)?, &Device::flex()).unwrap(),
         ))
     };
     let model = MODEL.get_or_init(load).as_ref();
@@ -125,7 +118,7 @@ fn packed_weights_find_english_as_likely() {
     let exact = perplexity(&loaded, &ids);
     drop(loaded);
     let packed = |packing| {
-        let load = || load_language_model(&file().expect("it is there"), &Device::flex()).unwrap();
+        let load = || load_language_model(&file(FILE).expect("it is there"), &Device::flex()).unwrap();
         perplexity(&with_packing(Some(packing), load), &ids)
     };
     let bf16 = packed(Packing::Bf16);

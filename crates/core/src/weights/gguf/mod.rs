@@ -4,6 +4,7 @@
 //! believed before it is checked: every length is compared with the bytes that are left before memory is asked for.
 
 mod header;
+mod k_quants;
 mod metadata;
 mod quantization;
 mod reader;

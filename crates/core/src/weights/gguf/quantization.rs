@@ -1,7 +1,10 @@
-//! How ggml stores numbers: plain, or in blocks of 32 that share a scale.
+//! How ggml stores numbers: plain, in blocks of 32 that share a scale, or in blocks of 256 whose parts have scales of a few
+//! bits.
 
 use half::{bf16, f16};
 use rayon::prelude::*;
+
+use super::k_quants;
 
 /// Values in a block of each quantised type.
 const BLOCK: usize = 32;
@@ -19,8 +22,18 @@ pub(super) enum Storage {
     Q4_0,
     /// 4 bits, `scale * q + minimum`.
     Q4_1,
+    /// 5 bits, `scale * (q - 16)`.
+    Q5_0,
+    /// 5 bits, `scale * q + minimum`.
+    Q5_1,
     /// 8 bits, `scale * q`.
     Q8_0,
+    /// 2 to 6 bits in blocks of 256.
+    Q2K,
+    Q3K,
+    Q4K,
+    Q5K,
+    Q6K,
 }
 
 impl Storage {
@@ -30,11 +43,18 @@ impl Storage {
             1 => Ok(Self::F16),
             2 => Ok(Self::Q4_0),
             3 => Ok(Self::Q4_1),
+            6 => Ok(Self::Q5_0),
+            7 => Ok(Self::Q5_1),
             8 => Ok(Self::Q8_0),
+            10 => Ok(Self::Q2K),
+            11 => Ok(Self::Q3K),
+            12 => Ok(Self::Q4K),
+            13 => Ok(Self::Q5K),
+            14 => Ok(Self::Q6K),
             30 => Ok(Self::Bf16),
             _ => Err(format!(
-                "its values are stored as ggml type {code}; F32, F16, BF16, Q4_0, Q4_1 and Q8_0 are supported: \
-                 convert the file to one of them"
+                "its values are stored as ggml type {code}; F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 \
+                 and Q2_K to Q6_K are supported: convert the file to one of them"
             )),
         }
     }
@@ -46,7 +66,14 @@ impl Storage {
             Self::F16 | Self::Bf16 => (1, 2),
             Self::Q4_0 => (BLOCK, 2 + BLOCK / 2),
             Self::Q4_1 => (BLOCK, 4 + BLOCK / 2),
+            Self::Q5_0 => (BLOCK, 2 + BLOCK / 8 + BLOCK / 2),
+            Self::Q5_1 => (BLOCK, 4 + BLOCK / 8 + BLOCK / 2),
             Self::Q8_0 => (BLOCK, 2 + BLOCK),
+            Self::Q2K => k_quants::TWO,
+            Self::Q3K => k_quants::THREE,
+            Self::Q4K => k_quants::FOUR,
+            Self::Q5K => k_quants::FIVE,
+            Self::Q6K => k_quants::SIX,
         }
     }
 
@@ -83,34 +110,61 @@ impl Storage {
     }
 
     fn dequantize_block(self, bytes: &[u8], values: &mut [f32]) {
-        let half_at = |at: usize| f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32();
         match self {
             Self::F32 => values[0] = f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]),
-            Self::F16 => values[0] = half_at(0),
+            Self::F16 => values[0] = half_at(bytes, 0),
             Self::Bf16 => values[0] = bf16::from_le_bytes([bytes[0], bytes[1]]).to_f32(),
             Self::Q8_0 => {
-                let scale = half_at(0);
+                let scale = half_at(bytes, 0);
                 for (value, quant) in values.iter_mut().zip(&bytes[2..]) {
                     *value = scale * f32::from(*quant as i8);
                 }
             }
             Self::Q4_0 => {
-                let scale = half_at(0);
-                nibbles(&bytes[2..], values, |quant| scale * (quant - 8.0));
+                let scale = half_at(bytes, 0);
+                nibbles(&bytes[2..], [0; 4], values, |quant| scale * (quant - 8.0));
             }
             Self::Q4_1 => {
-                let (scale, minimum) = (half_at(0), half_at(2));
-                nibbles(&bytes[4..], values, |quant| scale * quant + minimum);
+                let (scale, minimum) = (half_at(bytes, 0), half_at(bytes, 2));
+                nibbles(&bytes[4..], [0; 4], values, |quant| scale * quant + minimum);
             }
+            Self::Q5_0 => {
+                let scale = half_at(bytes, 0);
+                let (fifth, rest) = split(&bytes[2..]);
+                nibbles(rest, fifth, values, |quant| scale * (quant - 16.0));
+            }
+            Self::Q5_1 => {
+                let (scale, minimum) = (half_at(bytes, 0), half_at(bytes, 2));
+                let (fifth, rest) = split(&bytes[4..]);
+                nibbles(rest, fifth, values, |quant| scale * quant + minimum);
+            }
+            Self::Q2K => k_quants::two_bits(bytes, values),
+            Self::Q3K => k_quants::three_bits(bytes, values),
+            Self::Q4K => k_quants::four_bits(bytes, values),
+            Self::Q5K => k_quants::five_bits(bytes, values),
+            Self::Q6K => k_quants::six_bits(bytes, values),
         }
     }
 }
 
-/// The low halves of the bytes are the first half of the block, the high halves the second.
-fn nibbles(bytes: &[u8], values: &mut [f32], decode: impl Fn(f32) -> f32) {
+/// The number in half precision whose two bytes begin `at`.
+pub(super) fn half_at(bytes: &[u8], at: usize) -> f32 {
+    f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32()
+}
+
+/// The fifth bits of a block, one a value, and the nibbles behind them.
+fn split(bytes: &[u8]) -> ([u8; 4], &[u8]) {
+    ([bytes[0], bytes[1], bytes[2], bytes[3]], &bytes[4..])
+}
+
+/// The low halves of the bytes are the first half of the block, the high halves the second; `fifth` holds a further bit of
+/// each value.
+fn nibbles(bytes: &[u8], fifth: [u8; 4], values: &mut [f32], decode: impl Fn(f32) -> f32) {
+    let fifth = u32::from_le_bytes(fifth);
+    let further = |place: usize| ((fifth >> place & 1) << 4) as u8;
     let (low, high) = values.split_at_mut(bytes.len());
-    for ((low, high), byte) in low.iter_mut().zip(high).zip(bytes) {
-        *low = decode(f32::from(byte & 15));
-        *high = decode(f32::from(byte >> 4));
+    for (place, ((low, high), byte)) in low.iter_mut().zip(high).zip(bytes).enumerate() {
+        *low = decode(f32::from(byte & 15 | further(place)));
+        *high = decode(f32::from(byte >> 4 | further(place + bytes.len())));
     }
 }
