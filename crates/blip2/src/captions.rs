@@ -1,7 +1,7 @@
 //! Text about image features, written by the language model behind the bridge or by the Q-Former alone.
 
 use blip2_data::text::BertTokenizer;
-use blip2_generation::{Generated, GenerationConfig, TokenCallback, generate};
+use blip2_generation::{Generated, GenerationConfig, TokenCallback, generate_by_streams};
 use blip2_llm_adapters::LoadedLanguageModel;
 use blip2_objectives::Bridge;
 use blip2_qformer::{CaptionDecoder, RepresentationModel};
@@ -61,24 +61,41 @@ pub fn write_captions(
         language_model,
         bridge.soft_prompt(features)?,
         prompts,
-        &history.collect::<Vec<_>>(),
+        Beginnings {
+            history: &history.collect::<Vec<_>>(),
+            streams: &numbers(prompts.len()),
+        },
         &settings,
         None,
     )
 }
 
-/// Lets the language model continue `prompts` behind `soft_prompt` `[batch, queries, hidden]`; penalties count `history` as
-/// written before, and `callback` hears row and token of what is decided.
+/// What a text begins with, row by row.
+pub(crate) struct Beginnings<'a> {
+    /// What penalties count as written before.
+    pub(crate) history: &'a [Vec<u32>],
+    /// What decides the draws, beside the seed.
+    pub(crate) streams: &'a [u64],
+}
+
+/// The number of each row as its stream.
+fn numbers(rows: usize) -> Vec<u64> {
+    (0..rows as u64).collect()
+}
+
+/// Lets the language model continue `prompts` behind `soft_prompt` `[batch, queries, hidden]`; `callback` hears row and token
+/// of what is decided.
 pub(crate) fn write_behind(
     language_model: &LoadedLanguageModel,
     soft_prompt: Tensor<3>,
     prompts: &[Vec<u32>],
-    history: &[Vec<u32>],
+    beginnings: Beginnings,
     settings: &GenerationConfig,
     callback: Option<TokenCallback>,
 ) -> Result<Vec<Written>, Blip2Error> {
     let mut text = language_model.model.start(soft_prompt, prompts)?;
-    let generated = generate(text.as_mut(), history, settings, callback)?;
+    let Beginnings { history, streams } = beginnings;
+    let generated = generate_by_streams(text.as_mut(), history, streams, settings, callback)?;
     generated
         .into_iter()
         .map(|text| Ok(written(language_model.tokenizer.decode(&text.ids)?, text)))
@@ -97,11 +114,23 @@ pub fn write_captions_by_qformer(
     settings: &GenerationConfig,
 ) -> Result<Vec<Written>, Blip2Error> {
     let [batch, _, _] = features.dims();
+    write_by_qformer(model, tokenizer, features, &numbers(batch), settings)
+}
+
+/// As [`write_captions_by_qformer`], where `streams` decide the draws of each row beside the seed.
+pub(crate) fn write_by_qformer(
+    model: &RepresentationModel,
+    tokenizer: &BertTokenizer,
+    features: Tensor<3>,
+    streams: &[u64],
+    settings: &GenerationConfig,
+) -> Result<Vec<Written>, Blip2Error> {
+    let [batch, _, _] = features.dims();
     let images = model.qformer.query_pass(&model.image_context(features)?, batch);
     let mut text = CaptionDecoder::start(model, &images, tokenizer.decode_id())?;
     let history = vec![vec![tokenizer.decode_id()]; batch];
     let settings = ended_by(settings, vec![tokenizer.separator_id()]);
-    let generated = generate(&mut text, &history, &settings, None)?;
+    let generated = generate_by_streams(&mut text, &history, streams, &settings, None)?;
     generated
         .into_iter()
         .map(|text| Ok(written(tokenizer.decode(&text.ids)?, text)))

@@ -13,10 +13,11 @@ use blip2_objectives::Bridge;
 use blip2_qformer::{RepresentationModel, TextBatch};
 use burn::tensor::{Device, Tensor};
 
-use crate::captions::{ended_by, write_behind};
+use crate::captions::{Beginnings, ended_by, write_behind, write_by_qformer};
 use crate::frozen::open_language_model;
+use crate::streams::streams;
 use crate::usage::Usage;
-use crate::{Blip2Error, LoadedEncoder, Written, text_batch, write_captions_by_qformer};
+use crate::{Blip2Error, LoadedEncoder, Written, text_batch};
 
 /// What decoding puts in the place of bytes that make no letter.
 const NO_LETTER: char = char::REPLACEMENT_CHARACTER;
@@ -69,6 +70,16 @@ pub struct TextEmbeddings {
     pub embeddings: Tensor<2>,
 }
 
+/// What stage 2 makes of pictures: what the language model sees of them, and how it came about.
+pub struct ImagePrompts {
+    /// Image features `[batch, patches, encoder width]`, normalised for the Q-Former.
+    pub vision: Tensor<3>,
+    /// Query states `[batch, queries, width]`.
+    pub qformer: Tensor<3>,
+    /// The soft prompt `[batch, queries, hidden]`.
+    pub projected: Tensor<3>,
+}
+
 impl Blip2 {
     /// What stands in front of a caption where nothing else is asked for; often nothing.
     pub fn caption_prompt(&self) -> &str {
@@ -95,7 +106,8 @@ impl Blip2 {
         self.representation.is_some()
     }
 
-    /// Lets the language model continue one prompt a picture; an empty prompt asks for a plain caption.
+    /// Lets the language model continue one prompt a picture, `num_return_sequences` times; an empty prompt asks for a plain
+    /// caption. The texts come picture by picture. What is drawn for one depends on the seed, the picture and its prompt alone.
     ///
     /// # Errors
     /// [`Blip2Error::Untrained`] without stage 2; [`Blip2Error`] where the language model cannot be loaded, or prompts and
@@ -151,13 +163,10 @@ impl Blip2 {
         callback: Option<TokenCallback>,
     ) -> Result<Vec<Written>, Blip2Error> {
         check_pairs(pictures, prompts)?;
-        let bridge = self.bridge()?;
         let language_model = self.language_model()?;
-        let features = bridge.normalise(self.features(pictures)?)?;
-        let instructions = self.instructions(prompts)?;
-        let soft_prompt = bridge
-            .projection
-            .forward(bridge.query_states(features, instructions.as_ref())?);
+        let pixels = self.pixels(pictures)?;
+        let streams = streams(&pixels, prompts, settings);
+        let soft_prompt = self.bridged(self.encode(pixels)?, prompts)?.projected;
         let prompts = prompts
             .iter()
             .map(|prompt| language_model.tokenizer.encode_prompt(prompt));
@@ -176,7 +185,10 @@ impl Blip2 {
             language_model,
             soft_prompt,
             &prompts,
-            &history,
+            Beginnings {
+                history: &history,
+                streams: &streams,
+            },
             &settings,
             callback,
         )
@@ -191,18 +203,10 @@ impl Blip2 {
         pictures: &[RgbImage],
         settings: &GenerationConfig,
     ) -> Result<Vec<Written>, Blip2Error> {
-        let Representation {
-            model,
-            tokenizer,
-            writes,
-        } = self.representation()?;
-        if !writes {
-            return Err(Blip2Error::Untrained {
-                folder: self.folder.clone(),
-                need: "a Hugging Face folder holds no language head of the Q-Former; the checkpoint of LAVIS does",
-            });
-        }
-        write_captions_by_qformer(model, tokenizer, self.features(pictures)?, settings)
+        let Representation { model, tokenizer, .. } = self.writing_representation()?;
+        let pixels = self.pixels(pictures)?;
+        let streams = streams(&pixels, &vec![""; pictures.len()], settings);
+        write_by_qformer(model, tokenizer, self.encode(pixels)?, &streams, settings)
     }
 
     /// Answers one question a picture. Questions are cleaned as in training ([`text::question`]), taken as they are with a
@@ -268,6 +272,50 @@ impl Blip2 {
         Ok(model.qformer.multimodal_pass(&context, &self.read(texts)?)?)
     }
 
+    /// Whether the Q-Former of stage 2 reads a text beside each picture (InstructBLIP).
+    pub fn reads_instructions(&self) -> bool {
+        self.bridge
+            .as_ref()
+            .is_some_and(|bridge| bridge.instructions.is_some())
+    }
+
+    /// What the language model sees of `pictures`, where the prompt of each is that of `prompts`: they count only with a
+    /// Q-Former that reads instructions. The language model itself is not loaded.
+    ///
+    /// # Errors
+    /// As for [`Blip2::caption`].
+    pub fn image_prompts(
+        &self,
+        pictures: &[RgbImage],
+        prompts: &[String],
+    ) -> Result<ImagePrompts, Blip2Error> {
+        check_pairs(pictures, prompts)?;
+        self.bridged(self.features(pictures)?, prompts)
+    }
+
+    /// What stage 2 makes of image `features` `[batch, patches, encoder width]`.
+    pub(crate) fn bridged<T: AsRef<str>>(
+        &self,
+        features: Tensor<3>,
+        prompts: &[T],
+    ) -> Result<ImagePrompts, Blip2Error> {
+        let LanguageBridge {
+            bridge, instructions, ..
+        } = self.language_bridge()?;
+        let longest = self.usage.max_text_tokens;
+        let instructions = instructions
+            .as_ref()
+            .map(|tokenizer| text_batch(tokenizer, prompts, longest, &self.device))
+            .transpose()?;
+        let vision = bridge.normalise(features)?;
+        let qformer = bridge.query_states(vision.clone(), instructions.as_ref())?;
+        Ok(ImagePrompts {
+            projected: bridge.projection.forward(qformer.clone()),
+            vision,
+            qformer,
+        })
+    }
+
     /// Normalised pixels `[batch, 3, height, width]` of `pictures`.
     pub(crate) fn pixels(&self, pictures: &[RgbImage]) -> Result<Tensor<4>, Blip2Error> {
         Ok(self.encoder.processor.batch(pictures, &self.device)?)
@@ -293,15 +341,6 @@ impl Blip2 {
         text_batch(tokenizer, &texts, longest, &self.device)
     }
 
-    /// `prompts` as the Q-Former of stage 2 reads them, where it does.
-    pub(crate) fn instructions<T: AsRef<str>>(&self, prompts: &[T]) -> Result<Option<TextBatch>, Blip2Error> {
-        let tokenizer = self.language_bridge()?.instructions.as_ref();
-        let longest = self.usage.max_text_tokens;
-        tokenizer
-            .map(|tokenizer| text_batch(tokenizer, prompts, longest, &self.device))
-            .transpose()
-    }
-
     /// What ends a text where the settings do not say.
     fn ends(&self, language_model: &LoadedLanguageModel) -> Vec<u32> {
         match self.usage.trained_here {
@@ -313,13 +352,20 @@ impl Blip2 {
     pub(crate) fn representation(&self) -> Result<&Representation, Blip2Error> {
         self.representation.as_ref().ok_or_else(|| Blip2Error::Untrained {
             folder: self.folder.clone(),
-            need: "only what stage 1 trained can match, embed, or caption without the language model; it stands in \
+            need: "only what stage 1 trained can match, embed texts, or caption without the language model; it stands in \
                    `representation.safetensors`, or in a `Blip2ForImageTextRetrieval`",
         })
     }
 
-    pub(crate) fn bridge(&self) -> Result<&Bridge, Blip2Error> {
-        Ok(&self.language_bridge()?.bridge)
+    pub(crate) fn writing_representation(&self) -> Result<&Representation, Blip2Error> {
+        let representation = self.representation()?;
+        match representation.writes {
+            true => Ok(representation),
+            false => Err(Blip2Error::Untrained {
+                folder: self.folder.clone(),
+                need: "a Hugging Face folder holds no language head of the Q-Former; the checkpoint of LAVIS does",
+            }),
+        }
     }
 
     fn language_bridge(&self) -> Result<&LanguageBridge, Blip2Error> {

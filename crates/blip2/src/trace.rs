@@ -4,7 +4,7 @@ use blip2_core::TextExample;
 use blip2_data::pixels::RgbImage;
 use burn::tensor::{Tensor, TensorData};
 
-use crate::{Blip2, Blip2Error};
+use crate::{Blip2, Blip2Error, ImagePrompts};
 
 impl Blip2 {
     /// The tensors that `picture` and `prompt` give rise to, by name:
@@ -33,11 +33,11 @@ impl Blip2 {
             trace.extend([entry("vision", vision), entry("qformer", states)]);
             return Ok(trace);
         }
-        let bridge = self.bridge()?;
-        let vision = bridge.normalise(features)?;
-        let instructions = self.instructions(&[prompt])?;
-        let states = bridge.query_states(vision.clone(), instructions.as_ref())?;
-        let projected = bridge.projection.forward(states.clone());
+        let ImagePrompts {
+            vision,
+            qformer,
+            projected,
+        } = self.bridged(features, &[prompt])?;
         let language_model = self.language_model()?;
         let example = TextExample {
             prompt: language_model.tokenizer.encode_prompt(prompt)?,
@@ -46,7 +46,7 @@ impl Blip2 {
         let logits = language_model.model.logits(projected.clone(), &[example])?;
         trace.extend([
             entry("vision", vision),
-            entry("qformer", states),
+            entry("qformer", qformer),
             entry("projected", projected),
             entry("logits", logits),
         ]);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use blip2_generation::GenerationConfig;
+use blip2_generation::{EarlyStopping, GenerationConfig};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -79,6 +79,8 @@ struct GenerationFile {
     max_new_tokens: Option<usize>,
     min_new_tokens: Option<usize>,
     num_beams: Option<usize>,
+    early_stopping: Option<EarlyStopping>,
+    num_return_sequences: Option<usize>,
     length_penalty: Option<f64>,
     repetition_penalty: Option<f32>,
     no_repeat_ngram_size: Option<usize>,
@@ -97,6 +99,8 @@ impl GenerationFile {
             max_new_tokens: self.max_new_tokens.unwrap_or(base.max_new_tokens),
             min_new_tokens: self.min_new_tokens.unwrap_or(base.min_new_tokens),
             num_beams: self.num_beams.unwrap_or(beams),
+            early_stopping: self.early_stopping.unwrap_or(base.early_stopping),
+            num_return_sequences: self.num_return_sequences.unwrap_or(base.num_return_sequences),
             length_penalty: self.length_penalty.unwrap_or(base.length_penalty),
             repetition_penalty: self.repetition_penalty.unwrap_or(base.repetition_penalty),
             no_repeat_ngram_size: self.no_repeat_ngram_size.unwrap_or(base.no_repeat_ngram_size),

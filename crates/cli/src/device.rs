@@ -8,8 +8,8 @@ use burn::tensor::{Device, Tensor};
 use clap::ValueEnum;
 use thiserror::Error;
 
-/// What a choice among several devices is said as, however quiet the program is.
-pub(crate) const CHOICE: &str = "device";
+/// What the choice of a device or number format is said as, however quiet the program is.
+pub(crate) const CHOICE: &str = "choice";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum DeviceChoice {

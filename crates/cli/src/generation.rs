@@ -1,17 +1,21 @@
 //! Options that decide how text is written.
 
-use blip2::GenerationConfig;
-use clap::Args;
+use blip2::{EarlyStopping, GenerationConfig};
 use clap::builder::RangedU64ValueParser;
+use clap::{Args, ValueEnum};
 
 use crate::wrong_usage;
 
 #[derive(Args)]
 #[command(next_help_heading = "How to write")]
 pub(crate) struct GenerationArguments {
-    /// Beams of the search; 1 takes the likeliest token each time [default: the model's own, else 5, or 1 when sampling]
+    /// Beams of the search; 1 takes the likeliest token each time [default: the model's own, else 5, or 1 when sampling; at
+    /// least as many as captions are asked for]
     #[arg(long, value_name = "N", value_parser = at_least(1))]
     num_beams: Option<usize>,
+    /// When beam search is over, once it has as many texts as beams [default: the model's own, else false]
+    #[arg(long, value_enum, value_name = "WHEN")]
+    early_stopping: Option<Stopping>,
     /// Most new tokens [default: the model's own, else 30 for captions and 10 for answers]
     #[arg(long, value_name = "N", value_parser = at_least(1))]
     max_new_tokens: Option<usize>,
@@ -27,6 +31,10 @@ pub(crate) struct GenerationArguments {
     /// No run of this many tokens twice [default: 0, which allows it]
     #[arg(long, value_name = "N", value_parser = at_least(0))]
     no_repeat_ngram_size: Option<usize>,
+    /// Draw tokens by their probability; with beams, draw the continuations that compete [default: the model's own, else where
+    /// --top-p, --top-k or --temperature is given]
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    sample: Option<bool>,
     /// Sample among the likeliest tokens that together have this probability
     #[arg(long, value_name = "X", value_parser = probability)]
     top_p: Option<f32>,
@@ -41,28 +49,75 @@ pub(crate) struct GenerationArguments {
     seed: u64,
 }
 
+/// `early_stopping` of `transformers`.
+#[derive(Clone, Copy, ValueEnum)]
+enum Stopping {
+    /// Once no running beam, scored at its present length, is better than the worst text
+    False,
+    /// At once
+    True,
+    /// Once no running beam can become better
+    Never,
+}
+
+impl From<Stopping> for EarlyStopping {
+    fn from(stopping: Stopping) -> Self {
+        match stopping {
+            Stopping::False => Self::Estimated,
+            Stopping::True => Self::WhenFull,
+            Stopping::Never => Self::Never,
+        }
+    }
+}
+
 impl GenerationArguments {
-    /// Ends the program as `command` wrongly used, where options contradict each other.
-    pub(crate) fn check(&self, command: &str) {
-        if self.samples() && self.num_beams.is_some_and(|beams| beams > 1) {
+    /// Ends the program as `command` wrongly used, where options contradict each other or the number of `texts` that are
+    /// asked for.
+    pub(crate) fn check(&self, command: &str, texts: usize) {
+        if self.sample == Some(false) && self.narrows() {
             wrong_usage(
                 command,
-                "--top-p, --top-k and --temperature sample, which needs --num-beams 1",
+                "--top-p, --top-k and --temperature sample: leave out --sample=false",
             );
+        }
+        match self.num_beams {
+            Some(1) if texts > 1 && !self.samples() => wrong_usage(
+                command,
+                "one beam writes one text: for --num-captions give more --num-beams, or --sample",
+            ),
+            Some(beams) if beams > 1 && texts > beams => wrong_usage(
+                command,
+                "--num-captions is above --num-beams: there are only as many texts as beams",
+            ),
+            _ => {}
         }
     }
 
+    /// Whether samples are asked for.
     fn samples(&self) -> bool {
+        self.sample.unwrap_or(self.narrows())
+    }
+
+    fn narrows(&self) -> bool {
         self.top_p.is_some() || self.top_k.is_some() || self.temperature.is_some()
     }
 
-    /// `base` where an option is not given. A number of beams asks for no samples.
-    pub(crate) fn settings(&self, base: &GenerationConfig) -> GenerationConfig {
-        let sample = self.samples() || (base.sample && self.num_beams.is_none());
+    /// `base` where an option is not given, for `texts` texts. A number of beams alone asks for no samples.
+    pub(crate) fn settings(&self, base: &GenerationConfig, texts: Option<usize>) -> GenerationConfig {
+        let kept = base.sample && self.num_beams.is_none() && self.sample.is_none();
+        let sample = self.samples() || kept;
+        let texts = texts.unwrap_or(base.num_return_sequences);
+        let usual = if sample && !base.sample { 1 } else { base.num_beams };
+        // Drawn one by one, texts need no beams.
+        let num_beams = if sample && usual == 1 { 1 } else { usual.max(texts) };
         GenerationConfig {
             max_new_tokens: self.max_new_tokens.unwrap_or(base.max_new_tokens),
             min_new_tokens: self.min_length.unwrap_or(base.min_new_tokens),
-            num_beams: self.num_beams.unwrap_or(if sample { 1 } else { base.num_beams }),
+            num_beams: self.num_beams.unwrap_or(num_beams),
+            early_stopping: self
+                .early_stopping
+                .map_or(base.early_stopping, EarlyStopping::from),
+            num_return_sequences: texts,
             length_penalty: self.length_penalty.unwrap_or(base.length_penalty),
             repetition_penalty: self.repetition_penalty.unwrap_or(base.repetition_penalty),
             no_repeat_ngram_size: self.no_repeat_ngram_size.unwrap_or(base.no_repeat_ngram_size),

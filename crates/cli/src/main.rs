@@ -4,12 +4,15 @@
 
 mod commands;
 mod device;
+mod failures;
 mod generation;
 mod hub;
+mod hyphens;
 mod model;
 mod output;
 mod progress;
 
+use std::env;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
@@ -40,7 +43,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::parse_from(hyphens::tied(&mut Arguments::command(), env::args_os()));
     log_to_stderr(arguments.verbose);
     match arguments.command.run() {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use blip2::{Blip2, Packing, RgbImage, home, open_picture};
+use blip2::{Blip2, Packing, StoredWeights, home};
 use clap::{Args, ValueEnum};
+use indicatif::DecimalBytes;
 
-use crate::device::DeviceChoice;
+use crate::device::{CHOICE, DeviceChoice};
 use crate::hub::HubArguments;
 use crate::progress;
 
@@ -22,12 +23,14 @@ pub(crate) struct ModelArguments {
     #[arg(long, value_enum, default_value_t = DeviceChoice::Auto)]
     device: DeviceChoice,
     /// Number format of the frozen models
-    #[arg(long, value_enum, default_value_t = NumberFormat::F32)]
+    #[arg(long, value_enum, default_value_t = NumberFormat::Auto)]
     dtype: NumberFormat,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum NumberFormat {
+    /// As they are stored: bf16 for a file of half precision, else f32
+    Auto,
     /// Single precision
     F32,
     /// 16 bits a number of the linear layers, products in bfloat16
@@ -38,31 +41,46 @@ enum NumberFormat {
     Int4,
 }
 
-impl NumberFormat {
-    fn packing(self) -> Option<Packing> {
-        match self {
-            Self::F32 => None,
-            Self::Bf16 => Some(Packing::Bf16),
-            Self::Int8 => Some(Packing::Int8),
-            Self::Int4 => Some(Packing::Int4),
-        }
-    }
-}
-
 impl ModelArguments {
     pub(crate) fn load(&self) -> Result<Blip2> {
         let folder = self.hub.folder(&self.model)?;
         let device = self.device.open()?;
         let spinner = progress::spinner("loading the model");
-        let model = Blip2::from_pretrained_packed(&folder, &home()?, &device, self.dtype.packing());
+        let model = Blip2::from_pretrained_packed(&folder, &home()?, &device, self.packing(&folder)?);
         spinner.finish_and_clear();
         Ok(model?)
     }
+
+    /// How linear layers are packed; where nothing is asked for, as they are stored, which is said.
+    fn packing(&self, folder: &Path) -> Result<Option<Packing>> {
+        let packing = match self.dtype {
+            NumberFormat::Auto => {
+                let weights = StoredWeights::of(folder, &home()?)?;
+                let packing = weights.packing();
+                say(packing, weights.bytes(packing));
+                packing
+            }
+            NumberFormat::F32 => None,
+            NumberFormat::Bf16 => Some(Packing::Bf16),
+            NumberFormat::Int8 => Some(Packing::Int8),
+            NumberFormat::Int4 => Some(Packing::Int4),
+        };
+        Ok(packing)
+    }
 }
 
-/// The pictures in `files`.
-pub(crate) fn open_pictures(files: &[PathBuf]) -> Result<Vec<RgbImage>> {
-    files.iter().map(|file| Ok(open_picture(file)?)).collect()
+/// Names the number format that was chosen, and what it costs.
+fn say(packing: Option<Packing>, [vision, language]: [u64; 2]) {
+    let format = packing.map_or("f32", |_| "bf16");
+    let language = match language {
+        0 => String::new(),
+        bytes => format!(" and {} more for the language model", DecimalBytes(bytes)),
+    };
+    tracing::info!(
+        target: CHOICE,
+        "dtype {format}, as the weights are stored; they take about {}{language}",
+        DecimalBytes(vision)
+    );
 }
 
 /// A file as messages and records name it.

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
+use std::iter::successors;
 
 use anyhow::{Error, Result};
 use serde::Serialize;
@@ -23,17 +24,30 @@ pub(crate) fn is_closed_pipe(error: &Error) -> bool {
         .is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
 }
 
-/// Writes `error` and its causes to stderr. A cause that its consequence has quoted is not said twice.
+/// Writes `error` and its causes to stderr.
 pub(crate) fn report(error: &Error) {
-    let mut text = format!("error: {error}");
+    warn(format_args!(
+        "error: {}",
+        causes(error.as_ref()).join("\n  caused by: ")
+    ));
+}
+
+/// `error` and its causes on one line.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    causes(error).join(": ")
+}
+
+/// `error` and its causes. A cause that its consequence has quoted is not said twice.
+fn causes(error: &(dyn std::error::Error + 'static)) -> Vec<String> {
+    let mut said = vec![error.to_string()];
     let mut last = error.to_string();
-    for cause in error.chain().skip(1).map(ToString::to_string) {
+    for cause in successors(error.source(), |cause| cause.source()).map(ToString::to_string) {
         if !last.contains(&cause) {
-            text += &format!("\n  caused by: {cause}");
+            said.push(cause.clone());
         }
         last = cause;
     }
-    warn(text);
+    said
 }
 
 /// Writes one line to stderr.

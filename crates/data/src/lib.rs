@@ -3,6 +3,7 @@
 //!
 //! Everything random here is a pure function of a seed: no global state, no clock.
 
+mod ahead;
 pub mod features;
 pub mod loader;
 pub mod pixels;
@@ -10,4 +11,5 @@ mod random;
 pub mod scenes;
 pub mod text;
 
+pub use ahead::ahead;
 pub use random::Stream;

@@ -1,14 +1,14 @@
-//! Beam search, decision for decision as `transformers` 5 makes it (`GenerationMixin._beam_search` with
-//! `early_stopping=False`).
+//! Beam search, decision for decision as `transformers` 5 makes it (`GenerationMixin._beam_search`).
 //!
-//! The running beams of a row grow by one token a step. Of the best continuations, those within the first `num_beams` that
-//! end become finished texts, ranked by length-penalised score; the best that do not end run on. A row is over when its
-//! best running beam, scored at its present length, no longer beats the worst of a full list of finished texts.
+//! The running beams of a row grow by one token a step. Of the best continuations, or of those that are drawn, the ones
+//! within the first `num_beams` that end become finished texts, ranked by length-penalised score; the best that do not end
+//! run on. A row whose list of finished texts is full is over when `early_stopping` says so.
 
 use blip2_core::NextTokenModel;
+use rand_chacha::ChaCha8Rng;
 
-use crate::distribution::{Candidate, Logits, best, log_softmax};
-use crate::{Generated, GenerationConfig, GenerationError, rules};
+use crate::distribution::{Candidate, Logits, best, drawn, generator, log_softmax, narrow};
+use crate::{EarlyStopping, Generated, GenerationConfig, GenerationError, rules};
 
 struct Beam {
     /// Row of the model that holds this beam.
@@ -26,29 +26,33 @@ struct Row {
     running: Vec<Beam>,
     /// Best first, at most `num_beams`.
     finished: Vec<Generated>,
+    generator: ChaCha8Rng,
 }
 
 pub(crate) fn search(
     model: &mut dyn NextTokenModel,
     history: &[Vec<u32>],
+    streams: &[u64],
     config: &GenerationConfig,
     callback: &mut dyn FnMut(usize, u32),
 ) -> Result<Vec<Generated>, GenerationError> {
-    let mut rows: Vec<Row> = history
-        .iter()
-        .enumerate()
-        .map(|(index, text)| Row::new(index, text))
+    let rows = history.iter().zip(streams).enumerate();
+    let mut rows: Vec<Row> = rows
+        .map(|(index, (text, stream))| Row::new(index, text, generator(config.seed, *stream, 0)))
         .collect();
-    let mut done: Vec<Option<Generated>> = vec![None; rows.len()];
+    let mut done: Vec<Vec<Generated>> = vec![Vec::new(); rows.len()];
     for new in 0..config.max_new_tokens {
         let logits = Logits::of(model);
         let mut open = Vec::new();
         for mut row in rows {
             if row.step(&logits, new, config)? {
                 open.push(row);
-            } else if let Some(text) = row.finished.into_iter().next() {
-                text.ids.iter().for_each(|token| callback(row.index, *token));
-                done[row.index] = Some(text);
+            } else {
+                done[row.index] = row.texts(config)?;
+                let first = row.index * config.num_return_sequences;
+                for (number, text) in done[row.index].iter().enumerate() {
+                    text.ids.iter().for_each(|token| callback(first + number, *token));
+                }
             }
         }
         rows = open;
@@ -68,7 +72,7 @@ pub(crate) fn search(
 }
 
 impl Row {
-    fn new(index: usize, history: &[u32]) -> Self {
+    fn new(index: usize, history: &[u32], generator: ChaCha8Rng) -> Self {
         let only = Beam {
             place: index,
             text: history.to_vec(),
@@ -79,6 +83,7 @@ impl Row {
             given: history.len(),
             running: vec![only],
             finished: Vec::new(),
+            generator,
         }
     }
 
@@ -94,11 +99,19 @@ impl Row {
             let mut beam_scores =
                 log_softmax(logits.row(beam.place)).ok_or(GenerationError::NotFinite { row: self.index })?;
             rules::apply(&mut beam_scores, &beam.text, new, config);
+            if config.sample {
+                // Enough that one can go on whatever ends.
+                narrow(&mut beam_scores, config, config.end_tokens.len().max(1) + 1);
+            }
             scores.push(beam_scores);
         }
         // Enough that `num_beams` go on even if every beam ends in every possible way.
         let considered = config.num_beams * (1 + config.end_tokens.len()).max(2);
-        let candidates = best(self.continuations(&scores), considered);
+        let continuations = continuations(&self.running, &scores);
+        let candidates = match config.sample {
+            true => drawn(continuations, considered, &mut self.generator),
+            false => best(continuations, considered),
+        };
         if candidates.is_empty() {
             self.stop_here(new, config);
             return Ok(false);
@@ -115,32 +128,19 @@ impl Row {
             let text = self.extended(candidate);
             self.finish(&text, candidate.score, length, config);
         }
-        self.running = candidates
+        let mut going = candidates;
+        going.retain(|candidate| !ends(candidate));
+        going.sort_by(|a, b| b.score.total_cmp(&a.score));
+        going.truncate(config.num_beams);
+        self.running = going
             .iter()
-            .filter(|candidate| !ends(candidate))
-            .take(config.num_beams)
             .map(|candidate| Beam {
                 place: self.running[candidate.beam].place,
                 text: self.extended(candidate),
                 score: candidate.score,
             })
             .collect();
-        Ok(self.can_improve(length, config))
-    }
-
-    fn continuations<'a>(&'a self, scores: &'a [Vec<f32>]) -> impl Iterator<Item = Candidate> + 'a {
-        self.running
-            .iter()
-            .zip(scores)
-            .enumerate()
-            .flat_map(|(beam, (running, scores))| {
-                let of_token = move |(token, score): (usize, &f32)| Candidate {
-                    beam,
-                    token,
-                    score: running.score + score,
-                };
-                scores.iter().enumerate().map(of_token)
-            })
+        Ok(self.goes_on(length, config))
     }
 
     fn extended(&self, candidate: &Candidate) -> Vec<u32> {
@@ -169,17 +169,47 @@ impl Row {
         self.finished.truncate(config.num_beams);
     }
 
-    fn can_improve(&self, length: usize, config: &GenerationConfig) -> bool {
-        let (Some(running), worst) = (self.running.first(), self.finished.last()) else {
+    fn goes_on(&self, length: usize, config: &GenerationConfig) -> bool {
+        let Some(running) = self.running.first() else {
             return false;
         };
-        match worst {
-            Some(worst) if self.finished.len() == config.num_beams => {
-                penalized(running.score, length, config) > worst.score
-            }
-            _ => true,
-        }
+        let Some(worst) = self.finished.get(config.num_beams - 1) else {
+            return true;
+        };
+        let length = match config.early_stopping {
+            EarlyStopping::WhenFull => return false,
+            EarlyStopping::Never if config.length_penalty > 0.0 => config.max_new_tokens,
+            EarlyStopping::Never | EarlyStopping::Estimated => length,
+        };
+        penalized(running.score, length, config) > worst.score
     }
+
+    /// The best of the finished texts, as many as are asked for.
+    fn texts(&self, config: &GenerationConfig) -> Result<Vec<Generated>, GenerationError> {
+        let (found, wanted) = (self.finished.len(), config.num_return_sequences);
+        let texts = self.finished.get(..wanted).ok_or(GenerationError::TooFew {
+            row: self.index,
+            found,
+            wanted,
+        })?;
+        Ok(texts.to_vec())
+    }
+}
+
+/// Each beam with each token.
+fn continuations<'a>(running: &'a [Beam], scores: &'a [Vec<f32>]) -> impl Iterator<Item = Candidate> + 'a {
+    running
+        .iter()
+        .zip(scores)
+        .enumerate()
+        .flat_map(|(beam, (running, scores))| {
+            let of_token = move |(token, score): (usize, &f32)| Candidate {
+                beam,
+                token,
+                score: running.score + score,
+            };
+            scores.iter().enumerate().map(of_token)
+        })
 }
 
 fn penalized(score: f32, length: usize, config: &GenerationConfig) -> f64 {

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use blip2_core::NextTokenModel;
-use rand::RngExt;
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::GenerationConfig;
@@ -56,12 +56,14 @@ pub(crate) fn likeliest(scores: &[f32]) -> Option<usize> {
     best
 }
 
-/// Temperature, top-k and top-p, in this order, as `transformers` applies them: what is cut becomes `-inf`.
-pub(crate) fn narrow(scores: &mut [f32], config: &GenerationConfig) {
+/// Temperature, top-k and top-p, in this order, as `transformers` applies them: what is cut becomes `-inf`. At least the
+/// `kept` likeliest stay.
+pub(crate) fn narrow(scores: &mut [f32], config: &GenerationConfig, kept: usize) {
     scores.iter_mut().for_each(|score| *score /= config.temperature);
-    if config.top_k > 0 && config.top_k < scores.len() {
+    let top_k = config.top_k.max(kept);
+    if config.top_k > 0 && top_k < scores.len() {
         let mut sorted = scores.to_vec();
-        let (_, smallest, _) = sorted.select_nth_unstable_by(config.top_k - 1, |a, b| b.total_cmp(a));
+        let (_, smallest, _) = sorted.select_nth_unstable_by(top_k - 1, |a, b| b.total_cmp(a));
         let smallest = *smallest;
         scores
             .iter_mut()
@@ -69,12 +71,12 @@ pub(crate) fn narrow(scores: &mut [f32], config: &GenerationConfig) {
             .for_each(|score| *score = f32::NEG_INFINITY);
     }
     if config.top_p < 1.0 {
-        keep_top_p(scores, f64::from(config.top_p));
+        keep_top_p(scores, f64::from(config.top_p), kept);
     }
 }
 
-/// Cuts the unlikeliest tokens that together have at most `1 - top_p`; the likeliest always stays.
-fn keep_top_p(scores: &mut [f32], top_p: f64) {
+/// Cuts the unlikeliest tokens that together have at most `1 - top_p`; the `kept` likeliest always stay.
+fn keep_top_p(scores: &mut [f32], top_p: f64, kept: usize) {
     let Some(log_probabilities) = log_softmax(scores) else {
         return;
     };
@@ -84,7 +86,7 @@ fn keep_top_p(scores: &mut [f32], top_p: f64) {
             .total_cmp(&log_probabilities[*b])
             .then(b.cmp(a))
     });
-    order.pop();
+    order.truncate(order.len().saturating_sub(kept));
     let mut sum = 0.0;
     for token in order {
         sum += f64::from(log_probabilities[token]).exp();
@@ -93,6 +95,14 @@ fn keep_top_p(scores: &mut [f32], top_p: f64) {
         }
         scores[token] = f32::NEG_INFINITY;
     }
+}
+
+/// What decides the draws of text `number` of a row.
+pub(crate) fn generator(seed: u64, stream: u64, number: usize) -> ChaCha8Rng {
+    let parts = [seed, stream, number as u64, 0].map(u64::to_le_bytes);
+    let mut key = [0; 32];
+    key.copy_from_slice(parts.as_flattened());
+    ChaCha8Rng::from_seed(key)
 }
 
 /// Draws a token by its probability.
@@ -135,4 +145,28 @@ pub(crate) fn best(candidates: impl Iterator<Item = Candidate>, count: usize) ->
         best.truncate(count);
     }
     best
+}
+
+/// `count` candidates drawn without replacement, each in proportion to the exponential of its score, in the order of the
+/// draws: those that come first once each score got noise of Gumbel's distribution (Kool et al., 2019). Fewer where fewer are
+/// possible.
+pub(crate) fn drawn(
+    candidates: impl Iterator<Item = Candidate>,
+    count: usize,
+    generator: &mut ChaCha8Rng,
+) -> Vec<Candidate> {
+    let mut noisy: Vec<(f64, Candidate)> = candidates
+        .filter(|candidate| candidate.score > f32::NEG_INFINITY)
+        .map(|candidate| {
+            let noise = -(-generator.random::<f64>().ln()).ln();
+            (f64::from(candidate.score) + noise, candidate)
+        })
+        .collect();
+    let first = |a: &(f64, Candidate), b: &(f64, Candidate)| b.0.total_cmp(&a.0);
+    if count < noisy.len() {
+        noisy.select_nth_unstable_by(count, first);
+        noisy.truncate(count);
+    }
+    noisy.sort_by(first);
+    noisy.into_iter().map(|(_, candidate)| candidate).collect()
 }

@@ -1,15 +1,21 @@
-//! One text a row, token after token: greedy search and sampling.
+//! Text after text, token after token: greedy search and sampling.
 
 use blip2_core::NextTokenModel;
-use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use crate::distribution::{Logits, draw, likeliest, log_softmax, narrow};
+use crate::distribution::{Logits, draw, generator, likeliest, log_softmax, narrow};
 use crate::{Generated, GenerationConfig, GenerationError, rules};
 
-/// A row that is still being written.
-struct Row {
+/// A text that is still being written.
+struct Text {
+    /// Which of all texts.
     index: usize,
+    /// Which row of the batch it belongs to.
+    row: usize,
+    /// Row of the model that holds it.
+    place: usize,
+    /// Length of the history.
+    given: usize,
     /// History and new tokens.
     text: Vec<u32>,
     log_probability: f64,
@@ -19,35 +25,46 @@ struct Row {
 pub(crate) fn search(
     model: &mut dyn NextTokenModel,
     history: &[Vec<u32>],
+    streams: &[u64],
     config: &GenerationConfig,
     callback: &mut dyn FnMut(usize, u32),
 ) -> Result<Vec<Generated>, GenerationError> {
-    let mut rows: Vec<Row> = history
-        .iter()
-        .enumerate()
-        .map(|(index, text)| Row::new(index, text, config))
+    let rows = history.iter().zip(streams).enumerate();
+    let mut texts: Vec<Text> = rows
+        .flat_map(|(row, (history, stream))| {
+            (0..config.num_return_sequences).map(move |number| Text {
+                index: row * config.num_return_sequences + number,
+                row,
+                place: row,
+                given: history.len(),
+                text: history.clone(),
+                log_probability: 0.0,
+                generator: generator(config.seed, *stream, number),
+            })
+        })
         .collect();
-    let mut done: Vec<Option<Generated>> = vec![None; rows.len()];
+    let mut done: Vec<Option<Generated>> = vec![None; texts.len()];
     for new in 0..config.max_new_tokens {
         let logits = Logits::of(model);
         let (mut parents, mut tokens, mut open) = (Vec::new(), Vec::new(), Vec::new());
-        for (place, mut row) in rows.into_iter().enumerate() {
-            let token = row.choose(logits.row(place), new, config)?;
+        for mut text in texts {
+            let token = text.choose(logits.row(text.place), new, config)?;
             if let Some(token) = token {
-                row.text.push(token);
-                callback(row.index, token);
+                text.text.push(token);
+                callback(text.index, token);
             }
             match token {
                 Some(token) if !config.end_tokens.contains(&token) && new + 1 < config.max_new_tokens => {
-                    parents.push(place);
+                    parents.push(text.place);
                     tokens.push(token);
-                    open.push(row);
+                    text.place = open.len();
+                    open.push(text);
                 }
-                _ => done[row.index] = Some(row.finish(history, config)),
+                _ => done[text.index] = Some(text.finish(config)),
             }
         }
-        rows = open;
-        if rows.is_empty() {
+        texts = open;
+        if texts.is_empty() {
             break;
         }
         model.advance(&parents, &tokens)?;
@@ -55,18 +72,7 @@ pub(crate) fn search(
     Ok(done.into_iter().flatten().collect())
 }
 
-impl Row {
-    fn new(index: usize, history: &[u32], config: &GenerationConfig) -> Self {
-        let mut generator = ChaCha8Rng::seed_from_u64(config.seed);
-        generator.set_stream(index as u64);
-        Self {
-            index,
-            text: history.to_vec(),
-            log_probability: 0.0,
-            generator,
-        }
-    }
-
+impl Text {
     /// The next token; `None` where the rules leave none, which ends the text.
     fn choose(
         &mut self,
@@ -74,7 +80,7 @@ impl Row {
         new: usize,
         config: &GenerationConfig,
     ) -> Result<Option<u32>, GenerationError> {
-        let not_finite = || GenerationError::NotFinite { row: self.index };
+        let not_finite = || GenerationError::NotFinite { row: self.row };
         if logits.iter().any(|logit| logit.is_nan()) {
             return Err(not_finite());
         }
@@ -84,7 +90,7 @@ impl Row {
             return Ok(None);
         }
         if config.sample {
-            narrow(&mut scores, config);
+            narrow(&mut scores, config, 1);
         }
         let log_probabilities = log_softmax(&scores).ok_or_else(not_finite)?;
         let token = if config.sample {
@@ -96,8 +102,8 @@ impl Row {
         Ok(token.map(|token| token as u32))
     }
 
-    fn finish(&self, history: &[Vec<u32>], config: &GenerationConfig) -> Generated {
-        let ids = self.text[history[self.index].len()..].to_vec();
+    fn finish(&self, config: &GenerationConfig) -> Generated {
+        let ids = self.text[self.given..].to_vec();
         let score = self.log_probability / (ids.len().max(1) as f64).powf(config.length_penalty);
         Generated { ids, score }
     }

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use blip2::open_picture;
 use clap::Args;
 use serde::Serialize;
 
 use crate::generation::GenerationArguments;
-use crate::model::{ModelArguments, named, open_pictures};
+use crate::model::{ModelArguments, named};
 use crate::{output, progress};
 
 const EXAMPLES: &str = "\
@@ -26,7 +27,7 @@ pub(crate) struct Ask {
     #[arg(value_name = "IMAGE")]
     image: PathBuf,
     /// A question about it; it is put into the model's own question prompt
-    #[arg(value_name = "QUESTION")]
+    #[arg(value_name = "QUESTION", allow_hyphen_values = true)]
     question: String,
     /// Write a JSON object
     #[arg(long)]
@@ -45,12 +46,12 @@ struct Record {
 
 impl Ask {
     pub(crate) fn run(self) -> Result<()> {
-        self.generation.check("ask");
+        self.generation.check("ask", 1);
         let model = self.model.load()?;
-        let settings = self.generation.settings(model.answer_settings());
-        let pictures = open_pictures(std::slice::from_ref(&self.image))?;
+        let settings = self.generation.settings(model.answer_settings(), Some(1));
+        let picture = open_picture(&self.image)?;
         let spinner = progress::spinner("answering");
-        let answers = model.ask(&pictures, std::slice::from_ref(&self.question), &settings);
+        let answers = model.ask(&[picture], std::slice::from_ref(&self.question), &settings);
         spinner.finish_and_clear();
         for written in answers? {
             if self.json {

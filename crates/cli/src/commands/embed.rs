@@ -1,16 +1,16 @@
 //! `blip2 embed`
 
-use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
-use blip2::Blip2;
+use anyhow::{Result, bail};
+use blip2::{Blip2, OpenedBatch, RgbImage, open_picture};
 use blip2_core::weights::write_safetensors;
 use burn::tensor::{Tensor, TensorData};
 use clap::{Args, ValueEnum};
 
+use crate::failures::{FailureArguments, Failures};
 use crate::generation::at_least;
-use crate::model::{ModelArguments, named, open_pictures};
+use crate::model::{ModelArguments, named};
 use crate::{output, progress, wrong_usage};
 
 const EXAMPLES: &str = "\
@@ -18,11 +18,18 @@ Examples:
   blip2 embed --model runs/demo *.png --mode image --out images.safetensors
   blip2 embed --model runs/demo --text 'a fox' 'a pizza' --mode text --out texts.safetensors
   blip2 embed --model runs/demo picture.png --text 'a fox above a pizza' --mode multimodal --out both.safetensors
+  blip2 embed --model Salesforce/blip2-opt-2.7b *.jpg --mode image --only projected --out prompts.safetensors
 
-What the file holds, in the order of the command line:
-  image       image_embeds [images, queries, width], image_embeds_proj [images, queries, embedding] of unit length
-  text        text_embeds [texts, tokens, width], text_mask [texts, tokens], text_embeds_proj [texts, embedding]
-  multimodal  multimodal_embeds [pairs, queries, width]: the first picture with the first text, and so on";
+What the file holds, as far as the model was trained for it:
+  image       of stage 1 (demo, retrieval): image_embeds [images, queries, width],
+              image_embeds_proj [images, queries, embedding] of unit length;
+              of stage 2 (demo, OPT, FlanT5, InstructBLIP): vision [images, patches, encoder width], features of the encoder as
+              the Q-Former reads them, qformer [images, queries, width], projected [images, queries, hidden], the soft prompt
+  text        of stage 1: text_embeds [texts, tokens, width], text_mask [texts, tokens], text_embeds_proj [texts, embedding]
+  multimodal  the first picture with the first text, and so on; of stage 1: multimodal_embeds [pairs, queries, width];
+              of InstructBLIP: vision, qformer and projected as above, where the Q-Former has read the text
+Rows stand in the order of the command line, without the pictures that cannot be used; `images` and `texts` of the file's
+metadata name them, as JSON.";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -38,12 +45,25 @@ pub(crate) struct Embed {
     /// What to embed
     #[arg(long, value_enum)]
     mode: Mode,
+    /// Write these tensors alone
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    only: Vec<String>,
     /// File to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Pictures that are looked at together
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = at_least(1))]
-    batch_size: usize,
+    #[arg(long, alias = "batch-size", value_name = "N", default_value_t = 8, value_parser = at_least(1))]
+    batch: usize,
+    #[command(flatten)]
+    failures: FailureArguments,
+}
+
+/// What is embedded, row by row.
+#[derive(Default)]
+struct Rows {
+    images: Vec<String>,
+    texts: Vec<String>,
+    tensors: Vec<(String, TensorData)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -60,16 +80,26 @@ impl Embed {
     pub(crate) fn run(self) -> Result<()> {
         self.check();
         let model = self.model.load()?;
-        let tensors = match self.mode {
-            Mode::Image => self.images(&model)?,
-            Mode::Text => texts(&model, &self.text)?,
-            Mode::Multimodal => self.pairs(&model)?,
+        let mut failures = self.failures.among(self.images.len());
+        let rows = match self.mode {
+            Mode::Text => self.of_texts(&model)?,
+            Mode::Image | Mode::Multimodal => self.of_pictures(&model, &mut failures)?,
         };
-        write_safetensors(&self.out, &tensors, HashMap::new())?;
-        for (name, data) in &tensors {
+        if rows.tensors.is_empty() {
+            return failures.verdict();
+        }
+        let names = [("images", &rows.images), ("texts", &rows.texts)]
+            .map(|(key, names)| Ok((key.to_owned(), serde_json::to_string(names)?)));
+        write_safetensors(
+            &self.out,
+            &rows.tensors,
+            names.into_iter().collect::<Result<_>>()?,
+        )?;
+        for (name, data) in &rows.tensors {
             output::line(format_args!("{name} {:?}", data.shape().to_vec()))?;
         }
-        output::line(format_args!("written to {}", named(&self.out)))
+        output::line(format_args!("written to {}", named(&self.out)))?;
+        failures.verdict()
     }
 
     /// Ends the program as wrongly used where mode, pictures and texts do not go together.
@@ -86,47 +116,101 @@ impl Embed {
         wrong_usage("embed", problem)
     }
 
-    fn images(&self, model: &Blip2) -> Result<Vec<(String, TensorData)>> {
-        let (mut states, mut embeddings) = (Vec::new(), Vec::new());
+    fn of_pictures(&self, model: &Blip2, failures: &mut Failures) -> Result<Rows> {
+        let mut rows = Rows::default();
+        let mut batches: Vec<(&str, Vec<Tensor<3>>)> = Vec::new();
         let bar = progress::bar(self.images.len() as u64, "embedding");
-        for files in self.images.chunks(self.batch_size) {
-            let embedded = model.embed_images(&open_pictures(files)?)?;
-            states.push(embedded.states);
-            embeddings.push(embedded.embeddings);
-            bar.inc(files.len() as u64);
-        }
+        let files: Vec<&Path> = self.images.iter().map(PathBuf::as_path).collect();
+        let mut number = 0;
+        model.open_in_batches(
+            &files,
+            self.batch,
+            &open_picture,
+            |OpenedBatch { pictures, opened }| {
+                let first_text = rows.texts.len();
+                for opened in opened {
+                    match opened {
+                        Ok(()) => {
+                            rows.images.push(named(files[number]));
+                            rows.texts.extend(self.text.get(number).cloned());
+                        }
+                        Err(error) => bar.suspend(|| failures.note(error.into()))?,
+                    }
+                    number += 1;
+                }
+                if !pictures.is_empty() {
+                    let batch = self.embed(model, &pictures, &rows.texts[first_text..])?;
+                    batches.resize_with(batch.len(), Default::default);
+                    for ((name, batches), (this, tensor)) in batches.iter_mut().zip(batch) {
+                        *name = this;
+                        batches.push(tensor);
+                    }
+                }
+                bar.set_position(number as u64);
+                anyhow::Ok(())
+            },
+        )?;
         bar.finish_and_clear();
-        Ok(vec![
-            joined("image_embeds", states),
-            joined("image_embeds_proj", embeddings),
-        ])
+        let joined = |(name, batches): (&str, _)| (name.to_owned(), Tensor::cat(batches, 0).into_data());
+        rows.tensors = batches.into_iter().map(joined).collect();
+        Ok(rows)
     }
 
-    fn pairs(&self, model: &Blip2) -> Result<Vec<(String, TensorData)>> {
-        let mut states = Vec::new();
-        let bar = progress::bar(self.images.len() as u64, "embedding");
-        for (files, texts) in self
-            .images
-            .chunks(self.batch_size)
-            .zip(self.text.chunks(self.batch_size))
-        {
-            states.push(model.embed_multimodal(&open_pictures(files)?, texts)?);
-            bar.inc(files.len() as u64);
+    /// Tensors of one row a picture, by name.
+    fn embed(
+        &self,
+        model: &Blip2,
+        pictures: &[RgbImage],
+        texts: &[String],
+    ) -> Result<Vec<(&'static str, Tensor<3>)>> {
+        let alone = self.mode == Mode::Image;
+        let by_bridge = model.has_bridge() && (alone || model.reads_instructions());
+        let mut tensors = Vec::new();
+        // Where neither stage can, the first says what is missing.
+        if model.has_representation() || !by_bridge {
+            if alone {
+                let embedded = model.embed_images(pictures)?;
+                tensors.push(("image_embeds", embedded.states));
+                tensors.push(("image_embeds_proj", embedded.embeddings));
+            } else {
+                tensors.push(("multimodal_embeds", model.embed_multimodal(pictures, texts)?));
+            }
         }
-        bar.finish_and_clear();
-        Ok(vec![joined("multimodal_embeds", states)])
+        if by_bridge {
+            let none = vec![String::new(); pictures.len()];
+            let prompts = model.image_prompts(pictures, if alone { &none } else { texts })?;
+            tensors.push(("vision", prompts.vision));
+            tensors.push(("qformer", prompts.qformer));
+            tensors.push(("projected", prompts.projected));
+        }
+        self.wanted(tensors)
     }
-}
 
-fn texts(model: &Blip2, texts: &[String]) -> Result<Vec<(String, TensorData)>> {
-    let embedded = model.embed_texts(texts)?;
-    Ok(vec![
-        joined("text_embeds", vec![embedded.states]),
-        joined("text_mask", vec![embedded.mask]),
-        joined("text_embeds_proj", vec![embedded.embeddings]),
-    ])
-}
+    /// Those of `tensors` that are to be written.
+    fn wanted<T>(&self, mut tensors: Vec<(&'static str, T)>) -> Result<Vec<(&'static str, T)>> {
+        let names: Vec<&str> = tensors.iter().map(|(name, _)| *name).collect();
+        if let Some(unknown) = self.only.iter().find(|name| !names.contains(&name.as_str())) {
+            bail!(
+                "`{unknown}` (--only) is not among what this model gives here: {}",
+                names.join(", ")
+            );
+        }
+        tensors.retain(|(name, _)| self.only.is_empty() || self.only.iter().any(|only| only == name));
+        Ok(tensors)
+    }
 
-fn joined<const D: usize>(name: &str, batches: Vec<Tensor<D>>) -> (String, TensorData) {
-    (name.to_owned(), Tensor::cat(batches, 0).into_data())
+    fn of_texts(&self, model: &Blip2) -> Result<Rows> {
+        let embedded = model.embed_texts(&self.text)?;
+        let tensors = vec![
+            ("text_embeds", embedded.states.into_data()),
+            ("text_mask", embedded.mask.into_data()),
+            ("text_embeds_proj", embedded.embeddings.into_data()),
+        ];
+        let tensors = self.wanted(tensors)?.into_iter();
+        Ok(Rows {
+            texts: self.text.clone(),
+            tensors: tensors.map(|(name, data)| (name.to_owned(), data)).collect(),
+            ..Rows::default()
+        })
+    }
 }

@@ -3,7 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::{Fixture, Stages};
+use blip2_core::weights::{SafetensorsStore, TensorStore};
+use burn::tensor::Tolerance;
+use serde_json::Value;
+
+use crate::support::{Fixture, Stages, stderr};
 
 const CAPTION: [&str; 3] = ["caption", "--model", "model"];
 
@@ -67,6 +71,119 @@ fn pictures_that_cannot_be_read() {
         &["absent.png", "No such file"],
     );
     fixture.assert_fails(&[&CAPTION[..], &["home"]].concat(), &["home"]);
+}
+
+/// Whole and unusable pictures, in this order, in batches of two: one batch is unusable as a whole.
+const MIXED: [&str; 6] = [
+    "red.png",
+    "absent.png",
+    "empty.png",
+    "text.png",
+    "blue.png",
+    "short.png",
+];
+const UNUSABLE: [&str; 4] = ["absent.png", "empty.png", "text.png", "short.png"];
+
+fn mixed() -> Fixture {
+    let fixture = Fixture::new(Stages::Both);
+    let whole = fs::read(fixture.path("red.png")).unwrap();
+    fs::write(fixture.path("text.png"), "this is not a picture").unwrap();
+    fs::write(fixture.path("empty.png"), "").unwrap();
+    fs::write(fixture.path("short.png"), &whole[..whole.len() / 2]).unwrap();
+    fixture
+}
+
+#[test]
+fn one_bad_picture_costs_itself_alone() {
+    let fixture = mixed();
+    let whole = fixture.records(&[&CAPTION[..], &["red.png", "blue.png"]].concat());
+    for size in ["1", "2", "8"] {
+        let all = [&CAPTION[..], &MIXED, &["--batch-size", size]].concat();
+        let output = fixture.run(&[&all[..], &["--json"]].concat());
+        let message = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.contains("4 of 6"), "{message}");
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        let records: Vec<Value> = stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let images: Vec<&Value> = records.iter().map(|record| &record["image"]).collect();
+        assert_eq!(images, MIXED);
+        for record in &records {
+            let name = record["image"].as_str().unwrap();
+            if UNUSABLE.contains(&name) {
+                assert!(record["error"].as_str().unwrap().contains(name), "{record}");
+                assert!(message.contains(name), "{name} is not named: {message}");
+                assert_eq!(record.as_object().unwrap().len(), 2, "{record}");
+            } else {
+                let alone = whole.iter().find(|record| record["image"] == name).unwrap();
+                assert_eq!(record["ids"], alone["ids"]);
+            }
+        }
+        let plain = fixture.run(&all);
+        assert_eq!(plain.status.code(), Some(1));
+        assert_eq!(String::from_utf8(plain.stdout).unwrap().lines().count(), 2);
+    }
+}
+
+#[test]
+fn the_first_bad_picture_stops_who_wants_it() {
+    let fixture = mixed();
+    let stop = [&CAPTION[..], &MIXED, &["--batch-size", "1", "--fail-fast"]].concat();
+    let output = fixture.run(&stop);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("absent.png") && !stderr(&output).contains("empty.png"));
+    assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 1);
+}
+
+#[test]
+fn embeddings_are_written_of_the_pictures_that_can_be_used() {
+    let fixture = mixed();
+    let texts = ["a", "b", "c", "d", "e", "f"];
+    for (mode, texts, name) in [
+        ("image", &[][..], "image_embeds"),
+        ("multimodal", &texts[..], "multimodal_embeds"),
+    ] {
+        let embed = |images: &[&str], texts: &[&str], out| {
+            let words = if texts.is_empty() {
+                vec![]
+            } else {
+                [&["--text"], texts].concat()
+            };
+            let options = ["--mode", mode, "--out", out, "--batch-size", "2"];
+            fixture.run(&[&["embed", "--model", "model"], images, &options, &words].concat())
+        };
+        let output = embed(&MIXED, texts, "mixed");
+        let message = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(UNUSABLE.iter().all(|name| message.contains(name)), "{message}");
+        let kept: Vec<&str> = texts.iter().step_by(4).copied().collect();
+        assert!(embed(&["red.png", "blue.png"], &kept, "whole").status.success());
+        let read = |file| {
+            SafetensorsStore::open(&fixture.path(file))
+                .unwrap()
+                .read(name)
+                .unwrap()
+        };
+        read("mixed").assert_approx_eq::<f32>(&read("whole"), Tolerance::absolute(1e-4));
+        let bytes = fs::read(fixture.path("mixed")).unwrap();
+        let header = String::from_utf8_lossy(&bytes[8..]).into_owned();
+        assert!(header.contains(r#"[\"red.png\",\"blue.png\"]"#), "{header}");
+    }
+    let none = [
+        "embed",
+        "--model",
+        "model",
+        "text.png",
+        "empty.png",
+        "--mode",
+        "image",
+        "--out",
+        "none",
+    ];
+    fixture.assert_fails(&none, &["text.png", "empty.png", "2 of 2"]);
+    assert!(!fixture.path("none").exists());
 }
 
 #[test]

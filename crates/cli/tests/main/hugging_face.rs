@@ -202,6 +202,112 @@ fn retrieval_matches_and_embeds() {
     }
 }
 
+/// Runs `embed` or `trace` and reads what it wrote.
+fn tensors(arguments: &[&str]) -> SafetensorsStore {
+    let out = tempfile::tempdir().unwrap();
+    let output = run(out.path(), &[arguments, &["--out", "t"]].concat());
+    assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+    SafetensorsStore::open(&out.path().join("t")).unwrap()
+}
+
+#[test]
+fn features_queries_and_soft_prompts_are_those_of_the_reference() {
+    for name in ["hf/opt-tiny", "hf/flant5-tiny"] {
+        let model = folder(name);
+        let images = [0, 1, 2].map(|number| folder(&format!("{name}/image{number}.png")));
+        let images: Vec<&str> = images.iter().map(String::as_str).collect();
+        let embed = [&["embed", "--model", &model][..], &images, &["--mode", "image"]].concat();
+        let written = tensors(&[&embed[..], &["--batch", "2"]].concat());
+        let names: Vec<&String> = written.tensors().keys().collect();
+        assert_eq!(names, ["projected", "qformer", "vision"]);
+        let expected = SafetensorsStore::open(&fixture(name).join("expected.safetensors")).unwrap();
+        for name in names {
+            let all = written.read(name).unwrap();
+            let values: Vec<f32> = all.iter().collect();
+            for (number, values) in values.chunks(values.len() / 3).enumerate() {
+                let expected = expected.read(&format!("{number}.{name}")).unwrap();
+                assert_eq!(all.shape()[1..], expected.shape()[1..]);
+                let apart = values.iter().zip(expected.iter::<f32>());
+                let apart = apart.fold(0.0_f32, |apart, (a, b)| apart.max((a - b).abs()));
+                assert!(apart < 2e-5, "{name} of picture {number}: {apart}");
+            }
+        }
+        let some = tensors(&[&embed[..], &["--only", "projected,vision"]].concat());
+        assert_eq!(some.tensors().keys().collect::<Vec<_>>(), ["projected", "vision"]);
+        for (wrong, reason) in [
+            (
+                &["--mode", "image", "--only", "logits"][..],
+                "vision, qformer, projected",
+            ),
+            (&["--mode", "multimodal", "--text", "a dog"], "stage 1"),
+        ] {
+            let wrong = [&["embed", "--model", &model, images[0], "--out", "t"], wrong].concat();
+            let output = run(Path::new("."), &wrong);
+            assert_eq!(output.status.code(), Some(1));
+            assert!(stderr(&output).contains(reason), "{}", stderr(&output));
+        }
+    }
+}
+
+#[test]
+fn the_folder_says_when_beam_search_is_over() {
+    let model = cache();
+    let snapshot = repository(model.path()).join("snapshots").join(COMMIT);
+    let caption = |file: &str, extra: &[&str]| {
+        fs::write(snapshot.join("generation_config.json"), file).unwrap();
+        let model = snapshot.display().to_string();
+        records(
+            &[
+                &["caption", "--model", &model, &picture(1), "--num-captions", "3"],
+                extra,
+            ]
+            .concat(),
+        )
+    };
+    // Ids that this model likes to write, so that its texts end.
+    let folder =
+        |settings: &str| format!(r#"{{"eos_token_id": [308, 316, 461], "length_penalty": 2.0{settings}}}"#);
+    let by_option = |value: &str| caption(&folder(""), &["--early-stopping", value]);
+    for value in ["false", "true", "\"never\""] {
+        let by_folder = caption(&folder(&format!(r#", "early_stopping": {value}"#)), &[]);
+        assert_eq!(by_folder, by_option(value.trim_matches('"')), "{value}");
+    }
+    assert_ne!(by_option("true"), by_option("never"));
+    assert_eq!(by_option("false"), caption(&folder(""), &[]));
+    let drawn = caption(&folder(r#", "do_sample": true, "num_beams": 4"#), &[]);
+    assert_eq!(drawn, caption(&folder(""), &["--sample", "--num-beams", "4"]));
+    assert_eq!(
+        caption(&folder(r#", "do_sample": true"#), &["--sample=false"]),
+        caption(&folder(""), &["--num-beams", "3"])
+    );
+}
+
+#[test]
+fn an_instruction_changes_what_the_language_model_sees() {
+    let model = folder("parts/instructblip-llama");
+    let text = "what is it?";
+    let image = picture(0);
+    let embed = [
+        "embed",
+        "--model",
+        &model,
+        &image,
+        "--mode",
+        "multimodal",
+        "--text",
+        text,
+    ];
+    let traced = ["trace", "--model", &model, &image, "--prompt", text];
+    let alone = ["embed", "--model", &model, &image, "--mode", "image"];
+    let [embedded, traced, alone] = [&embed[..], &traced, &alone].map(tensors);
+    for name in ["vision", "qformer", "projected"] {
+        let same =
+            |a: &SafetensorsStore, b: &SafetensorsStore| a.read(name).unwrap() == b.read(name).unwrap();
+        assert!(same(&embedded, &traced), "{name}");
+        assert_eq!(same(&embedded, &alone), name == "vision", "{name}");
+    }
+}
+
 #[test]
 fn a_name_is_found_in_the_cache() {
     let cache = cache();

@@ -3,6 +3,8 @@
 mod bad_input;
 mod caption;
 mod convert;
+mod dataset;
+mod dtype;
 mod hub;
 mod hugging_face;
 mod inspect;

@@ -23,7 +23,12 @@ fn wrong_usage_ends_with_exit_code_two() {
         with(&["--temperature", "nan"]),
         with(&["--repetition-penalty", "0"]),
         with(&["--length-penalty", "inf"]),
-        with(&["--top-p", "0.9", "--num-beams", "3"]),
+        with(&["--top-p", "0.9", "--sample=false"]),
+        with(&["--num-beams", "3", "--num-captions", "4"]),
+        with(&["--num-beams", "1", "--num-captions", "2"]),
+        with(&["--early-stopping", "maybe"]),
+        with(&["--resume"]),
+        with(&["--by", "qformer", "--prompts", "p.jsonl"]),
         with(&["--by", "qformer", "--prompt", "a"]),
         with(&["--device", "abacus"]),
         with(&["--dtype", "f8"]),
@@ -57,6 +62,59 @@ fn wrong_usage_ends_with_exit_code_two() {
         );
         assert!(
             output.stdout.is_empty() && stderr(&output).contains("--help"),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
+    }
+}
+
+#[test]
+fn texts_may_begin_with_a_hyphen() {
+    let fixture = Fixture::new(Stages::Both);
+    let texts = [
+        "-5 or +5?",
+        "- a list of",
+        "--- and more",
+        "-",
+        "--colour",
+        "-x",
+        "--json is what?",
+    ];
+    let image = ["--model", "model", "red.png"];
+    for text in texts {
+        let prompt = [&["caption"][..], &image, &["--prompt", text]].concat();
+        assert_eq!(fixture.records(&prompt)[0]["prompt"], *text);
+        fixture.stdout(&[&["trace"][..], &image, &["--prompt", text, "--out", "t"]].concat());
+        let question = [&["ask"][..], &image, &[text]].concat();
+        assert_eq!(fixture.records(&question)[0]["question"], *text);
+    }
+    let matches = fixture.records(&[&["match"][..], &image, &["--text"], &texts[..]].concat());
+    let matched: Vec<_> = matches
+        .iter()
+        .map(|record| record["text"].as_str().unwrap())
+        .collect();
+    assert_eq!(matched, texts);
+    let embed = ["embed", "--model", "model", "--mode", "text", "--text"];
+    let said = fixture.stdout(&[&embed[..], &texts, &["--out", "t"]].concat());
+    assert!(
+        said.contains(&format!("text_embeds_proj [{}, ", texts.len())),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_option_without_its_text_is_wrong_usage() {
+    let fixture = Fixture::new(Stages::First);
+    for arguments in [
+        vec!["caption", "--model", "model", "red.png", "--prompt"],
+        vec!["caption", "--model", "model", "red.png", "--prompt", "--json"],
+        vec!["match", "--model", "model", "red.png", "--text", "--json"],
+        vec!["match", "--model", "model", "red.png", "--text"],
+    ] {
+        let output = fixture.run(&arguments);
+        assert_eq!(
+            output.status.code(),
+            Some(2),
             "{arguments:?}: {}",
             stderr(&output)
         );
@@ -127,7 +185,7 @@ fn what_is_not_built_in_says_how_to_build_it() {
 fn frozen_models_are_held_in_every_number_format() {
     let fixture = Fixture::new(Stages::Both);
     let caption = ["caption", "--model", "model", "red.png", "--max-new-tokens", "3"];
-    for format in ["f32", "bf16", "int8", "int4"] {
+    for format in ["auto", "f32", "bf16", "int8", "int4"] {
         let records = fixture.records(&[&caption[..], &["--dtype", format]].concat());
         assert_eq!(records.len(), 1, "{format}");
         assert!(
@@ -141,7 +199,8 @@ fn frozen_models_are_held_in_every_number_format() {
 fn the_device_is_named_where_there_was_a_choice_and_to_the_curious() {
     let fixture = Fixture::new(Stages::First);
     let caption = ["caption", "--model", "model", "red.png", "--by", "qformer"];
-    let said = stderr(&fixture.run(&caption)).lines().count();
+    let said = stderr(&fixture.run(&caption));
+    let said = said.lines().filter(|line| line.contains("device")).count();
     assert_eq!(said, usize::from(cfg!(any(feature = "cuda", feature = "wgpu"))));
     let verbose = fixture.run(&[&caption[..], &["-v"]].concat());
     let lines = stderr(&verbose);

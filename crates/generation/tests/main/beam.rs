@@ -1,6 +1,6 @@
 //! Beam search against trying everything.
 
-use blip2_generation::{GenerationConfig, generate};
+use blip2_generation::{EarlyStopping, GenerationConfig, GenerationError, generate};
 
 use crate::chain::Chain;
 
@@ -37,10 +37,13 @@ fn with_a_beam_for_every_text_the_best_of_all_texts_is_found() {
     }
 }
 
-/// The same search, written as plainly as possible over whole texts, for few beams and any length penalty.
-fn reference(chain: &Chain, row: usize, config: &GenerationConfig, vocabulary: u32) -> (Vec<u32>, f64) {
-    let penalized =
-        |ids: &[u32]| chain.log_probability(row, ids) / (ids.len() as f64).powf(config.length_penalty);
+/// The same search, written as plainly as possible over whole texts, for few beams and any length penalty: its finished
+/// texts, best first.
+fn reference(chain: &Chain, row: usize, config: &GenerationConfig, vocabulary: u32) -> Vec<(Vec<u32>, f64)> {
+    let at = |ids: &[u32], length: usize| {
+        chain.log_probability(row, ids) / (length as f64).powf(config.length_penalty)
+    };
+    let penalized = |ids: &[u32]| at(ids, ids.len());
     let mut running: Vec<Vec<u32>> = vec![vec![]];
     let mut finished: Vec<Vec<u32>> = vec![];
     for length in 1..=config.max_new_tokens {
@@ -70,40 +73,89 @@ fn reference(chain: &Chain, row: usize, config: &GenerationConfig, vocabulary: u
             .take(config.num_beams)
             .collect();
         let full = finished.len() == config.num_beams;
-        if running.is_empty() || full && penalized(&running[0]) <= penalized(&finished[config.num_beams - 1])
-        {
+        let beaten = |length| at(&running[0], length) <= penalized(&finished[config.num_beams - 1]);
+        let over = || match config.early_stopping {
+            EarlyStopping::Estimated => beaten(length),
+            EarlyStopping::WhenFull => true,
+            EarlyStopping::Never if config.length_penalty > 0.0 => beaten(config.max_new_tokens),
+            EarlyStopping::Never => beaten(length),
+        };
+        if running.is_empty() || full && over() {
             break;
         }
     }
-    (finished[0].clone(), penalized(&finished[0]))
+    finished
+        .into_iter()
+        .map(|ids| (ids.clone(), penalized(&ids)))
+        .collect()
 }
 
 #[test]
 fn few_beams_decide_as_the_definition_says() {
     let mut lengths = std::collections::BTreeSet::new();
-    for seed in 0..60 {
-        for (num_beams, length_penalty) in [(2, 1.0), (3, 2.0), (3, -1.0), (5, 0.5), (4, 0.0)] {
-            let chain = Chain::new(seed, 6, 3);
-            let config = settings(num_beams, 8, length_penalty);
-            let history = vec![vec![]; 3];
-            let written = generate(&mut chain.clone(), &history, &config, None).unwrap();
-            for (row, written) in written.iter().enumerate() {
-                let (ids, score) = reference(&chain, row, &config, 6);
-                assert_eq!(
-                    written.ids, ids,
-                    "seed {seed}, {num_beams} beams, length penalty {length_penalty}"
-                );
-                assert!((written.score - score).abs() < 1e-4);
-                lengths.insert(ids.len());
-                let alone = generate(&mut chain.row(row), &history[..1], &config, None).unwrap();
-                assert_eq!(&alone[0], written);
+    let mut by_stopping = Vec::new();
+    for early_stopping in [
+        EarlyStopping::Estimated,
+        EarlyStopping::WhenFull,
+        EarlyStopping::Never,
+    ] {
+        let mut texts = Vec::new();
+        for seed in 0..60 {
+            for (num_beams, length_penalty) in [(2, 1.0), (3, 2.0), (3, -1.0), (5, 0.5), (4, 0.0)] {
+                let chain = Chain::new(seed, 6, 3);
+                let config = GenerationConfig {
+                    early_stopping,
+                    num_return_sequences: num_beams,
+                    ..settings(num_beams, 8, length_penalty)
+                };
+                let history = vec![vec![]; 3];
+                let written = generate(&mut chain.clone(), &history, &config, None).unwrap();
+                for (row, written) in written.chunks(num_beams).enumerate() {
+                    let case =
+                        format!("seed {seed}, {num_beams} beams, {length_penalty}, {early_stopping:?}");
+                    let reference = reference(&chain, row, &config, 6);
+                    assert_eq!(written[0].ids, reference[0].0, "{case}");
+                    // Behind the best, the same steps in another order may be equal but for rounding.
+                    for (written, (_, score)) in written.iter().zip(reference) {
+                        assert!((written.score - score).abs() < 1e-4, "{case}");
+                    }
+                    lengths.insert(written[0].ids.len());
+                    let alone = generate(&mut chain.row(row), &history[..1], &config, None).unwrap();
+                    assert_eq!(alone, written);
+                    texts.push(written[0].ids.clone());
+                }
             }
         }
+        by_stopping.push(texts);
     }
     assert!(
         lengths.len() > 4,
         "the texts should end at many lengths, not at {lengths:?}"
     );
+    let [estimated, full, never] = &by_stopping[..] else {
+        unreachable!()
+    };
+    assert!(
+        estimated != full && estimated != never,
+        "it does not count when the search ends"
+    );
+}
+
+#[test]
+fn fewer_texts_than_asked_for_are_an_error() {
+    let config = GenerationConfig {
+        num_return_sequences: 5,
+        ..settings(5, 1, 1.0)
+    };
+    let written = generate(&mut Chain::new(0, 4, 1), &[vec![]], &config, None);
+    let Err(GenerationError::TooFew {
+        row: 0,
+        found: 4,
+        wanted: 5,
+    }) = written
+    else {
+        panic!("{written:?}");
+    };
 }
 
 #[test]

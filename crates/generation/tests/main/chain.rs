@@ -40,6 +40,14 @@ impl Chain {
         }
     }
 
+    /// The first row, `rows` times.
+    pub(crate) fn repeated(&self, rows: usize) -> Self {
+        Self {
+            rows: vec![self.rows[0]; rows],
+            ..self.clone()
+        }
+    }
+
     /// Replaces all logits.
     pub(crate) fn with_logits(mut self, logit: impl Fn(usize) -> f32) -> Self {
         self.logits

@@ -1,6 +1,6 @@
 //! Greedy search, sampling, and the rules.
 
-use blip2_generation::{Generated, GenerationConfig, GenerationError, generate};
+use blip2_generation::{EarlyStopping, Generated, GenerationConfig, GenerationError, generate};
 
 use crate::chain::Chain;
 
@@ -226,11 +226,16 @@ fn bad_settings_and_bad_logits_are_errors() {
         num_beams: 0,
         ..settings()
     }));
-    assert!(refused(GenerationConfig {
-        num_beams: 2,
-        sample: true,
-        ..settings()
-    }));
+    for (num_beams, num_return_sequences, sample) in
+        [(1, 0, true), (1, 2, false), (2, 3, false), (2, 3, true)]
+    {
+        assert!(refused(GenerationConfig {
+            num_beams,
+            num_return_sequences,
+            sample,
+            ..settings()
+        }));
+    }
     assert!(refused(GenerationConfig {
         temperature: 0.0,
         ..settings()
@@ -252,10 +257,7 @@ fn bad_settings_and_bad_logits_are_errors() {
         ..settings()
     }));
     let rows = generate(&mut Chain::new(0, 4, 2), &[vec![]], &settings(), None);
-    assert!(matches!(
-        rows,
-        Err(GenerationError::Rows { model: 2, history: 1 })
-    ));
+    assert!(matches!(rows, Err(GenerationError::Rows { model: 2, given: 1 })));
     for num_beams in [1, 2] {
         for bad in [f32::NAN, f32::INFINITY] {
             let mut chain = Chain::new(0, 4, 1).with_logits(|token| if token == 2 { bad } else { 0.0 });
@@ -284,4 +286,14 @@ fn settings_are_read_from_text_and_unknown_ones_refused() {
         }
     );
     assert!(serde_json::from_str::<GenerationConfig>(r#"{"beams": 5}"#).is_err());
+    for (text, early_stopping) in [
+        ("false", EarlyStopping::Estimated),
+        ("true", EarlyStopping::WhenFull),
+        (r#""never""#, EarlyStopping::Never),
+    ] {
+        let read: EarlyStopping = serde_json::from_str(text).unwrap();
+        assert_eq!(read, early_stopping);
+        assert_eq!(serde_json::to_string(&read).unwrap(), text);
+    }
+    assert!(serde_json::from_str::<EarlyStopping>(r#""always""#).is_err());
 }
