@@ -106,11 +106,11 @@ impl Blip2 {
             task.batch,
             task.open,
             |OpenedBatch { pictures, opened }| {
-                let prompts: Vec<String> = requests
-                    .by_ref()
-                    .zip(&opened)
-                    .filter(|(_, opened)| opened.is_ok())
-                    .map(|(request, _)| request.prompt.clone())
+                let prompts: Vec<String> = opened
+                    .iter()
+                    .zip(requests.by_ref())
+                    .filter(|(opened, _)| opened.is_ok())
+                    .map(|(_, request)| request.prompt.clone())
                     .collect();
                 let mut captions = self.caption_each(&pictures, &prompts, task).into_iter();
                 let results = opened.into_iter().map(|opened| {
