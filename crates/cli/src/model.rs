@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use blip2::{Blip2, Packing, StoredWeights, home};
+use burn::tensor::Device;
 use clap::{Args, ValueEnum};
 use indicatif::DecimalBytes;
 
@@ -29,7 +30,7 @@ pub(crate) struct ModelArguments {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum NumberFormat {
-    /// As they are stored: bf16 for a file of half precision, else f32
+    /// As they are stored: bf16 for a file of half precision, else f32; f32 on a GPU
     Auto,
     /// Single precision
     F32,
@@ -45,18 +46,20 @@ impl ModelArguments {
     pub(crate) fn load(&self) -> Result<Blip2> {
         let folder = self.hub.folder(&self.model)?;
         let device = self.device.open()?;
+        let packing = self.packing(&folder, &device)?;
         let spinner = progress::spinner("loading the model");
-        let model = Blip2::from_pretrained_packed(&folder, &home()?, &device, self.packing(&folder)?);
+        let model = Blip2::from_pretrained_packed(&folder, &home()?, &device, packing);
         spinner.finish_and_clear();
         Ok(model?)
     }
 
     /// How linear layers are packed; where nothing is asked for, as they are stored, which is said.
-    fn packing(&self, folder: &Path) -> Result<Option<Packing>> {
+    fn packing(&self, folder: &Path, device: &Device) -> Result<Option<Packing>> {
         let packing = match self.dtype {
             NumberFormat::Auto => {
                 let weights = StoredWeights::of(folder, &home()?)?;
-                let packing = weights.packing();
+                // Elsewhere packed weights are unpacked at every use.
+                let packing = weights.packing().filter(|_| *device == Device::flex());
                 say(packing, weights.bytes(packing));
                 packing
             }
@@ -78,7 +81,7 @@ fn say(packing: Option<Packing>, [vision, language]: [u64; 2]) {
     };
     tracing::info!(
         target: CHOICE,
-        "dtype {format}, as the weights are stored; they take about {}{language}",
+        "dtype {format}, chosen by the weights' own; they take about {}{language}",
         DecimalBytes(vision)
     );
 }
