@@ -14,7 +14,7 @@ const LEAST_DIFFERENCE: f32 = 1e-3;
 
 /// An encoder that breaks the contract.
 #[derive(Debug, Error)]
-#[error("the encoder breaks the contract of VisionEncoder:\\n  {}", .0.join("\\n  "))]
+#[error("the encoder breaks the contract of VisionEncoder:\n  {}", .0.join("\n  "))]
 pub struct ConformanceError(
     /// One sentence for each rule that is broken.
     pub Vec<String>,

@@ -68,7 +68,10 @@ fn the_transformer_conforms() {
 
 #[test]
 fn a_wrong_number_of_tokens_is_found() {
-    assert!(findings(1, VisionTransformer::encode).contains("tokens() and width() say"));
+    let found = findings(1, VisionTransformer::encode);
+    assert!(found.contains("tokens() and width() say"), "{found}");
+    // A line for each rule that is broken, behind one that says of what.
+    assert!(found.lines().count() > 1 && !found.contains('\\'), "{found}");
 }
 
 #[test]
