@@ -21,6 +21,7 @@ mod places;
 mod process;
 mod report;
 mod tidy;
+mod unit;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

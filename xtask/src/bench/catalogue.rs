@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::outcome::Outcome;
-use super::unit::Unit;
 use crate::places;
+use crate::unit::Unit;
 
 /// All workloads in the order in which they are measured.
 #[derive(Deserialize)]

@@ -10,7 +10,6 @@ mod outcome;
 mod peer;
 mod scaling;
 mod table;
-mod unit;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -19,12 +18,12 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::json;
 
+use crate::unit::Unit;
 use crate::{assets, launch, places};
 use catalogue::{Catalogue, Workload};
 use contestant::Contestant;
 use outcome::{Machine, Outcome, Record};
 use peer::Peer;
-use unit::Unit;
 
 #[derive(Args)]
 pub(crate) struct Bench {

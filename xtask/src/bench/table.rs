@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::outcome::{Machine, Outcome};
-use super::unit::Unit;
+use crate::unit::Unit;
 
 /// The line above all of [`line`].
 pub(super) fn head() -> String {

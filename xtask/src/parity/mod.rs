@@ -2,6 +2,7 @@
 //! the crates compare and log (`blip2-golden`); here they are run, and what none of them looked at is a failure.
 
 mod coverage;
+mod kernels;
 mod table;
 mod verdict;
 
@@ -13,7 +14,8 @@ use anyhow::{Context, Result, bail, ensure};
 use blip2_golden::{DEVICE, LOG, ROOT};
 use clap::{Args, ValueEnum};
 
-use crate::{launch, places, process};
+use crate::{exit_code, launch, places, process};
+use kernels::Kernels;
 use verdict::Verdict;
 
 #[derive(Args)]
@@ -24,6 +26,9 @@ pub(crate) struct Parity {
     /// Where tensors are computed
     #[arg(long, value_enum, default_value_t = Device::Flex)]
     device: Device,
+    /// Compare by the kernels for each vector unit of this machine in turn, and by the definitions
+    #[arg(long, conflicts_with = "markdown")]
+    every_unit: bool,
     /// Print a Markdown table of what was measured, as it stands in docs/fidelity.md
     #[arg(long)]
     markdown: bool,
@@ -65,45 +70,68 @@ impl Parity {
             "{} is no folder: --golden takes one laid out as tests/golden",
             golden.display()
         );
-        let folder = places::target()?.join("parity");
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let run = Run {
-            device: self.device,
-            log: folder.join("log.tsv"),
-            output: folder.join("tests.txt"),
+        ensure!(
+            !self.every_unit || self.device == Device::Flex,
+            "--every-unit is for flex: other devices have no kernels of ours"
+        );
+        let given = self.golden.is_some().then_some(&golden);
+        let every = match self.every_unit {
+            true => Kernels::every(),
+            false => vec![Kernels::AsTheyAre],
         };
-        let success = run.tests(self.golden.is_some().then_some(&golden))?;
-        let verdict = Verdict::of(&golden, &read(&run.log)?, &read(&run.output)?, success)?;
+        let mut comparisons = Vec::new();
+        for kernels in every {
+            let run = Run::new(self.device, kernels)?;
+            let success = run.tests(given)?;
+            let mut verdict = Verdict::of(&golden, &read(&run.log)?, &read(&run.output)?, success)?;
+            if verdict.failed() > 0 {
+                eprintln!("what the failed tests say: {}", run.output.display());
+            }
+            for comparison in &mut verdict.comparisons {
+                if let Some(name) = kernels.name() {
+                    comparison.subject = format!("{name}/{}", comparison.subject);
+                }
+                if !self.markdown {
+                    println!("{comparison}");
+                }
+            }
+            comparisons.append(&mut verdict.comparisons);
+        }
         if self.markdown {
-            print!("{}", table::markdown(&verdict.comparisons));
-        } else {
-            verdict
-                .comparisons
-                .iter()
-                .for_each(|comparison| println!("{comparison}"));
+            print!("{}", table::markdown(&comparisons));
         }
-        let failed = verdict.failed();
-        if failed > 0 {
-            eprintln!("what the failed tests say: {}", run.output.display());
-        }
+        let failed = comparisons
+            .iter()
+            .filter(|comparison| !comparison.passed())
+            .count();
         if !self.markdown || failed > 0 {
-            println!("{} passed, {failed} failed", verdict.comparisons.len() - failed);
+            println!("{} passed, {failed} failed", comparisons.len() - failed);
         }
-        Ok(match failed {
-            0 => ExitCode::SUCCESS,
-            _ => ExitCode::FAILURE,
-        })
+        Ok(exit_code(failed == 0))
     }
 }
 
 /// The files of one run of the golden tests.
 struct Run {
     device: Device,
+    kernels: Kernels,
     log: PathBuf,
     output: PathBuf,
 }
 
 impl Run {
+    fn new(device: Device, kernels: Kernels) -> Result<Self> {
+        let folder = places::target()?.join("parity");
+        let folder = kernels.name().map_or(folder.clone(), |name| folder.join(name));
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        Ok(Self {
+            device,
+            kernels,
+            log: folder.join("log.tsv"),
+            output: folder.join("tests.txt"),
+        })
+    }
+
     /// Runs all golden tests, on `golden` in place of the repository's own folder, and says whether all passed.
     fn tests(&self, golden: Option<&PathBuf>) -> Result<bool> {
         File::create(&self.log).with_context(|| format!("cannot write {}", self.log.display()))?;
@@ -122,10 +150,15 @@ impl Run {
             .env(DEVICE, device)
             .env(LOG, &self.log)
             .env_remove(ROOT);
+        self.kernels.hold(&mut command);
         if let Some(golden) = golden {
             command.env(ROOT, golden);
         }
-        eprintln!("{DEVICE}={device} cargo {}", arguments.join(" "));
+        let kernels = self
+            .kernels
+            .name()
+            .map_or(String::new(), |name| format!(", kernels for {name}"));
+        eprintln!("{DEVICE}={device} cargo {}{kernels}", arguments.join(" "));
         let success = process::run(&mut command, || ())?.is_success();
         if !success && !read(&self.output)?.contains("test result:") {
             bail!("the golden tests could not be built");

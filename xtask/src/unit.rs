@@ -1,11 +1,14 @@
-//! The vector units of processors, and how both sides are held to one of them: so one machine measures all units up to
-//! its own.
+//! The vector units of processors, and how programs are held to one of them: so one machine measures and proves all units
+//! up to its own.
 
 use std::fmt;
 use std::process::Command;
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
+
+/// The variable that says which kernels of ours run.
+pub(crate) const KERNELS: &str = "BLIP2_KERNELS";
 
 /// What multiplies, the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -31,7 +34,7 @@ impl Unit {
     /// # Errors
     /// This machine has not the one that was asked for.
     pub(crate) fn choose(asked: Option<Self>) -> Result<Self> {
-        let present: Vec<Self> = Self::ALL.into_iter().filter(|unit| unit.is_present()).collect();
+        let present: Vec<Self> = Self::present().collect();
         match (asked, present.first()) {
             (Some(unit), _) if present.contains(&unit) => Ok(unit),
             (None, Some(best)) => Ok(*best),
@@ -45,6 +48,11 @@ impl Unit {
                 )
             }
         }
+    }
+
+    /// The units of this machine, the best first.
+    pub(crate) fn present() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|unit| unit.is_present())
     }
 
     /// As it is named on the command line and in files.
@@ -75,7 +83,7 @@ impl Unit {
             Self::Amx | Self::Neon => "",
             Self::Avx512 | Self::Avx2 | Self::Baseline => self.name(),
         };
-        set(command, "BLIP2_KERNELS", kernels);
+        set(command, KERNELS, kernels);
     }
 
     /// Keeps PyTorch and the libraries that it multiplies with within this unit.
