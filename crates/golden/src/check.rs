@@ -1,6 +1,8 @@
 //! Comparing what we compute with what the reference computed.
 
+use std::any::Any;
 use std::fmt::Debug;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::log::{Comparison, Line, Measure};
 use crate::{Array, Numbers};
@@ -13,12 +15,37 @@ pub mod tolerance {
     pub const LOSS: f64 = 1e-5;
     /// A gradient, of the largest magnitude of its tensor.
     pub const GRADIENT: f64 = 1e-4;
+    /// The most that a floor may ask for, of the largest magnitude: what is further off is wrong, not rounded.
+    pub const FLOOR: f64 = 1e-2;
     /// Losses and weights after several steps of the optimiser, relative or of the largest magnitude.
     pub const TRAJECTORY: f64 = 1e-3;
     /// The probability of matching and the cosine of an image and a text, absolute.
     pub const MATCH: f64 = 1e-5;
     /// Scores of captions, absolute.
     pub const SCORE: f64 = 1e-6;
+}
+
+/// Proves every one of `cases`, also after one that fails or panics, and tells at the end what was wrong with any of them: one
+/// failure leaves nothing else unread.
+///
+/// # Panics
+/// Where anything was wrong with a case.
+pub fn each<Case>(cases: impl IntoIterator<Item = Case>, mut prove: impl FnMut(Case)) {
+    let failures: Vec<String> = cases
+        .into_iter()
+        .filter_map(|case| catch_unwind(AssertUnwindSafe(|| prove(case))).err())
+        .map(|panic| message(&*panic))
+        .collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// What a panic says.
+fn message(panic: &(dyn Any + Send)) -> String {
+    match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
+        (Some(message), _) => message.clone(),
+        (None, Some(message)) => (*message).to_owned(),
+        (None, None) => "a panic without a message".to_owned(),
+    }
 }
 
 /// The comparisons of one test with one folder or file of reference data. Each is logged; those that failed are listed
@@ -51,14 +78,30 @@ impl Check {
         expected: &(impl Numbers + ?Sized),
         tolerance: f64,
     ) {
-        let largest = largest(&expected.values());
+        self.close_above(what, actual, expected, tolerance, 0.0);
+    }
+
+    /// As [`Check::close`], but what is within `floor` passes whatever the tolerance: what no computation in single precision
+    /// could be asked for.
+    pub fn close_above(
+        &mut self,
+        what: &str,
+        actual: &(impl Numbers + ?Sized),
+        expected: &(impl Numbers + ?Sized),
+        tolerance: f64,
+        floor: f64,
+    ) {
         let difference = difference(actual, expected);
-        self.record(
-            what,
-            difference,
+        let largest = largest(&expected.values());
+        let (allowed, floor) = (
             tolerance * largest,
-            Measure::Largest { tolerance },
+            floor.max(0.0).min(tolerance::FLOOR * largest),
         );
+        if allowed < floor {
+            self.record(what, difference, floor, Measure::Absolute);
+        } else {
+            self.record(what, difference, allowed, Measure::Largest { tolerance });
+        }
     }
 
     /// Every number must lie within `tolerance`.

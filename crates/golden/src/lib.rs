@@ -6,15 +6,14 @@
 //! contains `golden`.
 //!
 //! ```no_run
-//! use blip2_golden::{Check, models, tolerance};
+//! use blip2_golden::{each, models, tolerance};
 //!
 //! # fn encode(_: &std::path::Path, pixels: &[f32]) -> Vec<f32> { pixels.to_vec() }
-//! for model in models("SiglipVisionModel") {
-//!     let expected = model.expected();
+//! each(models("SiglipVisionModel"), |model| {
+//!     let (expected, mut check) = (model.expected(), model.check());
 //!     let features = encode(&model.path, &expected.floats("pixel_values"));
-//!     let mut check = Check::new(&model.name);
 //!     check.close("features", &features, &expected.array("last_hidden"), tolerance::FEATURES);
-//! } // here `check` panics if anything was too far off
+//! }); // here it panics if anything was too far off with any of the models
 //! ```
 
 mod check;
@@ -25,7 +24,7 @@ mod tensors;
 #[cfg(feature = "tensors")]
 mod with_burn;
 
-pub use check::{Check, tolerance};
+pub use check::{Check, each, tolerance};
 pub use folders::{Model, find, fixture, is_model, json, models, root, variants};
 pub use log::{Comparison, DEVICE, LOG, Line, Measure, ROOT};
 pub use numbers::{Array, Numbers};

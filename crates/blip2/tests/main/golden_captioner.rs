@@ -2,7 +2,7 @@
 
 use blip2::Captioner;
 use blip2_generation::GenerationConfig;
-use blip2_golden::{Model, TensorFile, device, models, tolerance};
+use blip2_golden::{Model, TensorFile, device, each, models, tolerance};
 use burn::tensor::Tensor;
 
 const ARCHITECTURE: &str = "BlipForConditionalGeneration";
@@ -31,7 +31,7 @@ fn cases() -> Vec<Case> {
 
 #[test]
 fn features_and_logits_are_those_of_the_reference() {
-    for case in cases() {
+    each(cases(), |case| {
         let mut check = case.model.check();
         let features = case.features();
         check.close(
@@ -50,12 +50,12 @@ fn features_and_logits_are_those_of_the_reference() {
             &case.expected.array("logits"),
             tolerance::FEATURES,
         );
-    }
+    });
 }
 
 #[test]
 fn beam_search_writes_what_the_reference_writes() {
-    for case in cases() {
+    each(cases(), |case| {
         let mut check = case.model.check();
         let expected = case.expected.ids("beam3_ids");
         let prompt = &case.expected.ids("input_ids")[0];
@@ -73,12 +73,12 @@ fn beam_search_writes_what_the_reference_writes() {
                 &expected[prompt.len()..],
             );
         }
-    }
+    });
 }
 
 #[test]
 fn step_by_step_equals_all_at_once() {
-    for case in cases() {
+    each(cases(), |case| {
         let features = case.features();
         let prompt = vec![case.captioner.start_token()];
         let settings = GenerationConfig {
@@ -99,12 +99,12 @@ fn step_by_step_equals_all_at_once() {
                 assert_eq!(likeliest, i64::from(text.ids[length]), "row {row}, word {length}");
             }
         }
-    }
+    });
 }
 
 #[test]
 fn what_does_not_fit_is_refused() {
-    for case in cases() {
+    each(cases(), |case| {
         let features = case.features();
         let [batch, _, width] = features.dims();
         let pairs = case.captioner.logits(features.clone(), &[]).unwrap_err();
@@ -116,5 +116,5 @@ fn what_does_not_fit_is_refused() {
         let start = [case.captioner.start_token()];
         let foreign = case.captioner.write(other, &start, &settings).unwrap_err();
         assert!(foreign.to_string().contains("image features"), "{foreign}");
-    }
+    });
 }

@@ -11,7 +11,7 @@ use blip2_core::weights::{
     LoadOptions, SafetensorsStore, TensorStore, WeightError, fingerprint, load, write_safetensors,
 };
 use blip2_core::{Initializer, VisionEncoder};
-use blip2_golden::{Check, TensorFile, device, find, json, models, tolerance, variants};
+use blip2_golden::{Check, TensorFile, device, each, find, json, models, tolerance, variants};
 use blip2_objectives::{Bridge, LAVIS_OPT_BRIDGE, LAVIS_T5_BRIDGE};
 use blip2_qformer::{LAVIS_REPRESENTATION, RepresentationModel};
 use blip2_vision_encoder::{VisionTransformer, VisionTransformerConfig};
@@ -53,7 +53,7 @@ fn is_copy(name: &str) -> bool {
 
 #[test]
 fn a_folder_comes_back_from_lavis_as_it_went() {
-    for folder in folders() {
+    each(folders(), |folder| {
         let work = tempfile::tempdir().unwrap();
         let (there, back) = (work.path().join("lavis"), work.path().join("back"));
         let went = convert_to_lavis(&folder, &there).unwrap();
@@ -83,12 +83,12 @@ fn a_folder_comes_back_from_lavis_as_it_went() {
             assert!(after[third..2 * third].iter().all(|bias| *bias == 0.0), "{name}");
         }
         HuggingFaceFolder::open(&back).unwrap().check().unwrap();
-    }
+    });
 }
 
 #[test]
 fn what_is_loaded_and_saved_is_the_same() {
-    for path in folders() {
+    each(folders(), |path| {
         let work = tempfile::tempdir().unwrap();
         let out = work.path().join("saved");
         let folder = HuggingFaceFolder::open(&path).unwrap();
@@ -124,7 +124,7 @@ fn what_is_loaded_and_saved_is_the_same() {
         }
         let full = folder.save_pretrained(&out, Trained::default()).unwrap_err();
         assert!(full.to_string().contains("saved"), "{full}");
-    }
+    });
 }
 
 /// A recorded run of LAVIS, and the `config.json` that `transformers` would give it.
@@ -197,7 +197,7 @@ fn recorded(encoder: &str) -> Vec<(&'static str, Lavis)> {
 
 #[test]
 fn a_checkpoint_of_lavis_becomes_the_same_model() {
-    for (stage, case) in recorded("eva") {
+    each(recorded("eva"), |(stage, case)| {
         let work = tempfile::tempdir().unwrap();
         let out = work.path().join("out");
         let converted = convert_to_hugging_face(&case.weights, Some(case.like.path()), &out).unwrap();
@@ -259,7 +259,7 @@ fn a_checkpoint_of_lavis_becomes_the_same_model() {
             &theirs.encode(io.tensor("image")).unwrap(),
             tolerance::FEATURES,
         );
-    }
+    });
 }
 
 #[test]
@@ -338,7 +338,7 @@ fn what_was_trained_must_be_there() {
 
 #[test]
 fn an_encoder_that_transformers_has_no_form_for_is_refused_in_one_error() {
-    for (_, case) in recorded("clip") {
+    each(recorded("clip"), |(_, case)| {
         let work = tempfile::tempdir().unwrap();
         let out = work.path().join("out");
         let error = convert_to_hugging_face(&case.weights, Some(case.like.path()), &out).unwrap_err();
@@ -349,7 +349,7 @@ fn an_encoder_that_transformers_has_no_form_for_is_refused_in_one_error() {
         ] {
             assert!(message.contains(part), "no `{part}`: {message}");
         }
-    }
+    });
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use blip2::{Blip2, GenerationConfig, HuggingFaceFolder};
 use blip2_core::TextExample;
-use blip2_golden::{Array, Check, Model, TensorFile, device, models, tolerance};
+use blip2_golden::{Array, Check, Model, TensorFile, device, each, models, tolerance};
 use blip2_llm_adapters::LanguageTokenizer;
 use burn::tensor::{Tensor, TensorData};
 use serde_json::Value;
@@ -84,7 +84,7 @@ fn settings(model: &Model, case: &Case, blip2: &Blip2) -> GenerationConfig {
 
 #[test]
 fn every_stage_is_that_of_the_reference() {
-    for model in models(ARCHITECTURE) {
+    each(models(ARCHITECTURE), |model| {
         let (expected, cases) = (model.expected(), cases(&model));
         let blip2 = load(&model.path).unwrap();
         let mut check = model.check();
@@ -113,7 +113,7 @@ fn every_stage_is_that_of_the_reference() {
                 }
             }
         }
-    }
+    });
 }
 
 /// The logits behind more than the start token, from the soft prompt that was recorded.
@@ -138,7 +138,7 @@ fn check_decoder(check: &mut Check, model: &Model, expected: &TensorFile, number
 
 #[test]
 fn every_prompt_has_the_ids_of_the_reference() {
-    for model in writers() {
+    each(writers(), |model| {
         let tokenizer = LanguageTokenizer::from_hugging_face(&model.path).unwrap();
         let image_token = &model.config["image_token_index"];
         let mut check = model.check();
@@ -152,12 +152,12 @@ fn every_prompt_has_the_ids_of_the_reference() {
             let actual = tokenizer.encode_prompt(&case.prompt).unwrap();
             check.identical(&format!("prompt ids/{number}"), &actual, &text);
         }
-    }
+    });
 }
 
 #[test]
 fn every_text_is_that_of_the_reference_alone_and_in_a_batch() {
-    for model in writers() {
+    each(writers(), |model| {
         let (blip2, cases) = (load(&model.path).unwrap(), cases(&model));
         let mut check = model.check();
         for (number, case) in cases.iter().enumerate() {
@@ -198,12 +198,12 @@ fn every_text_is_that_of_the_reference_alone_and_in_a_batch() {
                 check.identical("generated ids/in a batch", &written.ids, &alike[index].written);
             }
         }
-    }
+    });
 }
 
 #[test]
 fn a_trace_holds_what_was_recorded_and_nothing_else() {
-    for model in models(ARCHITECTURE) {
+    each(models(ARCHITECTURE), |model| {
         let blip2 = load(&model.path).unwrap();
         let trace: Vec<(String, TensorData)> = blip2
             .trace(&picture(&model.path, &cases(&model)[0].image), "")
@@ -214,5 +214,5 @@ fn a_trace_holds_what_was_recorded_and_nothing_else() {
             names,
             ["logits", "pixel_values", "projected", "qformer", "vision"]
         );
-    }
+    });
 }

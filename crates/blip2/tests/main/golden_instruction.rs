@@ -2,12 +2,12 @@
 
 use blip2::{HuggingFaceFolder, HuggingFaceKind};
 use blip2_core::{TextExample, VisionEncoder};
-use blip2_golden::{device, models, tolerance};
+use blip2_golden::{device, each, models, tolerance};
 use blip2_qformer::TextBatch;
 
 #[test]
 fn the_logits_are_those_of_the_reference() {
-    for model in models("InstructBlipForConditionalGeneration") {
+    each(models("InstructBlipForConditionalGeneration"), |model| {
         let expected = model.expected();
         let folder = HuggingFaceFolder::open(&model.path).unwrap();
         assert_eq!(folder.kind(), HuggingFaceKind::Instruction);
@@ -34,5 +34,5 @@ fn the_logits_are_those_of_the_reference() {
         let logits = language_model.logits(soft_prompt, &examples).unwrap();
         let mut check = model.check();
         check.close("logits", &logits, &expected.array("logits"), tolerance::FEATURES);
-    }
+    });
 }

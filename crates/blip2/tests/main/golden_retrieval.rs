@@ -2,7 +2,7 @@
 
 use blip2::HuggingFaceFolder;
 use blip2_core::VisionEncoder;
-use blip2_golden::{device, models, tolerance};
+use blip2_golden::{device, each, models, tolerance};
 use blip2_qformer::TextBatch;
 
 use crate::support::{load, picture};
@@ -11,7 +11,7 @@ const ARCHITECTURE: &str = "Blip2ForImageTextRetrieval";
 
 #[test]
 fn every_pair_matches_as_with_the_reference() {
-    for model in models(ARCHITECTURE) {
+    each(models(ARCHITECTURE), |model| {
         let (expected, cases) = (model.expected(), model.json("cases.json"));
         let blip2 = load(&model.path).unwrap();
         let mut check = model.check();
@@ -61,12 +61,12 @@ fn every_pair_matches_as_with_the_reference() {
                 tolerance::FEATURES,
             );
         }
-    }
+    });
 }
 
 #[test]
 fn every_pair_has_the_logits_of_the_reference() {
-    for model in models(ARCHITECTURE) {
+    each(models(ARCHITECTURE), |model| {
         let (expected, cases) = (model.expected(), model.json("cases.json"));
         let folder = HuggingFaceFolder::open(&model.path).unwrap();
         let (encoder, stage1) = (
@@ -90,12 +90,12 @@ fn every_pair_has_the_logits_of_the_reference() {
                 tolerance::FEATURES,
             );
         }
-    }
+    });
 }
 
 #[test]
 fn texts_have_the_ids_of_the_reference() {
-    for model in models(ARCHITECTURE) {
+    each(models(ARCHITECTURE), |model| {
         let cases = model.json("cases.json");
         let blip2 = load(&model.path).unwrap();
         let mut check = model.check();
@@ -110,5 +110,5 @@ fn texts_have_the_ids_of_the_reference() {
                 &[ids.len()],
             );
         }
-    }
+    });
 }

@@ -4,18 +4,22 @@ use std::fs;
 use std::path::Path;
 
 use blip2_core::weights::{PytorchStore, SafetensorsStore, TensorStore, WeightError};
-use blip2_golden::{Check, find, fixture, variants};
+use blip2_golden::{Check, each, find, fixture, variants};
 
 #[test]
 fn golden_checkpoints_of_lavis_hold_the_trainable_weights_and_no_run_state() {
-    for encoder in variants("lavis/stage1_", ".pth") {
+    each(variants("lavis/stage1_", ".pth"), |encoder| {
         let file = format!("lavis/stage1_{encoder}.pth");
         let mut check = Check::new(&file);
         let checkpoint = PytorchStore::open(&find(&file).unwrap()).unwrap();
         let weights = format!("lavis/stage1_{encoder}_weights.safetensors");
         let whole = SafetensorsStore::open(&find(&weights).unwrap()).unwrap();
         for (name, info) in checkpoint.tensors() {
-            assert_eq!(whole.tensors().get(name), Some(info), "{name}");
+            check.identical(
+                &format!("tensor/{name}"),
+                &[Some(info)],
+                &[whole.tensors().get(name)],
+            );
             let (ours, theirs) = (checkpoint.read(name).unwrap(), whole.read(name).unwrap());
             check.identical(&format!("bytes/{name}"), ours.as_bytes(), theirs.as_bytes());
         }
@@ -30,7 +34,7 @@ fn golden_checkpoints_of_lavis_hold_the_trainable_weights_and_no_run_state() {
         assert!(!checkpoint.tensors().keys().any(|name| frozen(&name)));
         let error = checkpoint.read("visual_encoder.none").unwrap_err();
         assert!(matches!(error, WeightError::Absent { .. }), "{error}");
-    }
+    });
 }
 
 /// Opens the file and reads all it claims to have.

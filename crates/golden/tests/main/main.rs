@@ -2,11 +2,16 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use blip2_golden::{Array, Check, Comparison, Line, Measure, models, tolerance, variants};
+use blip2_golden::{Array, Check, Comparison, Line, Measure, each, models, tolerance, variants};
 
 /// The message with which a check of `compare` fails, `None` if it passes.
 fn failure(compare: impl FnOnce(&mut Check)) -> Option<String> {
-    let outcome = catch_unwind(AssertUnwindSafe(|| compare(&mut Check::new("parts/none"))));
+    panic(|| compare(&mut Check::new("parts/none")))
+}
+
+/// The message with which `act` panics, `None` if it does not.
+fn panic(act: impl FnOnce()) -> Option<String> {
+    let outcome = catch_unwind(AssertUnwindSafe(act));
     outcome
         .err()
         .map(|panic| *panic.downcast::<String>().expect("a message"))
@@ -58,6 +63,28 @@ fn a_value_that_is_no_number_and_another_shape_are_never_near() {
 }
 
 #[test]
+fn a_floor_lets_rounding_pass_and_nothing_that_is_wrong() {
+    let expected = array(&[2], &[1e-5, -4e-6]);
+    let off = |difference: f64| array(&[2], &[1e-5, -4e-6 + difference]);
+    let fails = |difference: f64, floor: f64| {
+        failure(|check| check.close_above("a", &off(difference), &expected, 1e-4, floor)).is_some()
+    };
+    // 1e-4 of the largest is 1e-9.
+    assert!(fails(2e-9, 0.0) && !fails(2e-9, 3e-9) && fails(4e-9, 3e-9));
+    assert!(
+        !fails(0.9e-9, 1e-12),
+        "a floor below the tolerance asks for no more"
+    );
+    for floor in [1e-3, f64::INFINITY] {
+        assert!(
+            fails(1.1e-7, floor),
+            "more than 1% of the largest, whatever the floor"
+        );
+    }
+    assert!(fails(2e-9, f64::NAN), "a floor that is no number is none");
+}
+
+#[test]
 fn lists_are_identical_or_not() {
     assert_eq!(
         failure(|check| check.identical("ids", &[1, 2, 3], &[1, 2, 3])),
@@ -85,6 +112,29 @@ fn all_failures_are_listed_and_a_check_of_nothing_is_one() {
     );
     let message = failure(|_| ()).expect("nothing compared");
     assert!(message.contains("nothing was compared"), "{message}");
+}
+
+#[test]
+fn a_case_that_fails_leaves_no_other_unproven() {
+    let mut seen = Vec::new();
+    let message = panic(|| {
+        each([1, 2, 3, 4], |case| {
+            seen.push(case);
+            let mut check = Check::new(&format!("parts/{case}"));
+            assert!(case != 2, "the second is damaged");
+            check.identical("ids", &[case.min(3)], &[case]);
+        });
+    });
+    assert_eq!(seen, [1, 2, 3, 4]);
+    let message = message.expect("two failures");
+    for part in ["the second is damaged", "FAIL parts/4/ids 1 0"] {
+        assert!(message.contains(part), "no `{part}`: {message}");
+    }
+    assert!(
+        !message.contains("parts/1") && !message.contains("parts/3"),
+        "{message}"
+    );
+    assert_eq!(panic(|| each([0; 0], |_| ())), None);
 }
 
 #[test]

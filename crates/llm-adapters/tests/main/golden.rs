@@ -2,7 +2,7 @@
 
 use blip2_core::{LanguageModel, TextExample};
 use blip2_generation::{GenerationConfig, generate};
-use blip2_golden::{Check, Model, TensorFile, device, models, tolerance};
+use blip2_golden::{Check, Model, TensorFile, device, each, models, tolerance};
 use blip2_llm_adapters::{Llama, Opt, T5};
 use burn::tensor::Tensor;
 
@@ -82,23 +82,23 @@ fn llamas() -> impl Iterator<Item = Model> {
 
 #[test]
 fn llama_agrees_with_the_reference() {
-    for model in llamas() {
+    each(llamas(), |model| {
         let llama = Llama::from_hugging_face(&model.path, &device()).unwrap();
         Golden::open(&model).check_decoder(&llama);
-    }
+    });
 }
 
 #[test]
 fn opt_agrees_with_the_reference() {
-    for model in models("OPTForCausalLM") {
+    each(models("OPTForCausalLM"), |model| {
         let opt = Opt::from_hugging_face(&model.path, &device()).unwrap();
         Golden::open(&model).check_decoder(&opt);
-    }
+    });
 }
 
 #[test]
 fn t5_agrees_with_the_reference_with_either_gelu() {
-    for model in models("T5ForConditionalGeneration") {
+    each(models("T5ForConditionalGeneration"), |model| {
         let t5 = T5::from_hugging_face(&model.path, &device()).unwrap();
         let mut golden = Golden::open(&model);
         let labels = golden.expected.integers("labels");
@@ -126,12 +126,12 @@ fn t5_agrees_with_the_reference_with_either_gelu() {
             .collect();
         golden.check_logits(t5.logits(golden.prefix.clone(), &read).unwrap(), &real);
         golden.check_loss(&t5, &examples);
-    }
+    });
 }
 
 #[test]
 fn beam_search_writes_what_the_reference_writes() {
-    for model in llamas() {
+    each(llamas(), |model| {
         let llama = Llama::from_hugging_face(&model.path, &device()).unwrap();
         let mut golden = Golden::open(&model);
         for beams in golden.expected.stems("_ids") {
@@ -159,5 +159,5 @@ fn beam_search_writes_what_the_reference_writes() {
                 golden.check.identical(&what, &written.ids, expected);
             }
         }
-    }
+    });
 }

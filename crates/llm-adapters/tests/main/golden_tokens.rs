@@ -2,12 +2,12 @@
 
 use std::fs;
 
-use blip2_golden::{Check, TensorFile, find, json, variants};
+use blip2_golden::{Check, TensorFile, each, find, json, variants};
 use blip2_llm_adapters::LanguageTokenizer;
 
 #[test]
 fn halves_of_captions_have_the_ids_of_lavis() {
-    for encoder in variants("lavis/t5_", "_io.safetensors") {
+    each(variants("lavis/t5_", "_io.safetensors"), |encoder| {
         let sizes = json("lavis/config.json").expect("sizes beside the recorded runs");
         let tokenizer = find("lavis/t5-tokenizer.json").expect("a tokenizer beside the recorded runs");
         let folder = tempfile::tempdir().unwrap();
@@ -29,5 +29,5 @@ fn halves_of_captions_have_the_ids_of_lavis() {
                 check.identical(&format!("{part}_ids/{row}"), &again, ids);
             }
         }
-    }
+    });
 }

@@ -1,6 +1,6 @@
 //! OPT's tokenizer as LAVIS has it: a vocabulary and its merges.
 
-use blip2_golden::{Check, TensorFile, find, json, variants};
+use blip2_golden::{Check, TensorFile, each, find, json, variants};
 use blip2_llm_adapters::LanguageTokenizer;
 use serde_json::json;
 use tempfile::TempDir;
@@ -28,7 +28,7 @@ fn vocabulary_and_merges_cut_captions_as_lavis_does() {
     std::fs::write(folder.path().join("config.json"), special.to_string()).unwrap();
     let tokenizer = LanguageTokenizer::from_hugging_face(folder.path()).unwrap();
 
-    for encoder in variants("lavis/opt_", "_io.safetensors") {
+    each(variants("lavis/opt_", "_io.safetensors"), |encoder| {
         let name = format!("lavis/opt_{encoder}_io.safetensors");
         let recorded = TensorFile::open(&name);
         let longest = recorded.shape("input_ids")[1];
@@ -42,5 +42,5 @@ fn vocabulary_and_merges_cut_captions_as_lavis_does() {
             }
             assert!(text.trim_start().starts_with(char::is_alphanumeric), "`{text}`");
         }
-    }
+    });
 }

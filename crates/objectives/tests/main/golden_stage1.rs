@@ -1,12 +1,12 @@
 //! Stage-1 states, losses and every gradient, equal to LAVIS's own code (`lavis/stage1_*`).
 
 use blip2_core::weights::parameters;
-use blip2_golden::{Array, TensorFile, json, tolerance, variants};
-use blip2_objectives::{NegativeSource, Negatives, representation_loss};
-use blip2_qformer::LAVIS_REPRESENTATION;
+use blip2_golden::{Array, TensorFile, each, json, tolerance, variants};
+use blip2_objectives::{NegativeSource, Negatives, RepresentationLoss, representation_loss};
+use blip2_qformer::{LAVIS_REPRESENTATION, RepresentationModel};
 
 use crate::case::Case;
-use crate::gradients::{check_gradient, gradients};
+use crate::gradients::{Gradient, gradients, resolved};
 
 fn indices(file: &TensorFile, name: &str) -> Vec<usize> {
     let indices = file.integers(name);
@@ -15,7 +15,7 @@ fn indices(file: &TensorFile, name: &str) -> Vec<usize> {
 
 #[test]
 fn states_and_matching_scores_equal_lavis() {
-    for encoder in variants("lavis/stage1_", "_io.safetensors") {
+    each(variants("lavis/stage1_", "_io.safetensors"), |encoder| {
         let mut case = Case::new(&encoder);
         let texts = case.texts();
         let context = case.model.image_context(case.features()).expect("context");
@@ -46,20 +46,40 @@ fn states_and_matching_scores_equal_lavis() {
         let expected = case.io.array("itm_match_score");
         case.check
             .close("itm_match_score", &scores, &expected, tolerance::FEATURES);
+    });
+}
+
+/// The recorded step, taken by us.
+pub(crate) fn step(case: &Case) -> (RepresentationLoss, Vec<Gradient>) {
+    let negatives = Negatives {
+        images: indices(&case.io, "neg_image_idx"),
+        texts: indices(&case.io, "neg_text_idx"),
+    };
+    let (features, texts) = (case.features(), case.texts());
+    let loss = |model: &RepresentationModel| {
+        let given = NegativeSource::Given(negatives.clone());
+        representation_loss(model, features.clone(), &texts, &case.options, given).expect("loss")
+    };
+    let of = |model: &RepresentationModel| gradients(model, &loss(model).total().backward());
+    let mut gradients = resolved(&case.model, of, |path| {
+        // There the decoder's bias and the head's are one tensor, listed under its other name.
+        let name = (LAVIS_REPRESENTATION.rename)(path).expect("named");
+        name.replace("predictions.decoder.bias", "predictions.bias")
+    });
+    // The temperature's is a sum of similarities over its square, up to twice as large together. Weights that move, move all of
+    // them; that each is rounded by itself does not show.
+    let temperature = f64::from(case.model.temperature.val().into_scalar::<f32>());
+    for gradient in gradients.iter_mut().filter(|gradient| gradient.name == "temp") {
+        gradient.resolved = f64::from(f32::EPSILON) / temperature.powi(2);
     }
+    (loss(&case.model), gradients)
 }
 
 #[test]
 fn losses_and_gradients_equal_lavis() {
-    for encoder in variants("lavis/stage1_", "_io.safetensors") {
+    each(variants("lavis/stage1_", "_io.safetensors"), |encoder| {
         let mut case = Case::new(&encoder);
-        let negatives = Negatives {
-            images: indices(&case.io, "neg_image_idx"),
-            texts: indices(&case.io, "neg_text_idx"),
-        };
-        let (features, texts) = (case.features(), case.texts());
-        let given = NegativeSource::Given(negatives);
-        let loss = representation_loss(&case.model, features, &texts, &case.options, given).expect("loss");
+        let (loss, ours) = step(&case);
         for (name, ours) in [
             ("loss_itc", &loss.contrastive),
             ("loss_itm", &loss.matching),
@@ -71,19 +91,10 @@ fn losses_and_gradients_equal_lavis() {
         }
 
         let expected = TensorFile::open(&format!("lavis/stage1_{encoder}_grads.safetensors"));
-        let ours = gradients(&case.model, &loss.total().backward());
-        let mut compared = 0;
-        for parameter in parameters(&case.model) {
-            let name = (LAVIS_REPRESENTATION.rename)(&parameter.path).expect("named");
-            // There the decoder's bias and the head's are one tensor, listed under its other name.
-            let name = name.replace("predictions.decoder.bias", "predictions.bias");
-            let untouched = || vec![0.0; parameter.shape.iter().product()];
-            let ours = ours[&parameter.path].clone().unwrap_or_else(untouched);
-            check_gradient(&mut case.check, &expected, &name, &ours);
-            compared += 1;
-        }
+        ours.iter()
+            .for_each(|gradient| gradient.check(&mut case.check, &expected));
         case.check
-            .identical("gradients", &[compared], &[expected.names().len()]);
+            .identical("gradients", &[ours.len()], &[expected.names().len()]);
         let trainable: usize = parameters(&case.model)
             .iter()
             .map(|parameter| parameter.shape.iter().product::<usize>())
@@ -95,5 +106,5 @@ fn losses_and_gradients_equal_lavis() {
             case.check
                 .identical("trainable-parameters", &[trainable], &[theirs]);
         }
-    }
+    });
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use blip2_core::Initializer;
 use blip2_core::weights::{SafetensorsStore, TensorStore, write_safetensors};
-use blip2_golden::{Array, Model, TensorFile, device, models, tolerance};
+use blip2_golden::{Array, Model, TensorFile, device, each, models, tolerance};
 use blip2_qformer::{QFormerConfig, RepresentationConfig, RepresentationModel, TextBatch, load_bert};
 use burn::tensor::{Tensor, TensorData};
 
@@ -69,7 +69,7 @@ fn texts(expected: &TensorFile) -> Vec<Vec<u32>> {
 
 #[test]
 fn text_started_from_bert_is_read_as_bert_reads_it() {
-    for model in models("BertForMaskedLM") {
+    each(models("BertForMaskedLM"), |model| {
         let folder = tempfile::tempdir().unwrap();
         let config = RepresentationConfig {
             qformer: QFormerConfig {
@@ -101,7 +101,7 @@ fn text_started_from_bert_is_read_as_bert_reads_it() {
                 tolerance::FEATURES,
             );
         }
-    }
+    });
 }
 
 fn array(tensor: Tensor<3>) -> Array {

@@ -1,7 +1,7 @@
 //! Eight steps of AdamW on LAVIS's own code, recorded with their negatives (`tests/golden/lavis`), taken again.
 
 use blip2_core::weights::{LoadOptions, SafetensorsStore, TensorStore, collect, load};
-use blip2_golden::{json, tolerance, variants};
+use blip2_golden::{each, json, tolerance, variants};
 use blip2_objectives::{NegativeSource, Negatives, representation_loss};
 use blip2_qformer::LAVIS_REPRESENTATION;
 use blip2_trainer::{Optimizer, OptimizerConfig};
@@ -47,7 +47,7 @@ fn distance(ours: &[f32], theirs: &[f32]) -> f64 {
 
 #[test]
 fn losses_and_weights_follow_lavis() {
-    for encoder in variants("lavis/stage1_", "_trajectory.json") {
+    each(variants("lavis/stage1_", "_trajectory.json"), |encoder| {
         let mut case = Case::new(&encoder);
         let (features, texts, mut model) = (case.features(), case.texts(), case.model.clone());
         let recorded = json(&format!("lavis/stage1_{encoder}_trajectory.json")).expect("just found");
@@ -106,5 +106,5 @@ fn losses_and_weights_follow_lavis() {
         });
         case.check
             .close("loss-afterwards", &ours, &theirs, tolerance::TRAJECTORY);
-    }
+    });
 }

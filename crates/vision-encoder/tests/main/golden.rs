@@ -3,7 +3,7 @@
 
 use blip2_core::VisionEncoder;
 use blip2_core::weights::SafetensorsStore;
-use blip2_golden::{Check, Model, TensorFile, device, find, models, tolerance, variants};
+use blip2_golden::{Check, Model, TensorFile, device, each, find, models, tolerance, variants};
 use blip2_vision_encoder::{Clip, VisionTransformer};
 use burn::tensor::Tensor;
 
@@ -15,7 +15,7 @@ fn encoder(model: &Model) -> VisionTransformer {
 
 #[test]
 fn features_of_dinov2_at_every_size() {
-    for model in models("Dinov2Model") {
+    each(models("Dinov2Model"), |model| {
         let (encoder, expected, mut check) = (encoder(&model), model.expected(), model.check());
         for name in expected.names() {
             let Some(size) = name.strip_prefix("last_hidden") else {
@@ -24,8 +24,8 @@ fn features_of_dinov2_at_every_size() {
             let pixels: Tensor<4> = expected.tensor(&format!("pixel_values{size}"));
             let [_, _, height, width] = pixels.dims();
             let features = encoder.encode(pixels).unwrap();
-            assert_eq!(features.dims()[1], encoder.tokens(height, width).unwrap());
-            assert_eq!(features.dims()[2], encoder.width());
+            let size = [encoder.tokens(height, width).unwrap(), encoder.width()];
+            check.identical(&format!("size/{height}x{width}"), &features.dims()[1..], &size);
             check.close(
                 &format!("features/{height}x{width}"),
                 &features,
@@ -33,12 +33,12 @@ fn features_of_dinov2_at_every_size() {
                 tolerance::FEATURES,
             );
         }
-    }
+    });
 }
 
 #[test]
 fn features_of_clip_after_the_last_and_the_second_last_block() {
-    for model in models("CLIPModel") {
+    each(models("CLIPModel"), |model| {
         let (encoder, expected, mut check) = (encoder(&model), model.expected(), model.check());
         let blocks = encoder.blocks();
         for (name, after) in [
@@ -53,12 +53,12 @@ fn features_of_clip_after_the_last_and_the_second_last_block() {
                 tolerance::FEATURES,
             );
         }
-    }
+    });
 }
 
 #[test]
 fn the_last_norm_of_clip_leads_to_its_image_embeddings() {
-    for model in models("CLIPModel") {
+    each(models("CLIPModel"), |model| {
         let (expected, mut check) = (model.expected(), model.check());
         let weights = SafetensorsStore::open(&model.path).unwrap();
         let projection: Tensor<2> = crate::tensor(&weights, "visual_projection.weight");
@@ -74,12 +74,12 @@ fn the_last_norm_of_clip_leads_to_its_image_embeddings() {
             &expected.array("image_embeds"),
             tolerance::FEATURES,
         );
-    }
+    });
 }
 
 #[test]
 fn embeddings_and_logits_of_both_towers_of_clip() {
-    for model in models("CLIPModel") {
+    each(models("CLIPModel"), |model| {
         let (expected, mut check) = (model.expected(), model.check());
         let clip = Clip::from_hugging_face(&model.path, &device()).unwrap();
         let images = clip.image_embeddings(expected.tensor("pixel_values")).unwrap();
@@ -94,29 +94,30 @@ fn embeddings_and_logits_of_both_towers_of_clip() {
         ] {
             check.close(name, &ours, &expected.array(name), tolerance::FEATURES);
         }
-    }
+    });
 }
 
 #[test]
 fn features_of_siglip() {
-    for model in models("SiglipVisionModel") {
+    each(models("SiglipVisionModel"), |model| {
         let (encoder, expected, mut check) = (encoder(&model), model.expected(), model.check());
         let pixels: Tensor<4> = expected.tensor("pixel_values");
         let [_, _, height, width] = pixels.dims();
         let features = encoder.encode(pixels).unwrap();
-        assert_eq!(features.dims()[1], encoder.tokens(height, width).unwrap());
+        let tokens = encoder.tokens(height, width).unwrap();
+        check.identical("tokens", &[features.dims()[1]], &[tokens]);
         check.close(
             "features",
             &features,
             &expected.array("last_hidden"),
             tolerance::FEATURES,
         );
-    }
+    });
 }
 
 #[test]
 fn features_of_the_encoder_within_a_blip2_folder() {
-    for model in models("Blip2ForConditionalGeneration") {
+    each(models("Blip2ForConditionalGeneration"), |model| {
         let (encoder, expected, mut check) = (encoder(&model), model.expected(), model.check());
         for image in expected.stems(".vision") {
             let pixels = expected.tensor(&format!("{image}.pixel_values"));
@@ -127,12 +128,12 @@ fn features_of_the_encoder_within_a_blip2_folder() {
                 tolerance::FEATURES,
             );
         }
-    }
+    });
 }
 
 #[test]
 fn features_of_lavis_behind_its_norm() {
-    for family in variants("lavis/stage1_", "_io.safetensors") {
+    each(variants("lavis/stage1_", "_io.safetensors"), |family| {
         let path = find(&format!("lavis/stage1_{family}_weights.safetensors")).expect("weights beside them");
         let weights = SafetensorsStore::open(&path).unwrap();
         let sizes = blip2_golden::json("lavis/config.json").expect("sizes beside them");
@@ -147,5 +148,5 @@ fn features_of_lavis_behind_its_norm() {
             &io.array("image_embeds"),
             tolerance::FEATURES,
         );
-    }
+    });
 }
