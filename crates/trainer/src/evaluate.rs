@@ -12,8 +12,8 @@ use blip2_report::GenerationRow;
 use burn::tensor::Tensor;
 
 use crate::TrainError;
-use crate::gallery::Gallery;
 use crate::generative::Prompts;
+use crate::held_out::HeldOut;
 
 /// Pictures that are written about at once.
 const BATCH: usize = 32;
@@ -53,18 +53,17 @@ pub(crate) fn asked(scene: &Scene) -> (&str, &str) {
         .map_or(("", ""), |question| (&question.question, &question.answer))
 }
 
-/// What the language model writes of the first `count` pictures. With `shifted`, each picture is replaced by the next
+/// What the language model writes of the pictures. With `shifted`, each picture is replaced by the next
 /// one: what the words then still get right, they do not owe to the picture.
 pub(crate) fn write_by_language_model(
-    gallery: &Gallery,
+    shown: &HeldOut,
     bridge: &Bridge,
     language_model: &LoadedLanguageModel,
     prompts: &Prompts<'_>,
     wanted: Wanted,
-    count: usize,
     shifted: bool,
 ) -> Result<Vec<String>, TrainError> {
-    let count = count.min(gallery.scenes.len());
+    let count = shown.scenes.len();
     let config = GenerationConfig {
         max_new_tokens: LONGEST,
         end_tokens: language_model.tokenizer.ends(),
@@ -73,7 +72,7 @@ pub(crate) fn write_by_language_model(
     let mut written = Vec::new();
     for start in (0..count).step_by(BATCH) {
         let rows = start..(start + BATCH).min(count);
-        let texts = gallery.scenes[rows.clone()]
+        let texts = shown.scenes[rows.clone()]
             .iter()
             .map(|scene| match wanted {
                 Wanted::Caption => Ok(prompts.caption_prompt.clone()),
@@ -82,7 +81,7 @@ pub(crate) fn write_by_language_model(
             .collect::<Result<Vec<_>, TrainError>>()?;
         let features = rows.map(|row| {
             let row = if shifted { (row + 1) % count } else { row };
-            gallery.features.clone().narrow(0, row, 1)
+            shown.features.clone().narrow(0, row, 1)
         });
         let features = Tensor::cat(features.collect(), 0);
         written.extend(
@@ -94,14 +93,13 @@ pub(crate) fn write_by_language_model(
     Ok(written)
 }
 
-/// What the Q-Former itself writes of the first `count` pictures after stage 1.
+/// What the Q-Former itself writes of the pictures after stage 1.
 pub(crate) fn write_by_qformer(
-    gallery: &Gallery,
+    shown: &HeldOut,
     model: &RepresentationModel,
     tokenizer: &BertTokenizer,
-    count: usize,
 ) -> Result<Vec<String>, TrainError> {
-    let count = count.min(gallery.scenes.len());
+    let count = shown.scenes.len();
     let config = GenerationConfig {
         max_new_tokens: LONGEST,
         end_tokens: vec![tokenizer.separator_id()],
@@ -109,10 +107,7 @@ pub(crate) fn write_by_qformer(
     };
     let mut written = Vec::new();
     for start in (0..count).step_by(BATCH) {
-        let features = gallery
-            .features
-            .clone()
-            .narrow(0, start, BATCH.min(count - start));
+        let features = shown.features.clone().narrow(0, start, BATCH.min(count - start));
         written.extend(
             write_captions_by_qformer(model, tokenizer, features, &config)?
                 .into_iter()
@@ -128,14 +123,14 @@ pub(crate) fn always_the_same(known: &[String], count: usize) -> Vec<String> {
 }
 
 /// How true `written` is.
-pub(crate) fn judge(gallery: &Gallery, wanted: Wanted, model: &str, written: &[String]) -> GenerationRow {
+pub(crate) fn judge(shown: &HeldOut, wanted: Wanted, model: &str, written: &[String]) -> GenerationRow {
     let share = |score: &dyn Fn(&str, &str) -> f64| {
-        let pairs = written.iter().zip(&gallery.scenes);
+        let pairs = written.iter().zip(&shown.scenes);
         let sum: f64 = pairs.map(|(ours, scene)| score(ours, wanted.truth(scene))).sum();
         sum / written.len().max(1) as f64
     };
     GenerationRow {
-        split: gallery.name.clone(),
+        split: shown.name.clone(),
         task: wanted.name().to_owned(),
         model: model.to_owned(),
         exact: share(&|ours, truth| f64::from(u8::from(exact_match(ours, truth)))),

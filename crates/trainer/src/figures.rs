@@ -16,6 +16,7 @@ use crate::corpus::{Corpus, encode_scenes, tokenise};
 use crate::evaluate::{Wanted, always_the_same, asked, judge, write_by_language_model, write_by_qformer};
 use crate::gallery::{Gallery, host};
 use crate::generative::Prompts;
+use crate::held_out::HeldOut;
 use crate::pretrain::Frozen;
 use crate::training::{Context, Trained, curve};
 use crate::{Recipe, TrainError};
@@ -72,13 +73,16 @@ impl Reporter<'_> {
         for (number, split) in PARTS.into_iter().enumerate() {
             let gallery = Gallery::of_scenes(self.recipe, split, self.frozen)?;
             self.retrieval(&gallery, &mut report)?;
-            self.words(&gallery, &mut report)?;
-            self.looks(&gallery, &mut report)?;
+            let asked = HeldOut::first(self.recipe, split, self.recipe.evaluation.captions, self.frozen)?;
+            self.words(&asked, &mut report)?;
+            self.looks(&asked, &mut report)?;
             self.context.observer.step(number as u64 + 1, split.name());
         }
         let names = Gallery::of_names(self.recipe, self.frozen, &self.frozen.names()?)?;
         self.retrieval(&names, &mut report)?;
-        self.context.observer.step(PARTS.len() as u64 + 1, &names.name);
+        self.context
+            .observer
+            .step(PARTS.len() as u64 + 1, &names.shown.name);
         let page = report.write(&self.context.run)?;
         self.context.observer.note(&format!("report: {}", page.display()));
         Ok(())
@@ -195,12 +199,12 @@ impl Reporter<'_> {
         let ranked = gallery.rank(&self.outcome.representation.model, self.recipe.evaluation.rerank)?;
         let label = format!(
             "image to text R@1, {} (chance {:.4})",
-            gallery.name, chance.image_to_text[0]
+            gallery.shown.name, chance.image_to_text[0]
         );
         if let Some(best) = ranked.last() {
             report.summary.push((label, rounded(best.image_to_text[0])));
             report.summary.extend(best.relations.map(|relations| {
-                let label = format!("true over turned, {} (chance 0.5)", gallery.name);
+                let label = format!("true over turned, {} (chance 0.5)", gallery.shown.name);
                 (label, rounded(relations))
             }));
         }
@@ -213,19 +217,18 @@ impl Reporter<'_> {
     }
 
     /// Captions and answers, beside what needs no picture to write them.
-    fn words(&self, gallery: &Gallery, report: &mut Report) -> Result<(), TrainError> {
-        let count = self.recipe.evaluation.captions.min(gallery.scenes.len());
+    fn words(&self, shown: &HeldOut, report: &mut Report) -> Result<(), TrainError> {
         let prompts = Prompts::new(self.recipe, &self.frozen.language_model.tokenizer)?;
         let model = &self.outcome.representation.model;
-        let by_qformer = write_by_qformer(gallery, model, &self.frozen.tokenizer, count)?;
+        let by_qformer = write_by_qformer(shown, model, &self.frozen.tokenizer)?;
         report
             .generation
-            .push(judge(gallery, Wanted::Caption, "Q-Former alone", &by_qformer));
-        let mut shown = Vec::new();
+            .push(judge(shown, Wanted::Caption, "Q-Former alone", &by_qformer));
+        let mut texts = Vec::new();
         for wanted in [Wanted::Caption, Wanted::Answer] {
             let write = |bridge: &Bridge, shifted: bool| {
                 let language_model = &self.frozen.language_model;
-                write_by_language_model(gallery, bridge, language_model, &prompts, wanted, count, shifted)
+                write_by_language_model(shown, bridge, language_model, &prompts, wanted, shifted)
             };
             let known: Vec<String> = self
                 .corpus
@@ -236,7 +239,10 @@ impl Reporter<'_> {
             let bridge = &self.outcome.bridge.model;
             let (ours, swapped) = (write(bridge, false)?, write(bridge, true)?);
             let mut written = vec![
-                (GenerationRow::MOST_FREQUENT, always_the_same(&known, count)),
+                (
+                    GenerationRow::MOST_FREQUENT,
+                    always_the_same(&known, shown.scenes.len()),
+                ),
                 (GenerationRow::SWAPPED, swapped.clone()),
             ];
             if let Some(alone) = &self.outcome.alone {
@@ -244,60 +250,60 @@ impl Reporter<'_> {
             }
             written.push((GenerationRow::BOTH_STAGES, ours.clone()));
             for (model, words) in &written {
-                let row = judge(gallery, wanted, model, words);
+                let row = judge(shown, wanted, model, words);
                 for (what, value) in in_summary(wanted, &row) {
-                    let label = format!("{} {what}, {model}, {}", row.task, gallery.name);
+                    let label = format!("{} {what}, {model}, {}", row.task, shown.name);
                     report.summary.push((label, rounded(value)));
                 }
                 report.generation.push(row);
             }
-            shown.push([ours, swapped]);
+            texts.push([ours, swapped]);
         }
-        self.samples(gallery, &by_qformer, &shown, report)
+        self.samples(shown, &by_qformer, &texts, report)
     }
 
-    /// `shown` are the captions and the answers of both stages, each with those of the swapped pictures.
+    /// `texts` are the captions and the answers of both stages, each with those of the swapped pictures.
     fn samples(
         &self,
-        gallery: &Gallery,
+        shown: &HeldOut,
         by_qformer: &[String],
-        shown: &[[Vec<String>; 2]],
+        texts: &[[Vec<String>; 2]],
         report: &mut Report,
     ) -> Result<(), TrainError> {
         let count = self.recipe.evaluation.samples.min(by_qformer.len());
-        for (index, scene) in gallery.scenes.iter().take(count).enumerate() {
-            let picture = picture_name(gallery, index);
+        for (index, scene) in shown.scenes.iter().take(count).enumerate() {
+            let picture = picture_name(shown, index);
             let path = self.context.run.join("pictures").join(&picture);
-            let saved = gallery.pictures[index].save(&path);
+            let saved = shown.pictures[index].save(&path);
             saved.map_err(|error| io("write", &path)(std::io::Error::other(error)))?;
             let (question, answer) = asked(scene);
             report.samples.push(Sample {
-                split: gallery.name.clone(),
+                split: shown.name.clone(),
                 picture,
                 truth: scene.caption.clone(),
                 written_by_qformer: Some(by_qformer[index].clone()),
-                caption: shown[0][0][index].clone(),
-                caption_of_another: Some(shown[0][1][index].clone()),
+                caption: texts[0][0][index].clone(),
+                caption_of_another: Some(texts[0][1][index].clone()),
                 question: question.to_owned(),
                 answer: answer.to_owned(),
-                predicted: shown[1][0][index].clone(),
+                predicted: texts[1][0][index].clone(),
             });
         }
         Ok(())
     }
 
     /// Where the queries look, on the first pictures of the gallery that the report shows.
-    fn looks(&self, gallery: &Gallery, report: &mut Report) -> Result<(), TrainError> {
+    fn looks(&self, shown: &HeldOut, report: &mut Report) -> Result<(), TrainError> {
         let model = &self.outcome.representation.model;
-        for index in 0..LOOKS.min(self.recipe.evaluation.samples) {
-            let context = model.image_context(gallery.features.clone().narrow(0, index, 1))?;
+        for index in 0..LOOKS.min(self.recipe.evaluation.samples.min(shown.scenes.len())) {
+            let context = model.image_context(shown.features.clone().narrow(0, index, 1))?;
             let attention = model.qformer.image_attention(&context, 1);
             let [_, _, tokens] = attention.dims();
             // The class token stands before a square of patches.
             let side = (tokens - 1).isqrt();
             report.looks.push(Look {
-                picture: picture_name(gallery, index),
-                caption: gallery.scenes[index].caption.clone(),
+                picture: picture_name(shown, index),
+                caption: shown.scenes[index].caption.clone(),
                 grid: [side, side],
                 queries: host(attention)
                     .chunks(tokens)
@@ -332,8 +338,8 @@ fn in_summary(wanted: Wanted, row: &GenerationRow) -> Vec<(&'static str, f64)> {
     }
 }
 
-fn picture_name(gallery: &Gallery, index: usize) -> String {
-    format!("{}-{index}.png", gallery.name.replace(' ', "-"))
+fn picture_name(shown: &HeldOut, index: usize) -> String {
+    format!("{}-{index}.png", shown.name.replace(' ', "-"))
 }
 
 /// Four decimals: what a reader compares.

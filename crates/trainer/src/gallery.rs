@@ -3,8 +3,7 @@
 use std::collections::HashSet;
 
 use blip2_data::Stream;
-use blip2_data::pixels::RgbImage;
-use blip2_data::scenes::{Change, EmojiNames, Scene, SceneSet, Split};
+use blip2_data::scenes::{Change, EmojiNames, Split};
 use blip2_evaluation::retrieval::{Recall, chance, recall, rerank, with_reranked};
 use blip2_qformer::{RepresentationModel, TextBatch};
 use blip2_report::RetrievalRow;
@@ -12,7 +11,8 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use rayon::prelude::*;
 
 use crate::baseline::MeanBaseline;
-use crate::corpus::{encode, encode_scenes, tokenise};
+use crate::corpus::{encode, tokenise};
+use crate::held_out::HeldOut;
 use crate::pretrain::Frozen;
 use crate::{Recipe, TrainError};
 
@@ -21,12 +21,7 @@ const BATCH: usize = 64;
 
 /// Held-out pictures and the texts that they are searched among.
 pub(crate) struct Gallery {
-    pub(crate) name: String,
-    /// What the pictures show, where they are scenes.
-    pub(crate) scenes: Vec<Scene>,
-    pub(crate) pictures: Vec<RgbImage>,
-    /// `[pictures, tokens, width]`.
-    pub(crate) features: Tensor<3>,
+    pub(crate) shown: HeldOut,
     /// The true captions in the order of the pictures, then all distractors.
     texts: Vec<Vec<u32>>,
     /// For each picture, the text that tells its relation the wrong way round, where there is one.
@@ -37,14 +32,8 @@ pub(crate) struct Gallery {
 impl Gallery {
     /// Scenes of a held-out part.
     pub(crate) fn of_scenes(recipe: &Recipe, split: Split, frozen: &Frozen) -> Result<Self, TrainError> {
-        let device = Device::flex();
-        let set = SceneSet {
-            seed: recipe.data.seed,
-            split,
-            repertoire: recipe.data.repertoire()?,
-        };
-        let scenes = set.distinct(recipe.evaluation.gallery);
-        let (pictures, features) = encode_scenes(frozen, recipe.encoder.image_size, &scenes, &device)?;
+        let shown = HeldOut::distinct(recipe, split, recipe.evaluation.gallery, frozen)?;
+        let scenes = &shown.scenes;
 
         // A distractor that is true of another picture of the gallery would be a second right answer.
         let mut known: HashSet<&str> = scenes.iter().map(|scene| scene.caption.as_str()).collect();
@@ -63,13 +52,10 @@ impl Gallery {
         }
         let texts = tokenise(&frozen.tokenizer, texts.into_iter(), recipe.max_text_tokens)?;
         Ok(Self {
-            name: split.name().to_owned(),
-            scenes,
-            pictures,
-            features,
+            shown,
             texts,
             turned,
-            device,
+            device: Device::flex(),
         })
     }
 
@@ -89,12 +75,14 @@ impl Gallery {
         let features = encode(frozen, &pictures, &device)?;
         let texts = shown.iter().map(|emoji| emoji.text.as_str());
         Ok(Self {
-            name: "single emoji, all names".to_owned(),
-            scenes: Vec::new(),
             texts: tokenise(&frozen.tokenizer, texts, recipe.max_text_tokens)?,
             turned: vec![None; pictures.len()],
-            pictures,
-            features,
+            shown: HeldOut {
+                name: "single emoji, all names".to_owned(),
+                scenes: Vec::new(),
+                pictures,
+                features,
+            },
             device,
         })
     }
@@ -102,9 +90,9 @@ impl Gallery {
     /// What guessing would reach.
     pub(crate) fn chance(&self) -> Result<RetrievalRow, TrainError> {
         let own = self.own();
-        let (images, texts) = (self.pictures.len(), self.texts.len());
+        let (images, texts) = (self.shown.pictures.len(), self.texts.len());
         Ok(RetrievalRow {
-            split: self.name.clone(),
+            split: self.shown.name.clone(),
             model: "chance".to_owned(),
             image_to_text: shares(chance(texts, &own)?),
             text_to_image: shares(chance(images, &own)?),
@@ -117,7 +105,7 @@ impl Gallery {
     /// The baseline's ranking.
     pub(crate) fn rank_baseline(&self, model: &MeanBaseline) -> Result<RetrievalRow, TrainError> {
         let texts = self.embed_texts(|text| model.text_embeddings(text))?;
-        let images = model.image_embeddings(self.features.clone());
+        let images = model.image_embeddings(self.shown.features.clone());
         self.ranking("mean feature, linear", &similarity(images, texts))
     }
 
@@ -130,8 +118,8 @@ impl Gallery {
     ) -> Result<Vec<RetrievalRow>, TrainError> {
         let texts = self.embed_texts(|text| Ok(model.text_embeddings(text)?))?;
         let mut images = Vec::new();
-        for rows in self.batches(self.pictures.len()) {
-            let features = self.features.clone().narrow(0, rows.start, rows.len());
+        for rows in self.batches(self.shown.pictures.len()) {
+            let features = self.shown.features.clone().narrow(0, rows.start, rows.len());
             let context = model.image_context(features)?;
             images.push(model.image_embeddings(model.qformer.query_pass(&context, rows.len()).hidden));
         }
@@ -188,7 +176,7 @@ impl Gallery {
         for chunk in pairs.chunks(BATCH) {
             let rows: Vec<i64> = chunk.iter().map(|(image, _)| *image as i64).collect();
             let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [chunk.len()]), &self.device);
-            let context = model.image_context(self.features.clone().select(0, rows))?;
+            let context = model.image_context(self.shown.features.clone().select(0, rows))?;
             let texts = chunk.iter().map(|(_, text)| self.texts[*text].clone()).collect();
             let logits = model.matching_logits(&context, &TextBatch::new(texts, &self.device)?)?;
             let matches = host(logits.narrow(1, 1, 1));
@@ -235,7 +223,7 @@ impl Gallery {
 
     /// The right text of each picture, and the right picture of each true text.
     fn own(&self) -> Vec<Vec<usize>> {
-        (0..self.pictures.len()).map(|index| vec![index]).collect()
+        (0..self.shown.pictures.len()).map(|index| vec![index]).collect()
     }
 
     /// (picture, its text with the relation turned round).
@@ -248,7 +236,7 @@ impl Gallery {
 
     /// From scores `[pictures][texts]` to `[true texts][pictures]`.
     fn of_true_texts(&self, scores: &[Vec<f32>]) -> Vec<Vec<f32>> {
-        (0..self.pictures.len())
+        (0..self.shown.pictures.len())
             .map(|text| scores.iter().map(|row| row[text]).collect())
             .collect()
     }

@@ -16,6 +16,8 @@ use crate::{Recipe, StageRecipe, TrainError};
 pub(crate) struct Prompts<'a> {
     pub(crate) tokenizer: &'a LanguageTokenizer,
     pub(crate) caption_prompt: Vec<u32>,
+    /// A caption that follows words begins a word of its own.
+    before_caption: &'static str,
     question_prompt: &'a str,
 }
 
@@ -24,6 +26,11 @@ impl<'a> Prompts<'a> {
         Ok(Self {
             tokenizer,
             caption_prompt: tokenizer.encode_prompt(&recipe.language_model.prompt)?,
+            before_caption: if recipe.language_model.prompt.is_empty() {
+                ""
+            } else {
+                " "
+            },
             question_prompt: &recipe.language_model.question_prompt,
         })
     }
@@ -38,7 +45,7 @@ impl<'a> Prompts<'a> {
     fn caption_example(&self, scene: &Scene) -> Result<TextExample, TrainError> {
         Ok(TextExample {
             prompt: self.caption_prompt.clone(),
-            target: self.ended(&scene.caption)?,
+            target: self.ended(&format!("{}{}", self.before_caption, scene.caption))?,
         })
     }
 

@@ -12,6 +12,7 @@ mod evaluate;
 mod figures;
 mod gallery;
 mod generative;
+mod held_out;
 mod log;
 mod optimizer;
 mod pretrain;
