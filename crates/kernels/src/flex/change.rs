@@ -4,13 +4,13 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ptr;
 
-use super::simd::{across, prefetch};
+use super::simd::{across, prefetch, settled};
 
 /// Numbers that are asked for ahead of their turn, so that computing need not wait for memory.
 const AHEAD: usize = 512;
 
 /// Numbers in a line of the cache.
-const LINE: usize = 16;
+pub(super) const LINE: usize = 16;
 
 /// Numbers to be read in one place and written to another, which may be the same; in order, some at a time.
 pub(crate) struct Change<'a> {
@@ -93,10 +93,6 @@ impl<'a> Change<'a> {
     }
 
     /// [`Self::all`] for the next numbers alone: the changed numbers and their sum.
-    #[allow(
-        clippy::needless_range_loop,
-        reason = "what the standard library does with arrays is not compiled for the vector unit of the caller"
-    )]
     #[inline(always)]
     pub(crate) fn some<const N: usize>(
         &mut self,
@@ -126,7 +122,7 @@ impl<'a> Change<'a> {
                 target.add(start).cast::<[f32; LINE]>().write(block);
             }
         }
-        let mut sum = across(sums, |a, b| a + b);
+        let mut sum = across(settled(sums), |a, b| a + b);
         for index in whole..count {
             // SAFETY: as above.
             unsafe {

@@ -1,4 +1,4 @@
-//! Matrix products on slices that may be read transposed: by [`bf16`] where that can, by the `gemm` crate otherwise.
+//! Matrix products on slices that may be read transposed: by [`bf16`] where that can, by [`single`] otherwise.
 
 use std::mem::MaybeUninit;
 
@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::bf16::weight::Weight;
 use super::bf16::{self, Digits, Right, Start, Target};
 use super::rows::sum_rows;
+use super::single;
 use super::storage::{dense, filled, piece, solid, tensor, values, width};
 use crate::products::Products;
 use crate::setting::{Setting, setting};
@@ -101,7 +102,7 @@ pub(crate) fn add_product(target: &mut [f32], left: Matrix, right: Matrix, place
     unsafe { multiply(target.as_mut_ptr(), target.len(), true, left, right, placement) };
 }
 
-/// The digits of numbers by which [`bf16`] makes a product of `[rows, columns, depth]`, if it does.
+/// What stands for the numbers where [`bf16`] makes a product of `[rows, columns, depth]`, if it does.
 fn digits(products: Products, [rows, columns, depth]: [usize; 3]) -> Option<Digits> {
     let (multiplications, side) = match setting() {
         Setting::Tiles => (0, 0),
@@ -111,6 +112,7 @@ fn digits(products: Products, [rows, columns, depth]: [usize; 3]) -> Option<Digi
     match products {
         Products::Bf16 => Some(Digits::nearest()),
         Products::F32 if worth && bf16::in_tiles() => Some(Digits::Three),
+        Products::F32 if !single::multiplies() => Some(Digits::Single),
         Products::F32 => None,
     }
 }
@@ -159,29 +161,7 @@ unsafe fn multiply(
     };
     // SAFETY: all three matrices lie within their slices, as asserted; callers borrow the target mutably, so that it
     // overlaps neither operand.
-    unsafe {
-        gemm::gemm(
-            rows,
-            columns,
-            depth,
-            target,
-            1,
-            placement.stride as isize,
-            add,
-            left.values.as_ptr(),
-            left.column_stride as isize,
-            left.row_stride as isize,
-            right.values.as_ptr(),
-            right.column_stride as isize,
-            right.row_stride as isize,
-            1.0,
-            1.0,
-            false,
-            false,
-            false,
-            parallelism,
-        );
-    }
+    unsafe { single::multiply(target, placement.stride, add, left, right, parallelism) };
 }
 
 /// `left · right` in fresh memory, rows one after the other; each row starts from `bias` if there is one.

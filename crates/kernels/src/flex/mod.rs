@@ -21,5 +21,6 @@ pub(crate) mod optimizer;
 pub(crate) mod parts;
 pub(crate) mod rows;
 pub(crate) mod simd;
+mod single;
 pub(crate) mod storage;
 pub(crate) mod tokens;

@@ -2,9 +2,9 @@
 
 use burn_flex::FlexTensor;
 
-use super::change::Change;
+use super::change::{Change, LINE};
 use super::rows::{sum_of, total};
-use super::simd::{LANES, across, halved, multiply_add, reduce, vectorised};
+use super::simd::{across, multiply_add, reduce, settled, vectorised};
 use super::storage::{change_pieces, change_rows, dense, piece_with_sum, tensor, values, width};
 
 /// Which moments a normalisation takes.
@@ -143,10 +143,6 @@ vectorised! {
 
 /// Adds a row's share to the gradients of weight and bias, and gives the sums of `gradient * weight * (x - mean)` and of
 /// `gradient * weight`.
-#[allow(
-    clippy::needless_range_loop,
-    reason = "what the standard library does with arrays is not compiled for the vector unit of the caller"
-)]
 #[inline(always)]
 fn add_parameters<const FUSED: bool>(
     [gradient, x, weight]: [&[f32]; 3],
@@ -155,18 +151,18 @@ fn add_parameters<const FUSED: bool>(
     of_weight: &mut [f32],
     of_bias: &mut [f32],
 ) -> [f32; 2] {
-    let whole = gradient.len() / LANES;
+    let whole = gradient.len() / LINE;
     let (gradients, xs, factors) = (
-        &gradient.as_chunks::<LANES>().0[..whole],
-        &x.as_chunks::<LANES>().0[..whole],
-        &weight.as_chunks::<LANES>().0[..whole],
+        &gradient.as_chunks::<LINE>().0[..whole],
+        &x.as_chunks::<LINE>().0[..whole],
+        &weight.as_chunks::<LINE>().0[..whole],
     );
-    let (mut along, mut even) = ([0.0; LANES], [0.0; LANES]);
+    let (mut along, mut even) = ([0.0; LINE], [0.0; LINE]);
     for block in 0..whole {
-        let of_weight = &mut of_weight.as_chunks_mut::<LANES>().0[block];
-        let of_bias = &mut of_bias.as_chunks_mut::<LANES>().0[block];
+        let of_weight = &mut of_weight.as_chunks_mut::<LINE>().0[block];
+        let of_bias = &mut of_bias.as_chunks_mut::<LINE>().0[block];
         let (mut weights, mut biases) = (*of_weight, *of_bias);
-        for lane in 0..LANES {
+        for lane in 0..LINE {
             let (gradient, x) = (gradients[block][lane], xs[block][lane] - mean);
             let weighted = gradient * factors[block][lane];
             along[lane] = multiply_add::<FUSED>(weighted, x, along[lane]);
@@ -177,8 +173,8 @@ fn add_parameters<const FUSED: bool>(
         (*of_weight, *of_bias) = (weights, biases);
     }
     let add = |a, b| a + b;
-    let (mut along, mut even) = (across(halved(along, add), add), across(halved(even, add), add));
-    for index in whole * LANES..gradient.len() {
+    let (mut along, mut even) = (across(settled(along), add), across(settled(even), add));
+    for index in whole * LINE..gradient.len() {
         let (gradient, x, weighted) = (gradient[index], x[index] - mean, gradient[index] * weight[index]);
         along = multiply_add::<FUSED>(weighted, x, along);
         even += weighted;

@@ -44,7 +44,7 @@ use crate::setting::{Setting, setting};
 pub(crate) enum Unit {
     /// AVX-512.
     Wide,
-    /// AVX2 with fused multiply-add.
+    /// AVX2 with fused multiply-add and conversion from half precision, which come together.
     Middle,
     /// What every processor of the architecture has.
     Baseline,
@@ -56,7 +56,9 @@ pub(crate) enum Unit {
 pub(crate) fn unit() -> Unit {
     static UNIT: std::sync::LazyLock<Unit> = std::sync::LazyLock::new(|| {
         let setting = setting();
-        let fused = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        let fused = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c");
         let wide = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512cd")
@@ -115,19 +117,19 @@ pub(crate) fn reduce(
             lanes[lane] = accumulate(lanes[lane], elements);
         }
     }
-    if rest > 0 {
-        // All lanes again, so that they stay in registers: where the slices have ended, a lane keeps its value.
-        let mut ends = [[0.0; LANES]; 3];
-        for lane in 0..rest {
-            let index = count * LANES + lane;
-            (ends[0][lane], ends[1][lane], ends[2][lane]) = (a[index], b[index], c[index]);
-        }
-        for lane in 0..LANES {
-            let next = accumulate(lanes[lane], [ends[0][lane], ends[1][lane], ends[2][lane]]);
-            lanes[lane] = if lane < rest { next } else { lanes[lane] };
-        }
+    let mut lanes = settled(lanes);
+    for lane in 0..rest {
+        let index = count * LANES + lane;
+        lanes[lane] = accumulate(lanes[lane], [a[index], b[index], c[index]]);
     }
     across(halved(lanes, combine), combine)
+}
+
+/// Lanes that go through memory once, at the end of a loop that sums in vectors: otherwise what is done to single lanes
+/// afterwards makes the compiler take the vectors of the loop apart.
+#[inline(always)]
+pub(crate) fn settled<const COUNT: usize>(lanes: [f32; COUNT]) -> [f32; COUNT] {
+    std::hint::black_box(lanes)
 }
 
 /// All lanes combined into one number.

@@ -123,7 +123,7 @@ impl Engine {
                 }),
             };
             // SAFETY: as promised by the caller for the target; the row was checked for its length.
-            return unsafe { self.whole(operands, ahead, target, rows, initial) };
+            return unsafe { self.whole(operands, ahead, target, [rows, columns], initial) };
         }
         let mut buffer = [[0.0; BLOCK]; BLOCK];
         for (index, buffer) in buffer.iter_mut().enumerate().take(rows) {
@@ -146,7 +146,7 @@ impl Engine {
         };
         // SAFETY: the buffer is a whole block; the caller promises that rows and columns of the target may be written.
         unsafe {
-            self.whole(operands, ahead, inside, rows, Some(initial));
+            self.whole(operands, ahead, inside, [rows, columns], Some(initial));
             for index in 0..rows {
                 let row = inside.at(index, 0).first;
                 row.copy_to_nonoverlapping(target.at(index, 0).first, columns);
@@ -154,7 +154,7 @@ impl Engine {
         }
     }
 
-    /// Computes at least the first `rows` of a whole block.
+    /// Computes at least the first rows and columns of a whole block.
     ///
     /// # Safety
     ///
@@ -164,7 +164,7 @@ impl Engine {
         [left, right]: [&[Tile]; 2],
         ahead: *const Tile,
         target: Target,
-        rows: usize,
+        [rows, columns]: [usize; 2],
         initial: Option<Initial>,
     ) {
         assert!(
@@ -184,10 +184,10 @@ impl Engine {
             _ => {}
         }
         assert!(
-            self.digits == Digits::Rounded,
+            matches!(self.digits, Digits::Single | Digits::Rounded),
             "digits only where a unit multiplies them"
         );
         // SAFETY: as promised by the caller.
-        unsafe { single::block(left, right, target, rows, initial) }
+        unsafe { single::block(left, right, target, [rows, columns], initial) }
     }
 }

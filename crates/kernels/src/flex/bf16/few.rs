@@ -7,7 +7,10 @@ use rayon::prelude::*;
 
 use super::block::{Start, Target};
 use super::fixed::Fixed;
-use super::pack::{DEPTH, PANEL, Tile, narrow};
+use super::lines::nearest;
+#[cfg(target_arch = "x86_64")]
+use super::pack::narrow;
+use super::pack::{DEPTH, PANEL};
 #[cfg(target_arch = "x86_64")]
 use super::pairs;
 use super::parts;
@@ -48,23 +51,38 @@ pub(super) unsafe fn multiply(target: Target, left: Matrix, weight: &Weight, sta
     let columns = left.columns;
     let rows = (0..left.rows).map(|row| &left.values[row * left.row_stride..][..columns]);
     match weight.all() {
-        Tiles::Bf16(tiles) => {
+        #[cfg(target_arch = "x86_64")]
+        Tiles::Bf16(tiles) if unit() != Unit::Single => {
             let blocks = columns.div_ceil(DEPTH);
             let mut x = vec![[0; DEPTH / 2]; left.rows * blocks];
             for (index, row) in rows.enumerate() {
                 pair(row, &mut x[index..], left.rows);
             }
             let ready = || {
-                #[cfg(target_arch = "x86_64")]
                 let registers = in_tiles().then(|| tiles::Configured::for_rows(left.rows));
                 let (all, x) = (&tiles[..], &x[..]);
                 move |range: Range<usize>, first: usize, sums: &mut [[f32; PANEL]]| {
                     let (tiles, x) = (&all[range], &x[first * sums.len()..]);
-                    #[cfg(target_arch = "x86_64")]
-                    if let Some(registers) = &registers {
-                        return registers.few(tiles, x, sums);
+                    match &registers {
+                        Some(registers) => registers.few(tiles, x, sums),
+                        // SAFETY: the units other than `Single` are found only where there is AVX-512 with its bfloat16.
+                        None => unsafe { pairs::few(tiles, x, sums) },
                     }
-                    add_pairs(tiles, x, sums);
+                }
+            };
+            // SAFETY: as promised by the caller.
+            unsafe { each_panel(target, left.rows, weight, start, threads, ready) };
+        }
+        Tiles::Bf16(tiles) => {
+            let blocks = columns.div_ceil(DEPTH);
+            let mut x = vec![[0.0; DEPTH]; left.rows * blocks];
+            for (index, row) in rows.enumerate() {
+                round(row, &mut x[index..], left.rows);
+            }
+            let ready = || {
+                let (all, x) = (&tiles[..], &x[..]);
+                move |range: Range<usize>, first: usize, sums: &mut [[f32; PANEL]]| {
+                    single::few(&all[range], &x[first * sums.len()..], sums);
                 }
             };
             // SAFETY: as promised by the caller.
@@ -160,26 +178,28 @@ unsafe fn copy(source: *const f32, target: *mut f32, width: usize) {
 }
 
 vectorised! {
-    /// Rounds to pairs of bfloat16, the first of a pair in the lower half, in blocks that are `stride` apart.
-    fn pair(row: &[f32], target: &mut [[u32; DEPTH / 2]], stride: usize) {
+    /// Rounds to bfloat16 in single precision, in blocks that are `stride` apart.
+    fn round(row: &[f32], target: &mut [[f32; DEPTH]], stride: usize) {
         for (values, target) in row.chunks(DEPTH).zip(target.iter_mut().step_by(stride)) {
-            let mut padded = [0.0; DEPTH];
-            padded[..values.len()].copy_from_slice(values);
-            for (pair, target) in target.iter_mut().enumerate() {
-                let (first, second) = (narrow(padded[2 * pair]), narrow(padded[2 * pair + 1]));
-                *target = u32::from(first) | u32::from(second) << 16;
+            for (value, target) in values.iter().zip(target) {
+                *target = nearest(*value);
             }
         }
     }
 }
 
-/// Adds the products of up to [`GROUP`] rows of pairs, the first blocks of all of them before their second ones, with the
-/// tiles of a panel.
-fn add_pairs(tiles: &[Tile], x: &[[u32; DEPTH / 2]], sums: &mut [[f32; PANEL]]) {
-    #[cfg(target_arch = "x86_64")]
-    if unit() != Unit::Single {
-        // SAFETY: the units other than `Single` are found only where there is AVX-512 with its bfloat16.
-        return unsafe { pairs::few(tiles, x, sums) };
+#[cfg(target_arch = "x86_64")]
+vectorised! {
+    /// Rounds to pairs of bfloat16, the first of a pair in the lower half, in blocks that are `stride` apart.
+    fn pair(row: &[f32], target: &mut [[u32; DEPTH / 2]], stride: usize) {
+        for (values, target) in row.chunks(DEPTH).zip(target.iter_mut().step_by(stride)) {
+            let (pairs, rest) = values.as_chunks::<2>();
+            for (index, pair) in pairs.iter().enumerate() {
+                target[index] = u32::from(narrow(pair[0])) | u32::from(narrow(pair[1])) << 16;
+            }
+            if let [last] = rest {
+                target[pairs.len()] = u32::from(narrow(*last));
+            }
+        }
     }
-    single::few(tiles, x, sums);
 }

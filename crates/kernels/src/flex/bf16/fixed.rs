@@ -8,6 +8,10 @@ use super::pack::{DEPTH, PANEL};
 use super::quads;
 #[cfg(target_arch = "x86_64")]
 use super::unit::{Unit, unit};
+#[cfg(target_arch = "x86_64")]
+use super::words;
+#[cfg(target_arch = "x86_64")]
+use crate::flex::simd;
 use crate::flex::simd::{multiply_add, vectorised};
 
 /// Largest number whose bytes are both between -128 and 127.
@@ -19,13 +23,14 @@ pub(super) const LEAST: f32 = 1e-30;
 /// Added to a number, it leaves the nearest whole one in the lowest bits.
 pub(super) const ROUND: f32 = (3 << 22) as f32;
 
-/// 32 neighbours of a row: `scale * (256 * high + low)`, both bytes with a sign, four to a word and the first in the lowest
-/// place. The largest number decides the scale, so that the error of each is at most 2^-16 of it.
+/// 32 neighbours of a row as whole numbers times `scale`. The largest decides the scale, so that the error of each is at most
+/// 2^-16 of it.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 pub(super) struct Block {
-    pub(super) high: [u32; QUADS],
-    pub(super) low: [u32; QUADS],
+    /// The four numbers of each quad as the unit multiplies them. By bytes: the higher bytes and the lower ones of
+    /// `256 * high + low`, both with a sign. By words: the first number and the third, and the second and the fourth.
+    pub(super) words: [[u32; QUADS]; 2],
     pub(super) scale: f32,
     /// Of the numbers that the block stands for.
     pub(super) sum: f32,
@@ -74,6 +79,12 @@ impl Fixed {
                 unsafe { quads::add(bits, lines, scales, blocks, self.rows, sums) };
                 continue;
             }
+            #[cfg(target_arch = "x86_64")]
+            if !matches!(simd::unit(), simd::Unit::Baseline) {
+                // SAFETY: the wider units are found only where there is AVX2 with what belongs to it.
+                unsafe { words::add(bits, lines, scales, blocks, self.rows, sums) };
+                continue;
+            }
             add(bits, lines, scales, blocks, self.rows, sums);
         }
     }
@@ -86,16 +97,6 @@ fn fix(numbers: &[f32; DEPTH]) -> Block {
         return unsafe { quads::fix(numbers) };
     }
     fix_each(numbers)
-}
-
-/// Bytes, four to a word.
-#[inline(always)]
-fn words(bytes: &[u8; DEPTH]) -> [u32; QUADS] {
-    let mut words = [0; QUADS];
-    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks::<4>().0) {
-        *word = u32::from_le_bytes(*bytes);
-    }
-    words
 }
 
 vectorised! {
@@ -116,19 +117,23 @@ vectorised! {
             let least = LEAST.to_bits();
             let largest = f32::from_bits(if sizes[0] > least { sizes[0] } else { least });
             let (scale, inverse) = (largest / LARGEST, LARGEST / largest);
-            let (mut high, mut low) = ([0; DEPTH], [0; DEPTH]);
+            let mut whole = [0u32; DEPTH];
             let mut sum = 0;
             for place in 0..DEPTH {
                 // To the nearest whole number, by the place of its last bit.
                 let bits = (numbers[place] * inverse + ROUND).to_bits();
-                let number = bits.wrapping_sub(ROUND.to_bits()) as i32;
-                sum += number;
-                high[place] = ((number + 128) >> 8) as u8;
-                low[place] = number as u8;
+                whole[place] = bits.wrapping_sub(ROUND.to_bits());
+                sum += whole[place] as i32;
+            }
+            let mut words = [[0; QUADS]; 2];
+            for quad in 0..QUADS {
+                for odd in 0..2 {
+                    let (first, second) = (whole[4 * quad + odd], whole[4 * quad + odd + 2]);
+                    words[odd][quad] = first & 0xffff | second << 16;
+                }
             }
             Block {
-                high: words(&high),
-                low: words(&low),
+                words,
                 scale,
                 sum: scale * sum as f32,
             }
@@ -143,12 +148,13 @@ vectorised! {
             split(bits, lines, &mut quads);
             for (sums, block) in sums.iter_mut().zip(blocks) {
                 let mut total = [0i32; PANEL];
-                for (quad, words) in quads.iter().enumerate() {
-                    for byte in 0..4 {
-                        let place = |word: u32| (word >> (8 * byte)) as i8;
-                        let number = 256 * i32::from(place(block.high[quad])) + i32::from(place(block.low[quad]));
-                        for (total, word) in total.iter_mut().zip(words) {
-                            *total += (word >> (8 * byte) & 255) as i32 * number;
+                for quad in 0..QUADS {
+                    for odd in 0..2 {
+                        let pair = block.words[odd][quad];
+                        let (first, second) = (i32::from(pair as i16), pair as i32 >> 16);
+                        for row in 0..PANEL {
+                            let levels = quads[quad][row] >> (8 * odd);
+                            total[row] += (levels & 255) as i32 * first + (levels >> 16 & 255) as i32 * second;
                         }
                     }
                 }

@@ -37,31 +37,33 @@ pub(super) fn halves(pair: u32) -> [f32; 2] {
 }
 
 vectorised! {
-    /// Rounds columns of up to 16 numbers, `stride` apart.
-    fn columns(values: &[f32], stride: usize, lines: &mut [Line]) {
-        for (index, line) in lines.iter_mut().enumerate() {
-            let column = &values[index * stride..][..PANEL];
-            for row in 0..PANEL {
-                line[row] = nearest(column[row]);
-            }
+    /// Rounds all numbers.
+    fn round(lines: &mut [Line]) {
+        for value in lines.as_flattened_mut() {
+            *value = nearest(*value);
         }
     }
 
-    /// Rounds 16 rows, `stride` apart, of as many numbers as there are lines: a multiple of four.
+    /// Takes columns of 16 numbers, `stride` apart.
+    fn columns(values: &[f32], stride: usize, lines: &mut [Line]) {
+        for (index, line) in lines.iter_mut().enumerate() {
+            line.copy_from_slice(&values[index * stride..][..PANEL]);
+        }
+    }
+
+    /// Takes 16 rows, `stride` apart, of as many numbers as there are lines: a multiple of four.
     fn rows(values: &[f32], stride: usize, lines: &mut [Line]) {
-        let length = lines.len();
+        let lines = lines.as_chunks_mut::<4>().0;
         for row in (0..PANEL).step_by(4) {
-            let rows = [0, 1, 2, 3].map(|next| &values[(row + next) * stride..][..length]);
-            for column in (0..length).step_by(4) {
-                let square = transposed([
-                    number(rows[0], column),
-                    number(rows[1], column),
-                    number(rows[2], column),
-                    number(rows[3], column),
-                ]);
+            let first = fours(values, row * stride, lines.len());
+            let second = fours(values, (row + 1) * stride, lines.len());
+            let third = fours(values, (row + 2) * stride, lines.len());
+            let fourth = fours(values, (row + 3) * stride, lines.len());
+            for index in 0..lines.len() {
+                let square = transposed([first[index], second[index], third[index], fourth[index]]);
                 for next in 0..4 {
                     for place in 0..4 {
-                        lines[column + next][row + place] = nearest(square[next][place]);
+                        lines[index][next][row + place] = square[next][place];
                     }
                 }
             }
@@ -94,11 +96,10 @@ vectorised! {
     }
 }
 
-/// Four numbers from a place on.
+/// So many fours of numbers from a place on.
 #[inline(always)]
-fn number(row: &[f32], place: usize) -> [f32; 4] {
-    let row = &row[place..][..4];
-    [row[0], row[1], row[2], row[3]]
+fn fours(values: &[f32], place: usize, count: usize) -> &[[f32; 4]] {
+    &values[place..].as_chunks().0[..count]
 }
 
 /// Rows as columns.

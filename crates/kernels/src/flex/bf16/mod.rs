@@ -26,6 +26,8 @@ mod unit;
 pub(crate) mod weight;
 #[cfg(target_arch = "x86_64")]
 mod wide;
+#[cfg(target_arch = "x86_64")]
+mod words;
 
 use std::cell::Cell;
 use std::ops::Range;

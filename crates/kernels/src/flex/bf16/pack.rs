@@ -39,7 +39,9 @@ pub(super) enum Form {
 /// What stands for a number in single precision.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Digits {
-    /// The nearest in bfloat16, in its place in single precision: where there is no unit for bfloat16.
+    /// The number itself.
+    Single,
+    /// The nearest in bfloat16, in single precision: where there is no unit for bfloat16.
     Rounded,
     /// The nearest in bfloat16.
     One,
@@ -60,7 +62,7 @@ impl Digits {
     /// Tiles that 16 rows of [`DEPTH`] numbers take.
     pub(super) fn tiles(self) -> usize {
         match self {
-            Self::Rounded => 2,
+            Self::Single | Self::Rounded => 2,
             Self::One => 1,
             Self::Three => 3,
         }
@@ -95,7 +97,11 @@ pub(super) fn pack(
         let place = (index * steps + step) * digits.tiles();
         let tiles = &mut tiles[place..place + digits.tiles()];
         match digits {
-            Digits::Rounded => part.round(lines_mut(tiles)),
+            Digits::Single => part.line_up(lines_mut(tiles)),
+            Digits::Rounded => {
+                part.line_up(lines_mut(tiles));
+                lines::round(lines_mut(tiles));
+            }
             _ => part.pack(form, tiles),
         }
     };
@@ -115,8 +121,8 @@ struct Part<'a> {
 }
 
 impl Part<'_> {
-    /// The numbers of the part, rounded, as lines.
-    fn round(&self, lines: &mut [Line]) {
+    /// The numbers of the part as lines.
+    fn line_up(&self, lines: &mut [Line]) {
         let Matrix {
             values,
             row_stride,

@@ -99,14 +99,17 @@ fn few_rows<const ROWS: usize>(tiles: &[Tile], x: &[[u32; 16]], target: &mut [[f
         sums[row][0] = unsafe { _mm512_loadu_ps(target[row].as_ptr()) };
     }
     for (tile, x) in tiles.iter().zip(x.as_chunks::<ROWS>().0) {
-        for pair in 0..16 {
-            ahead(&tile.0[pair * PANEL]);
-            let right = bf16(tile, pair);
-            for row in 0..ROWS {
-                let left = _mm512_set1_epi32(x[row][pair] as i32);
-                // SAFETY: both types are 64 bytes of whatever content.
-                let left: __m512bh = unsafe { transmute(left) };
-                sums[row][pair % 2] = _mm512_dpbf16_ps(sums[row][pair % 2], left, right);
+        for first in (0..16).step_by(2) {
+            for odd in 0..2 {
+                let pair = first + odd;
+                ahead(&tile.0[pair * PANEL]);
+                let right = bf16(tile, pair);
+                for row in 0..ROWS {
+                    let left = _mm512_set1_epi32(x[row][pair] as i32);
+                    // SAFETY: both types are 64 bytes of whatever content.
+                    let left: __m512bh = unsafe { transmute(left) };
+                    sums[row][odd] = _mm512_dpbf16_ps(sums[row][odd], left, right);
+                }
             }
         }
     }

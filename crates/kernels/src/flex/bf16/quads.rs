@@ -75,8 +75,7 @@ pub(super) fn fix(numbers: &[f32; DEPTH]) -> Block {
     let higher = |whole| _mm512_srai_epi32::<8>(_mm512_add_epi32(whole, _mm512_set1_epi32(128)));
     let sum = _mm512_reduce_add_epi32(_mm512_add_epi32(whole[0], whole[1]));
     Block {
-        high: bytes([higher(whole[0]), higher(whole[1])]),
-        low: bytes(whole),
+        words: [bytes([higher(whole[0]), higher(whole[1])]), bytes(whole)],
         scale,
         sum: scale * sum as f32,
     }
@@ -147,8 +146,12 @@ fn multiply<const ROWS: usize>(
 ) {
     for row in 0..ROWS {
         let [high, low] = &mut totals[row];
-        *high = _mm512_dpbusd_epi32(*high, levels, _mm512_set1_epi32(blocks[row].high[quad] as i32));
-        *low = _mm512_dpbusd_epi32(*low, levels, _mm512_set1_epi32(blocks[row].low[quad] as i32));
+        *high = _mm512_dpbusd_epi32(
+            *high,
+            levels,
+            _mm512_set1_epi32(blocks[row].words[0][quad] as i32),
+        );
+        *low = _mm512_dpbusd_epi32(*low, levels, _mm512_set1_epi32(blocks[row].words[1][quad] as i32));
     }
 }
 

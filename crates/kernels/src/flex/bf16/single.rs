@@ -4,9 +4,9 @@
 use super::block::{BLOCK, Initial, Target};
 use super::lines::{Line, halves, lines};
 use super::pack::{DEPTH, PANEL, Tile};
+use crate::flex::simd::multiply_add;
 #[cfg(target_arch = "x86_64")]
 use crate::flex::simd::{Unit, unit};
-use crate::flex::simd::{multiply_add, vectorised};
 
 /// Lines that are taken at a time: those of a panel stay in the first cache.
 const LINES: usize = 256;
@@ -14,7 +14,7 @@ const LINES: usize = 256;
 /// The sums of a block.
 type Sums = [[Line; 2]; BLOCK];
 
-/// At least the first `rows` of a block of the target, from two panels of each operand.
+/// At least the first rows and columns of a block of the target, from two panels of each operand.
 ///
 /// # Safety
 ///
@@ -23,7 +23,7 @@ pub(super) unsafe fn block(
     left: &[Tile],
     right: &[Tile],
     target: Target,
-    rows: usize,
+    [rows, columns]: [usize; 2],
     initial: Option<Initial>,
 ) {
     let mut sums: Sums = [[[0.0; PANEL]; 2]; BLOCK];
@@ -47,7 +47,7 @@ pub(super) unsafe fn block(
             let (first, second): (&[Line], &[Line]) = <[Line]>::split_at(operand, depth);
             [&first[part.clone()], &second[part.clone()]]
         };
-        add(panels(left), panels(right), rows, &mut sums);
+        add(panels(left), panels(right), [rows, columns], &mut sums);
     }
     for (index, sums) in sums.iter().enumerate().take(rows) {
         // SAFETY: the caller promises that the target may be written.
@@ -55,29 +55,34 @@ pub(super) unsafe fn block(
     }
 }
 
-/// Adds the products of at least the first `rows` rows.
-fn add(left: [&[Line]; 2], right: [&[Line]; 2], rows: usize, sums: &mut Sums) {
+/// Adds the products of at least the first rows and columns, so many of them.
+fn add(left: [&[Line]; 2], right: [&[Line]; 2], count: [usize; 2], sums: &mut Sums) {
     #[cfg(target_arch = "x86_64")]
     match unit() {
         // SAFETY: `unit` has found that this processor has what the function is compiled for.
-        Unit::Wide => return unsafe { wide::add(left, right, rows, sums) },
+        Unit::Wide => return unsafe { wide::add(left, right, count[0], sums) },
         // SAFETY: as above.
-        Unit::Middle => return unsafe { middle(left, right, rows, sums) },
+        Unit::Middle => return unsafe { middle(left, right, count, sums) },
         Unit::Baseline => {}
     }
-    panels::<{ cfg!(target_arch = "aarch64") }>(left, right, rows, sums);
+    panels::<{ cfg!(target_arch = "aarch64") }>(left, right, count, sums);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn middle(left: [&[Line]; 2], right: [&[Line]; 2], rows: usize, sums: &mut Sums) {
-    panels::<true>(left, right, rows, sums);
+fn middle(left: [&[Line]; 2], right: [&[Line]; 2], count: [usize; 2], sums: &mut Sums) {
+    panels::<true>(left, right, count, sums);
 }
 
 /// As many rows at a time as leave their sums in registers.
 #[inline(always)]
-fn panels<const FUSED: bool>(left: [&[Line]; 2], right: [&[Line]; 2], rows: usize, sums: &mut Sums) {
-    for half in 0..2 {
+fn panels<const FUSED: bool>(
+    left: [&[Line]; 2],
+    right: [&[Line]; 2],
+    [rows, columns]: [usize; 2],
+    sums: &mut Sums,
+) {
+    for half in 0..columns.div_ceil(PANEL).min(2) {
         for panel in 0..2 {
             let first = panel * PANEL;
             let count = rows.saturating_sub(first);
@@ -109,10 +114,8 @@ fn add_rows<const FUSED: bool, const ROWS: usize>(
         return;
     }
     let target = &mut target[row..][..ROWS];
+    // From nothing, so that long sums are made of short ones, which loses less.
     let mut sums = [[0.0; PANEL]; ROWS];
-    for index in 0..ROWS {
-        sums[index] = target[index][half];
-    }
     let right = &right[..left.len()];
     for line in 0..left.len() {
         let left = &left[line][row..][..ROWS];
@@ -124,7 +127,9 @@ fn add_rows<const FUSED: bool, const ROWS: usize>(
         }
     }
     for index in 0..ROWS {
-        target[index][half] = sums[index];
+        for column in 0..PANEL {
+            target[index][half][column] += sums[index][column];
+        }
     }
 }
 
@@ -132,7 +137,7 @@ fn add_rows<const FUSED: bool, const ROWS: usize>(
 #[cfg(target_arch = "x86_64")]
 mod wide {
     use std::arch::x86_64::{
-        _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
+        _mm512_add_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
     };
 
     use super::{BLOCK, Line, PANEL, Sums};
@@ -147,15 +152,9 @@ mod wide {
             let target = &mut target[row..][..ROWS];
             let [right0, right1] = [&right[0][..left.len()], &right[1][..left.len()]];
             let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
-            for index in 0..ROWS {
-                for half in 0..2 {
-                    // SAFETY: a line is as long as a vector, here and below.
-                    sums[index][half] = unsafe { _mm512_loadu_ps(target[index][half].as_ptr()) };
-                }
-            }
             for line in 0..left.len() {
                 let column = &left[line][row % PANEL..][..ROWS];
-                // SAFETY: as above.
+                // SAFETY: a line is as long as a vector, here and below.
                 let right = unsafe {
                     [
                         _mm512_loadu_ps(right0[line].as_ptr()),
@@ -170,29 +169,74 @@ mod wide {
             }
             for index in 0..ROWS {
                 for half in 0..2 {
+                    let target = target[index][half].as_mut_ptr();
                     // SAFETY: as above.
-                    unsafe { _mm512_storeu_ps(target[index][half].as_mut_ptr(), sums[index][half]) };
+                    unsafe {
+                        _mm512_storeu_ps(target, _mm512_add_ps(_mm512_loadu_ps(target), sums[index][half]))
+                    };
                 }
             }
         }
     }
 }
 
-vectorised! {
-    /// Adds the products of rows of pairs, the first blocks of all of them before their second ones, with the tiles of a panel.
-    fn few(tiles: &[Tile], x: &[[u32; DEPTH / 2]], sums: &mut [Line]) {
-        for (tile, x) in tiles.iter().zip(x.chunks(sums.len())) {
-            for (x, sums) in x.iter().zip(sums.iter_mut()) {
-                let mut totals = *sums;
-                for (left, right) in x.iter().zip(tile.0.as_chunks::<PANEL>().0) {
-                    let [left0, left1] = halves(*left);
-                    for (total, right) in totals.iter_mut().zip(right) {
-                        let [right0, right1] = halves(*right);
-                        *total = multiply_add::<FUSED>(left1, right1, multiply_add::<FUSED>(left0, right0, *total));
-                    }
+/// Adds the products of rows, the first 32 numbers of all of them before their next ones, with the tiles of a panel.
+pub(super) fn few(tiles: &[Tile], x: &[[f32; DEPTH]], sums: &mut [Line]) {
+    // With wider vectors no more than the memory is waited for.
+    #[cfg(target_arch = "x86_64")]
+    if !matches!(unit(), Unit::Baseline) {
+        // SAFETY: the wider units are found only where there is what the function is compiled for.
+        return unsafe { few_middle(tiles, x, sums) };
+    }
+    few_groups::<{ cfg!(target_arch = "aarch64") }>(tiles, x, sums);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn few_middle(tiles: &[Tile], x: &[[f32; DEPTH]], sums: &mut [Line]) {
+    few_groups::<true>(tiles, x, sums);
+}
+
+#[inline(always)]
+fn few_groups<const FUSED: bool>(tiles: &[Tile], x: &[[f32; DEPTH]], sums: &mut [Line]) {
+    let stride = sums.len();
+    for (group, sums) in sums.chunks_mut(FEW).enumerate() {
+        let x = &x[group * FEW..];
+        match sums.len() {
+            1 => few_rows::<FUSED, 1>(tiles, x, stride, sums),
+            2 => few_rows::<FUSED, 2>(tiles, x, stride, sums),
+            3 => few_rows::<FUSED, 3>(tiles, x, stride, sums),
+            4 => few_rows::<FUSED, 4>(tiles, x, stride, sums),
+            _ => few_rows::<FUSED, FEW>(tiles, x, stride, sums),
+        }
+    }
+}
+
+/// Most rows whose sums are kept in registers together.
+const FEW: usize = 5;
+
+#[inline(always)]
+fn few_rows<const FUSED: bool, const ROWS: usize>(
+    tiles: &[Tile],
+    x: &[[f32; DEPTH]],
+    stride: usize,
+    target: &mut [Line],
+) {
+    let mut sums = [[0.0; PANEL]; ROWS];
+    sums.copy_from_slice(&target[..ROWS]);
+    for tile in 0..tiles.len() {
+        let x = &x[tile * stride..][..ROWS];
+        for pair in 0..DEPTH / 2 {
+            let pairs = &tiles[tile].0[pair * PANEL..][..PANEL];
+            for row in 0..ROWS {
+                let (first, second) = (x[row][2 * pair], x[row][2 * pair + 1]);
+                for column in 0..PANEL {
+                    let right = halves(pairs[column]);
+                    let sum = multiply_add::<FUSED>(first, right[0], sums[row][column]);
+                    sums[row][column] = multiply_add::<FUSED>(second, right[1], sum);
                 }
-                *sums = totals;
             }
         }
     }
+    target[..ROWS].copy_from_slice(&sums);
 }

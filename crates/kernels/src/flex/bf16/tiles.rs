@@ -229,7 +229,7 @@ pub(super) unsafe fn block(
     // SAFETY: the loop reads the tiles of each of the four panels; the caller promises the rest.
     unsafe {
         match digits {
-            Digits::Rounded => unreachable!("these tiles hold no digits"),
+            Digits::Single | Digits::Rounded => unreachable!("these tiles hold no digits"),
             Digits::One => block!(
                 left,
                 right,
