@@ -1,7 +1,7 @@
 //! Captions by the folder of the size of blip2-opt-2.7b.
 
 use anyhow::{Context, Result};
-use blip2::{Blip2, GenerationConfig, open_picture};
+use blip2::{Blip2, DecodeOptions, GenerationConfig, open_picture};
 use burn::tensor::Device;
 use serde::Deserialize;
 
@@ -64,7 +64,7 @@ impl Generate {
         let phases = self.phases();
         let model = Blip2::from_pretrained_packed(&folder, &home, device, self.weights.packing())
             .with_context(|| format!("{} is made by `cargo xtask bench --setup`", folder.display()))?;
-        let picture = open_picture(&home.join("picture.jpg"))?;
+        let picture = open_picture(&home.join("picture.jpg"), DecodeOptions::as_stored())?;
         let settings = GenerationConfig {
             max_new_tokens: self.tokens,
             min_new_tokens: self.tokens,

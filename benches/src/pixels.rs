@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use blip2_data::Stream;
-use blip2_data::pixels::{Augmentation, ImageProcessor, decode};
+use blip2_data::pixels::{Augmentation, DecodeOptions, ImageProcessor, decode};
 
 use crate::captions::home;
 use crate::workload::Workload;
@@ -22,7 +22,7 @@ pub(crate) fn open() -> Result<Workload> {
     let augmentation = Augmentation::lavis();
     let mut stream = Stream::new(1, "views", 0);
     let run = move || {
-        let picture = decode(&content, "the picture")?;
+        let picture = decode(&content, "the picture", DecodeOptions::as_stored())?;
         let view = augmentation.draw(picture.width(), picture.height(), &mut stream);
         std::hint::black_box(processor.normalise(&view.apply(&picture, SIDE, SIDE)?));
         Ok(())

@@ -2,11 +2,11 @@
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use blip2::{Blip2, home, open_picture};
+//! use blip2::{Blip2, DecodeOptions, home, open_picture};
 //! use burn::tensor::Device;
 //!
 //! let model = Blip2::from_pretrained("runs/demo".as_ref(), &home()?, &Device::flex())?;
-//! let picture = open_picture("picture.png".as_ref())?;
+//! let picture = open_picture("picture.png".as_ref(), DecodeOptions::upright())?;
 //! let prompt = model.caption_prompt().to_owned();
 //! let written = model.caption(&[picture], &[prompt], model.caption_settings())?;
 //! assert!(!written[0].ids.is_empty());
@@ -38,7 +38,9 @@ mod trace;
 mod usage;
 
 pub use blip2_core::layers::Packing;
-pub use blip2_data::pixels::{PixelsError, RgbImage, open as open_picture};
+pub use blip2_data::pixels::{
+    DecodeOptions, MAX_PIXELS, Orientation, PixelsError, RgbImage, open as open_picture,
+};
 pub use blip2_generation::{EarlyStopping, GenerationConfig};
 pub use blip2_hub::locate;
 pub use blip2_llm_adapters::LoadedLanguageModel;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use blip2::{Blip2, Blip2Error, RgbImage, open_picture};
+use blip2::{Blip2, Blip2Error, DecodeOptions, RgbImage, open_picture};
 use blip2_golden::device;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -13,7 +13,7 @@ pub(crate) fn load(folder: &Path) -> Result<Blip2, Blip2Error> {
 }
 
 pub(crate) fn picture(folder: &Path, name: &Value) -> RgbImage {
-    open_picture(&folder.join(name.as_str().unwrap())).unwrap()
+    open_picture(&folder.join(name.as_str().unwrap()), DecodeOptions::as_stored()).unwrap()
 }
 
 /// A copy of the model in `folder`, without what was recorded of it.

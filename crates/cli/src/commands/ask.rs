@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use blip2::open_picture;
 use clap::Args;
 use serde::Serialize;
 
 use crate::generation::GenerationArguments;
 use crate::model::{ModelArguments, named};
+use crate::pictures::PictureArguments;
 use crate::{output, progress};
 
 const EXAMPLES: &str = "\
@@ -23,7 +23,7 @@ With --json: image, question, text, ids (of the new tokens alone), score.";
 pub(crate) struct Ask {
     #[command(flatten)]
     model: ModelArguments,
-    /// A picture (PNG, JPEG, WebP)
+    /// A picture (PNG, JPEG, WebP, GIF, BMP, TIFF)
     #[arg(value_name = "IMAGE")]
     image: PathBuf,
     /// A question about it; it is put into the model's own question prompt
@@ -32,6 +32,8 @@ pub(crate) struct Ask {
     /// Write a JSON object
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    reading: PictureArguments,
     #[command(flatten)]
     generation: GenerationArguments,
 }
@@ -49,7 +51,7 @@ impl Ask {
         self.generation.check("ask", 1);
         let model = self.model.load()?;
         let settings = self.generation.settings(model.answer_settings(), Some(1));
-        let picture = open_picture(&self.image)?;
+        let picture = self.reading.open(&self.image)?;
         let spinner = progress::spinner("answering");
         let answers = model.ask(&[picture], std::slice::from_ref(&self.question), &settings);
         spinner.finish_and_clear();

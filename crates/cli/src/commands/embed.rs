@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use blip2::{Blip2, OpenedBatch, RgbImage, open_picture};
+use blip2::{Blip2, OpenedBatch, RgbImage};
 use blip2_core::weights::write_safetensors;
 use burn::tensor::{Tensor, TensorData};
 use clap::{Args, ValueEnum};
@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 use crate::failures::{FailureArguments, Failures};
 use crate::generation::at_least;
 use crate::model::{ModelArguments, named};
+use crate::pictures::PictureArguments;
 use crate::{output, progress, wrong_usage};
 
 const EXAMPLES: &str = "\
@@ -36,7 +37,7 @@ metadata name them, as JSON.";
 pub(crate) struct Embed {
     #[command(flatten)]
     model: ModelArguments,
-    /// Pictures (PNG, JPEG, WebP)
+    /// Pictures (PNG, JPEG, WebP, GIF, BMP, TIFF)
     #[arg(value_name = "IMAGE")]
     images: Vec<PathBuf>,
     /// Texts
@@ -56,6 +57,8 @@ pub(crate) struct Embed {
     batch: usize,
     #[command(flatten)]
     failures: FailureArguments,
+    #[command(flatten)]
+    reading: PictureArguments,
 }
 
 /// What is embedded, row by row.
@@ -125,7 +128,7 @@ impl Embed {
         model.open_in_batches(
             &files,
             self.batch,
-            &open_picture,
+            &|path| self.reading.open(path),
             |OpenedBatch { pictures, opened }| {
                 let first_text = rows.texts.len();
                 for opened in opened {

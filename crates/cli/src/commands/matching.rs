@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use blip2::open_picture;
 use clap::Args;
 use serde::Serialize;
 
 use crate::model::{ModelArguments, named};
+use crate::pictures::PictureArguments;
 use crate::{output, progress};
 
 const EXAMPLES: &str = "\
@@ -24,7 +24,7 @@ With --json, one object a line: image, text, itm_probability, itc.";
 pub(crate) struct Matching {
     #[command(flatten)]
     model: ModelArguments,
-    /// A picture (PNG, JPEG, WebP)
+    /// A picture (PNG, JPEG, WebP, GIF, BMP, TIFF)
     #[arg(value_name = "IMAGE")]
     image: PathBuf,
     /// Texts to match with it
@@ -33,6 +33,8 @@ pub(crate) struct Matching {
     /// Write one JSON object a line
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    reading: PictureArguments,
 }
 
 #[derive(Serialize)]
@@ -46,7 +48,7 @@ struct Record {
 impl Matching {
     pub(crate) fn run(self) -> Result<()> {
         let model = self.model.load()?;
-        let picture = open_picture(&self.image)?;
+        let picture = self.reading.open(&self.image)?;
         let spinner = progress::spinner("matching");
         let matches = model.match_texts(&picture, &self.text);
         spinner.finish_and_clear();

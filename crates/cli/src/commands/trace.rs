@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use blip2::open_picture;
 use blip2_core::weights::write_safetensors;
 use clap::Args;
 
 use crate::model::{ModelArguments, named};
+use crate::pictures::PictureArguments;
 use crate::{output, progress};
 
 const EXAMPLES: &str = "\
@@ -29,7 +29,7 @@ and, where stage 2 was trained,
 pub(crate) struct Trace {
     #[command(flatten)]
     model: ModelArguments,
-    /// A picture (PNG, JPEG, WebP)
+    /// A picture (PNG, JPEG, WebP, GIF, BMP, TIFF)
     #[arg(value_name = "IMAGE")]
     image: PathBuf,
     /// Text behind the soft prompt [default: the model's own prompt for captions]
@@ -38,12 +38,14 @@ pub(crate) struct Trace {
     /// File to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    #[command(flatten)]
+    reading: PictureArguments,
 }
 
 impl Trace {
     pub(crate) fn run(self) -> Result<()> {
         let model = self.model.load()?;
-        let picture = open_picture(&self.image)?;
+        let picture = self.reading.open(&self.image)?;
         let prompt = self.prompt.as_deref().unwrap_or_else(|| model.caption_prompt());
         let spinner = progress::spinner("tracing");
         let tensors = model.trace(&picture, prompt);

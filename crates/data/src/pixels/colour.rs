@@ -1,33 +1,44 @@
 //! Pillow's `convert("RGB")` for every layout the decoders give.
 
-use image::{DynamicImage, RgbImage};
-
-/// Drops opacity, repeats grey, and narrows 16-bit samples as Pillow does: colour and grey with opacity keep the high
-/// byte, plain 16-bit grey is cut off at 255 (Pillow's mode `I;16` holds whole numbers, not fractions of white).
-pub(super) fn to_rgb(picture: DynamicImage) -> RgbImage {
-    let (width, height) = (picture.width(), picture.height());
-    let bytes: Vec<u8> = match picture {
-        DynamicImage::ImageRgb8(pixels) => return pixels,
-        DynamicImage::ImageLumaA8(pixels) => pixels.pixels().flat_map(|pixel| [pixel.0[0]; 3]).collect(),
-        DynamicImage::ImageRgb16(pixels) => pixels.as_raw().iter().map(|sample| high_byte(*sample)).collect(),
-        DynamicImage::ImageRgba16(pixels) => pixels
-            .pixels()
-            .flat_map(|pixel| [pixel.0[0], pixel.0[1], pixel.0[2]].map(high_byte))
-            .collect(),
-        DynamicImage::ImageLumaA16(pixels) => pixels
-            .pixels()
-            .flat_map(|pixel| [high_byte(pixel.0[0]); 3])
-            .collect(),
-        DynamicImage::ImageLuma16(pixels) => pixels
-            .pixels()
-            .flat_map(|pixel| [pixel.0[0].min(255) as u8; 3])
-            .collect(),
-        // 8-bit grey, 8-bit colour with opacity: the plain repetition or removal of a channel.
-        other => return other.into_rgb8(),
-    };
-    RgbImage::from_raw(width, height, bytes).expect("three bytes for every pixel of the source")
+/// Appends pixels of `channels` samples each: grey is repeated, opacity dropped.
+pub(super) fn write_rgb(samples: &[u8], channels: usize, rgb: &mut Vec<u8>) {
+    match channels {
+        1 => rgb.extend(samples.iter().flat_map(|grey| [*grey; 3])),
+        2 => rgb.extend(samples.as_chunks().0.iter().flat_map(|[grey, _]| [*grey; 3])),
+        3 => rgb.extend_from_slice(samples),
+        _ => rgb.extend(
+            samples
+                .chunks_exact(channels)
+                .flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]),
+        ),
+    }
 }
 
-fn high_byte(sample: u16) -> u8 {
-    (sample >> 8) as u8
+/// Narrows 16-bit samples: colour and grey with opacity keep the high byte, plain grey is cut off at 255 (Pillow's
+/// mode `I;16` holds whole numbers, not fractions of white).
+pub(super) fn narrow(samples: impl Iterator<Item = u16>, is_plain_grey: bool) -> Vec<u8> {
+    if is_plain_grey {
+        samples.map(|sample| sample.min(255) as u8).collect()
+    } else {
+        samples.map(|sample| (sample >> 8) as u8).collect()
+    }
+}
+
+/// Cyan, magenta, yellow and black (255 is full ink), in whole numbers.
+pub(super) fn inks_to_rgb([cyan, magenta, yellow, black]: [u8; 4]) -> [u8; 3] {
+    let white = u32::from(255 - black);
+    [cyan, magenta, yellow].map(|ink| {
+        let product = u32::from(ink) * white + 128;
+        (white - (((product >> 8) + product) >> 8)) as u8
+    })
+}
+
+/// The colours of an index: Pillow fills what a file's palette (three bytes a colour) leaves out with greys.
+pub(super) fn palette(entries: &[u8]) -> [[u8; 3]; 256] {
+    let mut colours = std::array::from_fn(|index| [index as u8; 3]);
+    colours
+        .iter_mut()
+        .zip(entries.as_chunks().0)
+        .for_each(|(colour, entry)| *colour = *entry);
+    colours
 }

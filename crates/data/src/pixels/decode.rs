@@ -1,81 +1,140 @@
-//! Decoding with limits: the header is read and judged before any pixel is allocated.
+//! Decoding with limits: the kind of a picture is told by its first bytes, its header is judged before any pixel is allocated.
 
-use super::{PixelsError, colour, jpeg};
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage};
-use std::io::Cursor;
+use super::orientation::Turn;
+use super::{PixelsError, bmp, gif, jpeg, png, tiff, webp};
+use image::{ImageError, ImageFormat, RgbImage};
 use std::path::Path;
 
-/// The most pixels a picture may have: 64 megapixels, 192 MB once decoded.
-pub const MAX_PIXELS: u64 = 64_000_000;
-/// The longest side a picture may have.
-pub const MAX_SIDE: u32 = 32_768;
+/// The most pixels that a picture has by default: 178,956,970, twice Pillow's `Image.MAX_IMAGE_PIXELS`, where Pillow
+/// refuses; 512 MB once decoded.
+pub const MAX_PIXELS: u64 = 2 * (1024 * 1024 * 1024 / 4 / 3);
+
+/// How a picture file is read. Programs and recipes say which way they mean: there is no default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DecodeOptions {
+    /// What becomes of the orientation that a camera has noted.
+    pub orientation: Orientation,
+    /// The most pixels, width times height; more is refused before memory is taken.
+    pub max_pixels: u64,
+}
+
+/// What becomes of the orientation that a camera has noted in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Orientation {
+    /// The picture is turned upright: Pillow's `ImageOps.exif_transpose`, as `transformers` loads paths and URLs.
+    Upright,
+    /// Pixels come as they lie in the file: `Image.open(...).convert("RGB")`, as LAVIS loads data sets.
+    AsStored,
+}
+
+impl DecodeOptions {
+    /// Turned upright, at most [`MAX_PIXELS`].
+    pub fn upright() -> Self {
+        Self {
+            orientation: Orientation::Upright,
+            max_pixels: MAX_PIXELS,
+        }
+    }
+
+    /// As it lies in the file, at most [`MAX_PIXELS`].
+    pub fn as_stored() -> Self {
+        Self {
+            orientation: Orientation::AsStored,
+            ..Self::upright()
+        }
+    }
+}
 
 /// Reads a picture file and decodes it; see [`decode`].
 ///
 /// # Errors
 /// If the file cannot be read, is no picture, announces too many pixels, or is damaged; each error names the file.
-pub fn open(path: &Path) -> Result<RgbImage, PixelsError> {
+pub fn open(path: &Path, options: DecodeOptions) -> Result<RgbImage, PixelsError> {
     let bytes = std::fs::read(path).map_err(|source| PixelsError::Read {
         path: path.to_path_buf(),
         source,
     })?;
-    decode(&bytes, &path.display().to_string())
+    decode(&bytes, &path.display().to_string(), options)
 }
 
-/// Decodes PNG, JPEG or WebP bytes to RGB as Pillow's `Image.open(...).convert("RGB")` does: opacity is dropped (not
-/// blended), 16-bit colour keeps its high byte, and an EXIF orientation is not applied, because the reference
-/// processors do not apply it either. `name` appears in errors.
+/// Decodes PNG, JPEG, WebP, GIF, BMP or TIFF bytes (the first frame or page) to RGB as Pillow's `Image.open(...).convert("RGB")` does: opacity is dropped (not
+/// blended) and 16-bit colour keeps its high byte. `name` appears in errors.
 ///
 /// # Errors
-/// If the bytes are no picture, announce more than [`MAX_PIXELS`] or [`MAX_SIDE`], or are damaged or cut short.
-pub fn decode(bytes: &[u8], name: &str) -> Result<RgbImage, PixelsError> {
-    let not_a_picture = |reason: String| PixelsError::NotAPicture {
-        name: name.to_owned(),
-        reason,
+/// If the bytes are no picture, announce no pixel or more than `options.max_pixels`, or are damaged or cut short.
+pub fn decode(bytes: &[u8], name: &str, options: DecodeOptions) -> Result<RgbImage, PixelsError> {
+    let most = options.max_pixels;
+    let unturned = |picture| (picture, Turn::of(None));
+    let picture = match kind(bytes) {
+        Some(ImageFormat::Jpeg) => jpeg::decode(bytes, most),
+        Some(ImageFormat::Png) => png::decode(bytes, most),
+        Some(ImageFormat::WebP) => webp::decode(bytes, most),
+        Some(ImageFormat::Gif) => gif::decode(bytes, most).map(unturned),
+        Some(ImageFormat::Bmp) => bmp::decode(bytes, most).map(unturned),
+        Some(ImageFormat::Tiff) => tiff::decode(bytes, most).map(unturned),
+        Some(other) => Err(Refusal::NotAPicture(format!(
+            "{} is not supported",
+            format!("{other:?}").to_uppercase()
+        ))),
+        None => Err(Refusal::NotAPicture("its first bytes are no known header".into())),
     };
-    let damaged = |reason: String| PixelsError::Damaged {
-        name: name.to_owned(),
-        reason,
-    };
-    let judge = |error: ImageError| match error {
-        ImageError::Unsupported(error) => not_a_picture(error.to_string()),
-        other => damaged(other.to_string()),
-    };
+    let (picture, turn) = picture.map_err(|refusal| refusal.of(name, most))?;
+    Ok(match options.orientation {
+        Orientation::Upright => turn.apply(picture),
+        Orientation::AsStored => picture,
+    })
+}
 
-    let within_limits = |width: u32, height: u32| {
-        if width > MAX_SIDE || height > MAX_SIDE || u64::from(width) * u64::from(height) > MAX_PIXELS {
-            let (max_side, max_pixels) = (MAX_SIDE, MAX_PIXELS);
-            return Err(PixelsError::TooLarge {
-                name: name.to_owned(),
+/// Why bytes are not decoded; the caller knows what they are called.
+pub(super) enum Refusal {
+    NotAPicture(String),
+    TooLarge { width: u32, height: u32 },
+    Damaged(String),
+}
+
+impl Refusal {
+    fn of(self, name: &str, max_pixels: u64) -> PixelsError {
+        let name = name.to_owned();
+        match self {
+            Self::NotAPicture(reason) => PixelsError::NotAPicture { name, reason },
+            Self::TooLarge { width, height } => PixelsError::TooLarge {
+                name,
                 width,
                 height,
-                max_side,
                 max_pixels,
-            });
+            },
+            Self::Damaged(reason) => PixelsError::Damaged { name, reason },
         }
-        if width == 0 || height == 0 {
-            return Err(damaged(format!("its header says {width}x{height}")));
-        }
-        Ok(())
-    };
-
-    let format = image::guess_format(bytes)
-        .map_err(|_| not_a_picture("its first bytes are no known header".into()))?;
-    if format == ImageFormat::Jpeg {
-        let (width, height) = jpeg::size(bytes).map_err(damaged)?;
-        within_limits(width, height)?;
-        return jpeg::decode(bytes).map_err(damaged);
     }
-    let mut decoder = ImageReader::with_format(Cursor::new(bytes), format)
-        .into_decoder()
-        .map_err(judge)?;
-    let (width, height) = decoder.dimensions();
-    within_limits(width, height)?;
-    // Room for the pixels at 16 bits with opacity, and as much again for the decoder's own tables.
-    let mut limits = image::Limits::no_limits();
-    limits.max_alloc = Some(MAX_PIXELS * 16);
-    decoder.set_limits(limits).map_err(judge)?;
-    DynamicImage::from_decoder(decoder)
-        .map(colour::to_rgb)
-        .map_err(judge)
+}
+
+impl From<ImageError> for Refusal {
+    fn from(error: ImageError) -> Self {
+        match error {
+            ImageError::Unsupported(error) => Self::NotAPicture(error.to_string()),
+            other => Self::Damaged(other.to_string()),
+        }
+    }
+}
+
+/// What every decoder asks of a header before it takes memory.
+pub(super) fn within_limits(width: u32, height: u32, max_pixels: u64) -> Result<(), Refusal> {
+    match u64::from(width) * u64::from(height) {
+        0 => Err(Refusal::Damaged(format!("its header says {width}x{height}"))),
+        pixels if pixels > max_pixels => Err(Refusal::TooLarge { width, height }),
+        _ => Ok(()),
+    }
+}
+
+/// What the first bytes say; BigTIFF is a kind of TIFF.
+fn kind(bytes: &[u8]) -> Option<ImageFormat> {
+    if bytes.starts_with(b"II+\0") || bytes.starts_with(b"MM\0+") {
+        return Some(ImageFormat::Tiff);
+    }
+    image::guess_format(bytes).ok()
+}
+
+/// Bytes that a decoder may take: the pixels at 16 bits with opacity, as much again for its own rows, and its tables.
+pub(super) fn room(width: u32, height: u32) -> u64 {
+    u64::from(width) * u64::from(height) * 16 + (64 << 20)
 }

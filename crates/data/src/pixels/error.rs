@@ -13,8 +13,10 @@ pub enum PixelsError {
         /// Why.
         source: std::io::Error,
     },
-    /// The bytes are no PNG, JPEG or WebP.
-    #[error("{name} is not a picture this program reads: {reason} (PNG, JPEG and WebP are read)")]
+    /// The bytes are no picture, or one of a kind that is not read.
+    #[error(
+        "{name} is not a picture this program reads: {reason} (PNG, JPEG, WebP, GIF, BMP and TIFF are read)"
+    )]
     NotAPicture {
         /// File name or other label.
         name: String,
@@ -23,8 +25,8 @@ pub enum PixelsError {
     },
     /// The header announces more than is decoded; nothing was allocated.
     #[error(
-        "{name} is {width}x{height}: a picture may have at most {max_side} pixels a side and {max_pixels} in all; \
-         make it smaller first"
+        "{name} is {width}x{height}, {} pixels: at most {max_pixels} are read; make it smaller first, or allow more",
+        u64::from(*width) * u64::from(*height)
     )]
     TooLarge {
         /// File name or other label.
@@ -33,8 +35,6 @@ pub enum PixelsError {
         width: u32,
         /// Announced height in pixels.
         height: u32,
-        /// The limit a side.
-        max_side: u32,
         /// The limit on width times height.
         max_pixels: u64,
     },

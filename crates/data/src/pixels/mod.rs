@@ -2,16 +2,22 @@
 //! processor (Pillow) computes them. Reference: `blip_processors.py` of LAVIS, `BlipImageProcessor` of transformers.
 
 mod augment;
+mod bmp;
 mod colour;
 mod decode;
 mod error;
+mod gif;
 mod jpeg;
+mod orientation;
 mod passes;
+mod png;
 mod processor;
 mod resample;
+mod tiff;
+mod webp;
 
 pub use augment::{Augmentation, View};
-pub use decode::{MAX_PIXELS, MAX_SIDE, decode, open};
+pub use decode::{DecodeOptions, MAX_PIXELS, Orientation, decode, open};
 pub use error::PixelsError;
 pub use image::RgbImage;
 pub use processor::ImageProcessor;

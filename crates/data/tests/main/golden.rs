@@ -1,6 +1,8 @@
 //! Pixels as Pillow makes them and word pieces as the original training code does (`images`, model folders, `lavis`).
 
-use blip2_data::pixels::{CropBox, ImageProcessor, RgbImage, flip_horizontal, open, resize, resize_crop};
+use blip2_data::pixels::{
+    CropBox, DecodeOptions, ImageProcessor, RgbImage, flip_horizontal, open, resize, resize_crop,
+};
 use blip2_data::text::{BertTokenizer, Padding};
 use blip2_golden::{Check, TensorFile, each, find, json, models, variants};
 use serde_json::Value;
@@ -58,7 +60,7 @@ fn pictures_decode_as_pillow_decodes_them() {
     each(list(&cases["files"]).iter().map(text), |file| {
         let mut check = Check::new("images");
         let path = find(&format!("images/{file}")).expect("the folder has its pictures");
-        let ours = open(&path).expect("a whole picture");
+        let ours = open(&path, DecodeOptions::as_stored()).expect("a whole picture");
         let gaps = gaps(&ours, &picture(&tensors, &format!("{file}.decoded")));
         let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
         let nothing = vec![0.0; gaps.len()];
@@ -154,7 +156,7 @@ fn the_processor_of_a_model_folder_gives_its_pixel_values() {
         for image in expected.stems(".pixel_values") {
             let path = model.path.join(format!("image{image}.png"));
             let ours = processor
-                .process(&open(&path).expect("a whole picture"))
+                .process(&open(&path, DecodeOptions::as_stored()).expect("a whole picture"))
                 .expect("a size above 0");
             let reference = expected.array(&format!("{image}.pixel_values"));
             check_pixels(&mut check, image, &ours, &reference.values, &processor);

@@ -4,6 +4,7 @@ mod assets;
 mod drawing;
 mod features;
 mod golden;
+mod golden_pictures;
 mod loader;
 mod pixels;
 mod repertoire;

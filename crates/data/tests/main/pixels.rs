@@ -2,15 +2,16 @@
 
 use blip2_data::Stream;
 use blip2_data::pixels::{
-    Augmentation, CropBox, ImageProcessor, PixelsError, RgbImage, View, decode, flip_horizontal, open,
-    resize, resize_crop, resize_premultiplied,
+    Augmentation, CropBox, DecodeOptions, ImageProcessor, PixelsError, RgbImage, View, decode,
+    flip_horizontal, open, resize, resize_crop, resize_premultiplied,
 };
 use blip2_golden::fixture;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 #[test]
 fn bad_pictures_are_refused_by_name() {
-    let refusal = |bytes: &[u8]| decode(bytes, "holiday.png").expect_err("a bad picture");
+    let refusal =
+        |bytes: &[u8]| decode(bytes, "holiday.png", DecodeOptions::upright()).expect_err("a bad picture");
 
     let error = refusal(b"<html>not found</html>");
     assert!(matches!(error, PixelsError::NotAPicture { .. }), "{error}");
@@ -21,13 +22,13 @@ fn bad_pictures_are_refused_by_name() {
     let grey = RgbImage::from_pixel(40, 30, image::Rgb([7, 80, 200]));
     grey.write_to(&mut std::io::Cursor::new(&mut whole), image::ImageFormat::Png)
         .expect("memory");
-    assert!(decode(&whole, "whole").is_ok());
+    assert!(decode(&whole, "whole", DecodeOptions::upright()).is_ok());
     assert!(matches!(
-        refusal(&whole[..whole.len() - 20]),
+        refusal(&whole[..whole.len() - 40]),
         PixelsError::Damaged { .. }
     ));
 
-    for (width, height) in [(60_000u32, 60_000u32), (32_769, 1), (9_000, 9_000)] {
+    for (width, height) in [(60_000u32, 60_000u32), (178_956_971, 1), (15_000, 12_000)] {
         let error = refusal(&with_png_size(&whole, width, height));
         assert!(matches!(error, PixelsError::TooLarge { .. }), "{error}");
         assert!(
@@ -39,7 +40,7 @@ fn bad_pictures_are_refused_by_name() {
     let mut jpeg = Vec::new();
     grey.write_to(&mut std::io::Cursor::new(&mut jpeg), image::ImageFormat::Jpeg)
         .expect("memory");
-    assert!(decode(&jpeg, "whole").is_ok());
+    assert!(decode(&jpeg, "whole", DecodeOptions::upright()).is_ok());
     for length in [3, 20, jpeg.len() / 2, jpeg.len() - 2] {
         let error = refusal(&jpeg[..length]);
         assert!(
@@ -51,7 +52,7 @@ fn bad_pictures_are_refused_by_name() {
         );
     }
 
-    let missing = open(Path::new("no-such-picture.png")).expect_err("no such file");
+    let missing = open(Path::new("no-such-picture.png"), DecodeOptions::upright()).expect_err("no such file");
     assert!(missing.to_string().contains("no-such-picture.png"), "{missing}");
 }
 
@@ -88,7 +89,7 @@ fn deep_and_transparent_pictures_narrow_as_in_pillow() {
         picture
             .write_to(&mut std::io::Cursor::new(&mut bytes), image::ImageFormat::Png)
             .expect("memory");
-        decode(&bytes, "deep.png")
+        decode(&bytes, "deep.png", DecodeOptions::upright())
             .expect("a whole picture")
             .get_pixel(0, 0)
             .0
@@ -255,16 +256,92 @@ fn configurations_that_cannot_be_followed_are_refused() {
 }
 
 #[test]
+fn orientation_is_followed_when_asked_for() {
+    let mut upright = RgbImage::new(3, 2);
+    (0..6).for_each(|index| upright.put_pixel(index % 3, index / 3, image::Rgb([index as u8 * 40; 3])));
+    let with_exif = |exif: &[u8]| {
+        let mut bytes = Vec::new();
+        let mut encoder = image::codecs::png::PngEncoder::new(&mut bytes);
+        image::ImageEncoder::set_exif_metadata(&mut encoder, exif.to_vec()).expect("PNG keeps EXIF");
+        upright.write_with_encoder(encoder).expect("memory");
+        bytes
+    };
+    let little = |code: u8| {
+        [
+            b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0",
+            &[code, 0, 0, 0, 0, 0, 0, 0][..],
+        ]
+        .concat()
+    };
+    let rows = |picture: RgbImage| {
+        let steps: Vec<u8> = picture.pixels().map(|pixel| pixel.0[0] / 40).collect();
+        (picture.width(), steps)
+    };
+    let decoded =
+        |exif: &[u8], way| rows(decode(&with_exif(exif), "turned.png", way).expect("a whole picture"));
+    let stored = (3, vec![0, 1, 2, 3, 4, 5]);
+    for (code, width, expected) in [
+        (1, 3, [0, 1, 2, 3, 4, 5]),
+        (2, 3, [2, 1, 0, 5, 4, 3]),
+        (3, 3, [5, 4, 3, 2, 1, 0]),
+        (4, 3, [3, 4, 5, 0, 1, 2]),
+        (5, 2, [0, 3, 1, 4, 2, 5]),
+        (6, 2, [3, 0, 4, 1, 5, 2]),
+        (7, 2, [5, 2, 4, 1, 3, 0]),
+        (8, 2, [2, 5, 1, 4, 0, 3]),
+    ] {
+        assert_eq!(
+            decoded(&little(code), DecodeOptions::upright()),
+            (width, expected.to_vec()),
+            "{code}"
+        );
+        assert_eq!(decoded(&little(code), DecodeOptions::as_stored()), stored);
+    }
+    // A broken block says nothing.
+    for broken in [&b"II*"[..], b"no EXIF at all", &little(6)[..12], &little(9)] {
+        assert_eq!(decoded(broken, DecodeOptions::upright()), stored);
+    }
+}
+
+#[test]
+fn the_limit_is_the_callers() {
+    let mut bytes = Vec::new();
+    RgbImage::new(40, 30)
+        .write_to(&mut std::io::Cursor::new(&mut bytes), image::ImageFormat::Bmp)
+        .expect("memory");
+    let at_most = |max_pixels| DecodeOptions {
+        max_pixels,
+        ..DecodeOptions::upright()
+    };
+    assert!(decode(&bytes, "x.bmp", at_most(1200)).is_ok());
+    let error = decode(&bytes, "x.bmp", at_most(1199))
+        .expect_err("too large")
+        .to_string();
+    assert!(
+        error.contains("x.bmp") && error.contains("1200") && error.contains("1199"),
+        "{error}"
+    );
+}
+
+#[test]
 fn damaged_pictures_never_break_the_decoder() {
     let mut outcomes = [0; 2];
-    for entry in std::fs::read_dir(fixture("images")).expect("golden pictures") {
-        let path = entry.expect("a file").path();
+    let listed = |folder: &Path| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).expect("golden pictures");
+        entries.map(|entry| entry.expect("an entry").path()).collect()
+    };
+    let kinds = listed(&fixture("pictures"))
+        .into_iter()
+        .filter(|path| path.is_dir());
+    let mut paths = listed(&fixture("images"));
+    paths.extend(kinds.flat_map(|kind| listed(&kind)));
+    for path in paths {
         let file = path.file_name().and_then(|name| name.to_str()).expect("a name");
         let whole = std::fs::read(&path).expect("a golden picture");
-        if whole.len() > 20_000 || file.ends_with(".json") {
+        if whole.is_empty() || whole.len() > 20_000 || file.ends_with(".json") {
             continue;
         }
-        for attempt in 0..60 {
+        for attempt in 0..30 {
             let mut stream = Stream::new(8, file, attempt);
             let mut bytes = whole.clone();
             // Headers decide most, so half of the damage goes there.
@@ -277,7 +354,7 @@ fn damaged_pictures_never_break_the_decoder() {
                 bytes[stream.below(reach)] = stream.below(256) as u8;
             }
             bytes.truncate(1 + stream.below(2 * bytes.len()));
-            outcomes[usize::from(decode(&bytes, file).is_ok())] += 1;
+            outcomes[usize::from(decode(&bytes, file, DecodeOptions::upright()).is_ok())] += 1;
         }
     }
     assert!(

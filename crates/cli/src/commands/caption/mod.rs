@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Result;
-use blip2::{Blip2, CaptionRequest, CaptionTask, GenerationConfig, open_picture};
+use blip2::{Blip2, CaptionRequest, CaptionTask, GenerationConfig};
 use clap::{Args, ValueEnum};
 
 use self::captions_file::CaptionsFile;
@@ -19,6 +19,7 @@ use self::prompts::Prompts;
 use crate::failures::FailureArguments;
 use crate::generation::{GenerationArguments, at_least};
 use crate::model::{ModelArguments, named};
+use crate::pictures::PictureArguments;
 use crate::{progress, wrong_usage};
 
 const EXAMPLES: &str = "\
@@ -79,6 +80,8 @@ pub(crate) struct Caption {
     json: bool,
     #[command(flatten)]
     failures: FailureArguments,
+    #[command(flatten)]
+    reading: PictureArguments,
     #[command(flatten)]
     generation: GenerationArguments,
 }
@@ -167,7 +170,7 @@ impl Caption {
             writer: self.by.into(),
             settings,
             batch: self.batch,
-            open: &|path| open_picture(path),
+            open: &|path| self.reading.open(path),
         };
         let mut failures = self.failures.among(jobs.len());
         let mut open = open.into_iter();

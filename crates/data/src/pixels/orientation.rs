@@ -1,0 +1,50 @@
+//! The orientation that a camera has noted in a picture's EXIF block or XMP packet, followed as Pillow's
+//! `ImageOps.exif_transpose` follows it.
+
+use image::metadata::Orientation as Transform;
+use image::{DynamicImage, RgbImage};
+
+/// How pixels must be turned to stand upright.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Turn(Transform);
+
+impl Turn {
+    /// What a file's EXIF block (with or without its `Exif\0\0`) says, else what its XMP packet says. A block that
+    /// cannot be read says nothing.
+    pub(super) fn noted(exif: Option<&[u8]>, xmp: Option<&[u8]>) -> Self {
+        let in_exif = exif
+            .and_then(|block| Transform::from_exif_chunk(block.strip_prefix(b"Exif\0\0").unwrap_or(block)));
+        Self(
+            in_exif
+                .or_else(|| xmp.and_then(in_xmp))
+                .unwrap_or(Transform::NoTransforms),
+        )
+    }
+
+    /// What an orientation tag's value says.
+    pub(super) fn of(code: Option<u16>) -> Self {
+        let noted = code.and_then(|code| Transform::from_exif(u8::try_from(code).ok()?));
+        Self(noted.unwrap_or(Transform::NoTransforms))
+    }
+
+    pub(super) fn apply(self, picture: RgbImage) -> RgbImage {
+        if self.0 == Transform::NoTransforms {
+            return picture;
+        }
+        let mut picture = DynamicImage::ImageRgb8(picture);
+        picture.apply_orientation(self.0);
+        picture.into_rgb8()
+    }
+}
+
+/// The digit behind `tiff:Orientation`, which is written as an attribute or as an element.
+fn in_xmp(packet: &[u8]) -> Option<Transform> {
+    const KEY: &[u8] = b"tiff:Orientation";
+    let mut places = (0..packet.len()).filter(|place| packet[*place..].starts_with(KEY));
+    places.find_map(|place| {
+        let rest = &packet[place + KEY.len()..];
+        let value = rest.strip_prefix(b"=\"").or_else(|| rest.strip_prefix(b">"))?;
+        let digit = value.first().filter(|digit| digit.is_ascii_digit())?;
+        Transform::from_exif(digit - b'0')
+    })
+}

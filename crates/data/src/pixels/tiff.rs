@@ -1,0 +1,176 @@
+//! The first page of a TIFF: strips or tiles, one plane or several, samples of 1 to 16 bits.
+
+use super::colour;
+use super::decode::{Refusal, room, within_limits};
+use super::orientation::Turn;
+use image::RgbImage;
+use std::io::Cursor;
+use tiff::decoder::{Decoder, DecodingResult, Limits};
+use tiff::tags::Tag;
+use tiff::{ColorType, TiffError};
+
+/// `ExtraSamples`: colour is stored multiplied by its opacity.
+const ASSOCIATED_OPACITY: u16 = 1;
+/// `PhotometricInterpretation`.
+const BLACK_IS_ZERO: u8 = 1;
+const PALETTE: u8 = 3;
+
+impl From<TiffError> for Refusal {
+    fn from(error: TiffError) -> Self {
+        match error {
+            TiffError::UnsupportedError(error) => Self::NotAPicture(error.to_string()),
+            other => Self::Damaged(other.to_string()),
+        }
+    }
+}
+
+/// The picture, which Pillow turns upright whether it is asked to or not.
+pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, Refusal> {
+    // The decoder knows no palettes: indices are read as if they were grey.
+    let indexed = photometric_place(bytes).filter(|place| bytes[place.clone()].contains(&PALETTE));
+    let relabelled = indexed.clone().map(|place| {
+        let mut copy = bytes.to_vec();
+        copy[place]
+            .iter_mut()
+            .filter(|byte| **byte == PALETTE)
+            .for_each(|byte| *byte = BLACK_IS_ZERO);
+        copy
+    });
+    let mut decoder = Decoder::new(Cursor::new(relabelled.as_deref().unwrap_or(bytes)))?;
+    let (width, height) = decoder.dimensions()?;
+    within_limits(width, height, max_pixels)?;
+    let mut limits = Limits::default();
+    let room = room(width, height) as usize;
+    (limits.decoding_buffer_size, limits.intermediate_buffer_size) = (room, room);
+    decoder = decoder.with_limits(limits);
+
+    let kind = decoder.colortype()?;
+    let mut stored = DecodingResult::U8(Vec::new());
+    let layout = decoder.read_image_to_buffer(&mut stored)?;
+    let (width_, channels) = (width as usize, usize::from(kind.num_samples()));
+    let (bits, planes) = (usize::from(kind.bit_depth()), layout.planes.max(1));
+    let in_plane = if planes > 1 { 1 } else { channels };
+    let samples = match stored {
+        DecodingResult::U8(packed) if bits < 8 => unpack(&packed, bits, width_ * in_plane),
+        DecodingResult::U8(samples) => samples,
+        DecodingResult::F32(samples) if channels == 1 => samples.iter().map(|sample| *sample as u8).collect(),
+        DecodingResult::I32(samples) if channels == 1 => samples
+            .iter()
+            .map(|sample| (*sample).clamp(0, 255) as u8)
+            .collect(),
+        DecodingResult::U16(samples) => {
+            colour::narrow(samples.into_iter(), matches!(kind, ColorType::Gray(_)))
+        }
+        _ => return Err(unsupported(kind)),
+    };
+    let samples = if planes > 1 {
+        interleave(&samples, planes)
+    } else {
+        samples
+    };
+
+    let mut rgb = Vec::with_capacity(width_ * height as usize * 3);
+    match kind {
+        ColorType::Gray(1 | 2 | 4 | 8) if indexed.is_some() => {
+            let colours = palette(&decoder.get_tag_u16_vec(Tag::ColorMap)?);
+            rgb.extend(samples.iter().flat_map(|index| colours[usize::from(*index)]));
+        }
+        ColorType::Gray(1 | 2 | 4) => {
+            let white = (1u8 << bits) - 1;
+            let grey: Vec<u8> = samples.iter().map(|sample| sample * (255 / white)).collect();
+            colour::write_rgb(&grey, 1, &mut rgb);
+        }
+        ColorType::CMYK(_) => rgb.extend(
+            samples
+                .as_chunks()
+                .0
+                .iter()
+                .flat_map(|inks| colour::inks_to_rgb(*inks)),
+        ),
+        ColorType::RGBA(_) if extra_samples(&mut decoder)?.first() == Some(&ASSOCIATED_OPACITY) => {
+            rgb.extend(samples.as_chunks().0.iter().flat_map(|pixel| divided(*pixel)));
+        }
+        ColorType::Gray(_) | ColorType::GrayA(_) | ColorType::RGB(_) | ColorType::RGBA(_) => {
+            colour::write_rgb(&samples, channels, &mut rgb);
+        }
+        // Grey with channels of no stated meaning: Pillow takes a second one for opacity.
+        ColorType::Multiband { num_samples: 2, .. } => colour::write_rgb(&samples, 2, &mut rgb),
+        other => return Err(unsupported(other)),
+    }
+    let picture = RgbImage::from_raw(width, height, rgb);
+    let picture = picture.ok_or_else(|| Refusal::Damaged("it holds too few pixels".into()))?;
+    let code = decoder.find_tag_unsigned::<u16>(Tag::Orientation).ok().flatten();
+    Ok(Turn::of(code).apply(picture))
+}
+
+fn unsupported(kind: ColorType) -> Refusal {
+    Refusal::NotAPicture(format!("TIFFs of kind {kind:?} are not read"))
+}
+
+fn extra_samples(decoder: &mut Decoder<Cursor<&[u8]>>) -> Result<Vec<u16>, TiffError> {
+    let found = decoder.find_tag_unsigned_vec::<u16>(Tag::ExtraSamples)?;
+    Ok(found.unwrap_or_default())
+}
+
+/// One byte for each sample of `bits`; rows of `row` samples begin at whole bytes.
+fn unpack(packed: &[u8], bits: usize, row: usize) -> Vec<u8> {
+    let per_byte = 8 / bits;
+    let mask = (1u8 << bits) - 1;
+    let rows = packed.chunks_exact(row.div_ceil(per_byte));
+    rows.flat_map(|bytes| {
+        (0..row).map(move |place| {
+            let shift = 8 - bits * (1 + place % per_byte);
+            bytes[place / per_byte] >> shift & mask
+        })
+    })
+    .collect()
+}
+
+fn interleave(samples: &[u8], planes: usize) -> Vec<u8> {
+    let size = samples.len() / planes;
+    let sample = |place: usize| samples[place % planes * size + place / planes];
+    (0..size * planes).map(sample).collect()
+}
+
+/// A colour map holds 16-bit values: all reds, then all greens, then all blues.
+fn palette(map: &[u16]) -> [[u8; 3]; 256] {
+    let size = map.len() / 3;
+    let entries: Vec<u8> = (0..size)
+        .flat_map(|index| [0, 1, 2].map(|channel| (map[channel * size + index] >> 8) as u8))
+        .collect();
+    colour::palette(&entries)
+}
+
+/// Colour as it was before it was multiplied by its opacity.
+fn divided([red, green, blue, opacity]: [u8; 4]) -> [u8; 3] {
+    [red, green, blue].map(|sample| match opacity {
+        0 => sample,
+        opacity => (u32::from(sample) * 255 / u32::from(opacity)).min(255) as u8,
+    })
+}
+
+/// Where the first directory keeps the two bytes that say how samples are meant.
+fn photometric_place(bytes: &[u8]) -> Option<std::ops::Range<usize>> {
+    const TAG: u64 = 262;
+    let number = |place: usize, length: usize| -> Option<u64> {
+        let stored = bytes.get(place..place.checked_add(length)?)?;
+        let add = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
+        Some(if bytes[0] == b'I' {
+            stored.iter().rev().fold(0, add)
+        } else {
+            stored.iter().fold(0, add)
+        })
+    };
+    // BigTIFF has longer offsets, counts and entries.
+    let (offset, count, entry, value) = match number(2, 2)? {
+        42 => ((4, 4), 2, 12, 8),
+        43 => ((8, 8), 8, 20, 12),
+        _ => return None,
+    };
+    let directory = number(offset.0, offset.1)?.min(bytes.len() as u64) as usize;
+    let entries = number(directory, count)?.min(1 << 16) as usize;
+    let mut places = (0..entries).map(|index| directory + count + index * entry);
+    let place = places.find(|place| number(*place, 2) == Some(TAG))?;
+    bytes.get(place + value..place + value + 2)?;
+    Some(place + value..place + value + 2)
+}
