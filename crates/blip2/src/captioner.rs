@@ -2,14 +2,16 @@
 
 use std::path::Path;
 
-use blip2_core::weights::{LoadOptions, SafetensorsStore, TensorStore, Views, WeightError, check, load};
+use blip2_core::weights::{
+    LoadOptions, TensorStore, Views, WeightError, check, is_buffer, load, open_weights,
+};
 use blip2_core::{Initializer, VisionEncoder};
 use blip2_generation::{Generated, GenerationConfig, generate};
 use blip2_qformer::{GroundedDecoder, QFormerConfig, TextBatch};
 use blip2_vision_encoder::{EncoderError, VisionTransformer, VisionTransformerConfig};
 use burn::tensor::{Device, Tensor};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::Blip2Error;
 use crate::hugging_face::CONFIG;
@@ -25,12 +27,6 @@ pub struct Captioner {
     decoder: GroundedDecoder,
     start_token: u32,
     end_token: u32,
-}
-
-/// What `config.json` says beside the encoder.
-#[derive(Deserialize)]
-struct ConfigFile {
-    text_config: TextConfig,
 }
 
 /// The sizes of the decoder are named as those of the Q-Former; these defaults are not.
@@ -64,7 +60,7 @@ fn default_end() -> u32 {
 }
 
 impl Captioner {
-    /// Loads a Hugging Face folder of `BlipForConditionalGeneration` to `device`: `config.json` and safetensors.
+    /// Loads a Hugging Face folder of `BlipForConditionalGeneration` to `device`: `config.json` and weights ([`open_weights`]).
     ///
     /// # Errors
     /// [`Blip2Error`], with the file at fault.
@@ -74,13 +70,13 @@ impl Captioner {
                 path: folder.to_owned(),
                 source: Box::new(source),
             })?;
-        let store = SafetensorsStore::open(folder)?;
+        let store = open_weights(folder)?;
         let (decoder, text) = announced(&folder.join(CONFIG), encoder.width(), device)?;
-        check_parts(&store)?;
+        check_parts(store.as_ref())?;
         Ok(Self {
             decoder: load(
                 decoder,
-                &Views::below(&store, DECODER),
+                &Views::below(store.as_ref(), DECODER),
                 &GroundedDecoder::HUGGING_FACE,
                 LoadOptions::default(),
             )?,
@@ -175,11 +171,14 @@ fn announced(
         path: path.to_owned(),
         reason,
     };
-    let whole: Value = read_json(path)?;
-    let sizes: Result<QFormerConfig, _> = serde_json::from_value(whole["text_config"].clone());
-    let file: Result<ConfigFile, _> = serde_json::from_value(whole);
+    let mut whole: Value = read_json(path)?;
+    let text = whole.get_mut("text_config").map(Value::take);
+    let text = text.filter(|text| !text.is_null());
+    let text = text.unwrap_or_else(|| Value::Object(Map::new()));
+    let sizes: Result<QFormerConfig, _> = serde_json::from_value(text.clone());
     let sizes = sizes.map_err(|error| wrong(error.to_string()))?;
-    let ConfigFile { text_config: text } = file.map_err(|error| wrong(error.to_string()))?;
+    let text: Result<TextConfig, _> = serde_json::from_value(text);
+    let text = text.map_err(|error| wrong(error.to_string()))?;
     if let Some(activation) = text.hidden_act.as_deref().filter(|name| *name != "gelu") {
         return Err(wrong(format!(
             "the decoder's activation is `{activation}`; only `gelu` is supported"
@@ -203,7 +202,7 @@ fn check_parts(store: &dyn TensorStore) -> Result<(), WeightError> {
     let unexpected: Vec<String> = store
         .tensors()
         .keys()
-        .filter(|name| !parts.iter().any(|part| name.starts_with(part)))
+        .filter(|name| !parts.iter().any(|part| name.starts_with(part)) && !is_buffer(name))
         .cloned()
         .collect();
     if unexpected.is_empty() {

@@ -92,19 +92,19 @@ pub(crate) fn load_vocabulary(config: &ModelConfig, home: &Path) -> Result<BertT
     Ok(tokenizer)
 }
 
-/// A tokenizer must not know more ids than there are `rows` of word embeddings. `[DEC]` may stand outside, where it is an
-/// addition of ours: a model without that row does not write with the Q-Former.
+/// A tokenizer must not know more ids of text than there are `rows` of word embeddings. Special tokens may stand outside: `[DEC]`,
+/// where it is an addition of ours to a model that does not write with the Q-Former, and the `<image>` of `transformers`.
 pub(crate) fn check_vocabulary(
     path: &Path,
     tokenizer: &BertTokenizer,
     rows: usize,
 ) -> Result<(), Blip2Error> {
-    let ids = tokenizer.vocabulary_size() - usize::from(tokenizer.decode_id() as usize == rows);
+    let ids = tokenizer.text_vocabulary();
     if ids <= rows {
         return Ok(());
     }
     let reason = format!(
-        "it has {ids} ids, but the Q-Former only {rows} word embeddings: it belongs to another model"
+        "it has {ids} ids of text, but the Q-Former only {rows} word embeddings: it belongs to another model"
     );
     Err(Blip2Error::Config {
         path: path.to_owned(),

@@ -1,8 +1,8 @@
-//! BLIP-2 as `transformers` writes it: `config.json`, safetensors, processor and tokenizer files in one folder.
+//! BLIP-2 as `transformers` writes it: `config.json`, weights, processor and tokenizer files in one folder.
 
 use std::path::{Path, PathBuf};
 
-use blip2_core::weights::{LoadOptions, NameMap, SafetensorsStore, TensorStore, WeightError, load};
+use blip2_core::weights::{LoadOptions, NameMap, TensorStore, WeightError, load, open_weights};
 use blip2_core::{Initializer, LanguageModel};
 use blip2_data::pixels::ImageProcessor;
 use blip2_data::text::BertTokenizer;
@@ -44,7 +44,7 @@ pub struct HuggingFaceFolder {
     path: PathBuf,
     kind: HuggingFaceKind,
     config: RepresentationConfig,
-    store: SafetensorsStore,
+    store: Box<dyn TensorStore>,
 }
 
 impl HuggingFaceFolder {
@@ -69,7 +69,7 @@ impl HuggingFaceFolder {
                 family.model_type
             )));
         }
-        let store = SafetensorsStore::open(path)?;
+        let store = open_weights(path)?;
         let holds = |name: &str| store.tensors().contains_key(name);
         let kind = if holds(MATCHING_HEAD) {
             HuggingFaceKind::Retrieval
@@ -97,8 +97,8 @@ impl HuggingFaceFolder {
     }
 
     /// Its weights.
-    pub(crate) fn store(&self) -> &SafetensorsStore {
-        &self.store
+    pub(crate) fn store(&self) -> &dyn TensorStore {
+        self.store.as_ref()
     }
 
     /// What kind of model it is.
@@ -189,19 +189,16 @@ impl HuggingFaceFolder {
     /// What stands around a question. The paper asks OPT and FlanT5 in their own ways (section 4.1); who was taught to follow
     /// instructions is asked the question itself.
     pub(crate) fn question_prompt(&self) -> Result<&'static str, Blip2Error> {
-        #[derive(Deserialize)]
-        struct Whole {
-            text_config: Option<Text>,
+        if self.kind == HuggingFaceKind::Instruction {
+            return Ok("{}");
         }
-        #[derive(Deserialize)]
-        struct Text {
-            model_type: String,
-        }
-        let whole: Whole = read_json(&self.path.join(CONFIG))?;
-        let family = whole.text_config.map(|text| text.model_type);
-        Ok(match (self.kind, family.as_deref()) {
-            (HuggingFaceKind::Instruction, _) => "{}",
-            (_, Some("t5")) => "Question: {} Short answer:",
+        let family = blip2_llm_adapters::hugging_face_family(&self.path);
+        let family = family.map_err(|source| Blip2Error::LanguageModel {
+            path: self.path.clone(),
+            source: Box::new(source),
+        })?;
+        Ok(match family.as_str() {
+            "t5" => "Question: {} Short answer:",
             _ => "Question: {} Answer:",
         })
     }
@@ -223,6 +220,6 @@ impl HuggingFaceFolder {
     }
 
     fn fill<M: Module>(&self, module: M, names: &NameMap) -> Result<M, Blip2Error> {
-        Ok(load(module, &self.store, names, LoadOptions::default())?)
+        Ok(load(module, self.store(), names, LoadOptions::default())?)
     }
 }

@@ -47,7 +47,7 @@ pub use blip2_llm_adapters::LoadedLanguageModel;
 pub use captioner::Captioner;
 pub use captions::{Written, answer_settings, caption_settings, write_captions, write_captions_by_qformer};
 pub use config::{EncoderConfig, EncoderKind, LanguageModelConfig, ModelConfig, home};
-pub use convert::{Conversion, LeftOut, convert_to_hugging_face, convert_to_lavis, open_checkpoint};
+pub use convert::{Conversion, LeftOut, convert_to_hugging_face, convert_to_lavis};
 pub use error::Blip2Error;
 pub use folder::{BRIDGE, CONFIG, REPRESENTATION, model_folder, read_config, save_pretrained};
 pub use frozen::{LoadedEncoder, load_encoder, load_language_model};

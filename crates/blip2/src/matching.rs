@@ -4,6 +4,7 @@ use blip2_data::pixels::RgbImage;
 use burn::tensor::activation::softmax;
 use serde::Serialize;
 
+use crate::model::finite;
 use crate::{Blip2, Blip2Error};
 
 /// Texts that are matched in one pass; each needs its own copy of the picture's keys and values.
@@ -27,6 +28,8 @@ impl Blip2 {
         let model = &self.representation()?.model;
         let context = model.image_context(self.features(std::slice::from_ref(picture))?)?;
         let image = model.image_embeddings(model.qformer.query_pass(&context, 1).hidden);
+        // A maximum may pass over what is no number, so that each side is looked at.
+        let image = finite("image embeddings", image)?;
         let [_, queries, width] = image.dims();
         let image = image.reshape([queries, width]);
         let mut matches = Vec::with_capacity(texts.len());
@@ -34,11 +37,10 @@ impl Blip2 {
             let batch = self.read(texts)?;
             let same = vec![0; texts.len()];
             let logits = model.matching_logits(&context.select(&same), &batch)?;
+            let logits = finite("matching logits", logits)?;
             let matching = softmax(logits, 1).narrow(1, 1, 1);
-            let cosine = image
-                .clone()
-                .matmul(model.text_embeddings(&batch)?.transpose())
-                .max_dim(0);
+            let text = finite("text embeddings", model.text_embeddings(&batch)?)?;
+            let cosine = image.clone().matmul(text.transpose()).max_dim(0);
             let pairs = matching
                 .into_data()
                 .iter::<f64>()

@@ -8,7 +8,7 @@ use blip2_core::layers::{Packing, with_packing};
 use blip2_data::pixels::RgbImage;
 use blip2_data::text::{self, BertTokenizer};
 use blip2_generation::{GenerationConfig, TokenCallback};
-use blip2_llm_adapters::LoadedLanguageModel;
+use blip2_llm_adapters::{LoadedLanguageModel, PLACEHOLDER, TokenizerError};
 use blip2_objectives::Bridge;
 use blip2_qformer::{RepresentationModel, TextBatch};
 use burn::tensor::{Device, Tensor};
@@ -169,7 +169,7 @@ impl Blip2 {
         let soft_prompt = self.bridged(self.encode(pixels)?, prompts)?.projected;
         let prompts = prompts
             .iter()
-            .map(|prompt| language_model.tokenizer.encode_prompt(prompt));
+            .map(|prompt| language_model.tokenizer.encode_written(prompt));
         let prompts = prompts.collect::<Result<Vec<_>, _>>()?;
         let [_, queries, _] = soft_prompt.dims();
         let queries = vec![self.usage.image_token; queries];
@@ -242,8 +242,8 @@ impl Blip2 {
         let context = model.image_context(self.features(pictures)?)?;
         let states = model.qformer.query_pass(&context, pictures.len()).hidden;
         Ok(ImageEmbeddings {
-            embeddings: model.image_embeddings(states.clone()),
-            states,
+            embeddings: finite("image embeddings", model.image_embeddings(states.clone()))?,
+            states: finite("query states", states)?,
         })
     }
 
@@ -255,8 +255,8 @@ impl Blip2 {
         let model = &self.representation()?.model;
         let batch = self.read(texts)?;
         Ok(TextEmbeddings {
-            states: model.qformer.text_pass(&batch, None)?,
-            embeddings: model.text_embeddings(&batch)?,
+            states: finite("text states", model.qformer.text_pass(&batch, None)?)?,
+            embeddings: finite("text embeddings", model.text_embeddings(&batch)?)?,
             mask: batch.mask,
         })
     }
@@ -269,7 +269,8 @@ impl Blip2 {
         let model = &self.representation()?.model;
         check_pairs(pictures, texts)?;
         let context = model.image_context(self.features(pictures)?)?;
-        Ok(model.qformer.multimodal_pass(&context, &self.read(texts)?)?)
+        let states = model.qformer.multimodal_pass(&context, &self.read(texts)?)?;
+        Ok(finite("query states", states)?)
     }
 
     /// Whether the Q-Former of stage 2 reads a text beside each picture (InstructBLIP).
@@ -290,7 +291,16 @@ impl Blip2 {
         prompts: &[String],
     ) -> Result<ImagePrompts, Blip2Error> {
         check_pairs(pictures, prompts)?;
-        self.bridged(self.features(pictures)?, prompts)
+        let ImagePrompts {
+            vision,
+            qformer,
+            projected,
+        } = self.bridged(self.features(pictures)?, prompts)?;
+        Ok(ImagePrompts {
+            vision: finite("image features", vision)?,
+            qformer: finite("query states", qformer)?,
+            projected: finite("soft prompts", projected)?,
+        })
     }
 
     /// What stage 2 makes of image `features` `[batch, patches, encoder width]`.
@@ -302,10 +312,10 @@ impl Blip2 {
         let LanguageBridge {
             bridge, instructions, ..
         } = self.language_bridge()?;
-        let longest = self.usage.max_text_tokens;
+        let rows = bridge.qformer.config().vocab_size;
         let instructions = instructions
             .as_ref()
-            .map(|tokenizer| text_batch(tokenizer, prompts, longest, &self.device))
+            .map(|tokenizer| self.written(tokenizer, prompts, rows))
             .transpose()?;
         let vision = bridge.normalise(features)?;
         let qformer = bridge.query_states(vision.clone(), instructions.as_ref())?;
@@ -332,13 +342,34 @@ impl Blip2 {
 
     /// `texts` tokenised for the Q-Former of stage 1, cleaned where the model wants it.
     pub(crate) fn read(&self, texts: &[String]) -> Result<TextBatch, Blip2Error> {
-        let tokenizer = &self.representation()?.tokenizer;
-        let longest = self.usage.max_text_tokens;
-        if !self.usage.trained_here {
-            return text_batch(tokenizer, texts, longest, &self.device);
+        let Representation { model, tokenizer, .. } = self.representation()?;
+        let rows = model.qformer.config().vocab_size;
+        let texts = texts.iter().map(|text| match self.usage.trained_here {
+            true => text::caption(text, ""),
+            false => text.clone(),
+        });
+        self.written(tokenizer, &texts.collect::<Vec<_>>(), rows)
+    }
+
+    /// `texts` that a person wrote, as `tokenizer` cuts them for a Q-Former with `rows` word embeddings.
+    fn written<T: AsRef<str>>(
+        &self,
+        tokenizer: &BertTokenizer,
+        texts: &[T],
+        rows: usize,
+    ) -> Result<TextBatch, Blip2Error> {
+        for text in texts {
+            let text = text.as_ref();
+            // The processor of `transformers` takes it for the picture's place, whether the vocabulary has it or not.
+            let placeholder = || {
+                let named = !self.usage.trained_here && text.contains(PLACEHOLDER);
+                named.then(|| PLACEHOLDER.to_owned())
+            };
+            if let Some(token) = tokenizer.reserved(text, rows)?.or_else(placeholder) {
+                return Err(TokenizerError::Reserved { token }.into());
+            }
         }
-        let texts: Vec<String> = texts.iter().map(|text| text::caption(text, "")).collect();
-        text_batch(tokenizer, &texts, longest, &self.device)
+        text_batch(tokenizer, texts, self.usage.max_text_tokens, &self.device)
     }
 
     /// What ends a text where the settings do not say.
@@ -388,6 +419,15 @@ impl Blip2 {
         }
         let loaded = with_packing(*packing, || open_language_model(path, &self.device))?;
         Ok(language_model.get_or_init(|| loaded))
+    }
+}
+
+/// # Errors
+/// [`ModelError::NotFinite`] where one of `values` is none.
+pub(crate) fn finite<const D: usize>(what: &'static str, values: Tensor<D>) -> Result<Tensor<D>, ModelError> {
+    match values.clone().is_finite().all().into_scalar() {
+        true => Ok(values),
+        false => Err(ModelError::NotFinite { what }),
     }
 }
 

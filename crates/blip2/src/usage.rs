@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use blip2_core::files;
 use blip2_generation::{EarlyStopping, GenerationConfig};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -131,7 +132,7 @@ impl Ids {
 
 /// Reads a JSON file.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Blip2Error> {
-    let text = std::fs::read(path).map_err(|source| Blip2Error::Io {
+    let text = files::read(path).map_err(|source| Blip2Error::Io {
         action: "read",
         path: path.to_owned(),
         source,

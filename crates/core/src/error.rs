@@ -39,6 +39,15 @@ pub enum ModelError {
         /// Positions that exist.
         limit: usize,
     },
+    /// Results that are no numbers.
+    #[error(
+        "the {what} of the model are no finite numbers: its weights are damaged, or the number format that they are kept in is \
+         too narrow for them (try `f32`)"
+    )]
+    NotFinite {
+        /// Which results.
+        what: &'static str,
+    },
     /// A configuration or a batch that contradicts itself.
     #[error("{0}")]
     Invalid(String),

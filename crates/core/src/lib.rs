@@ -2,10 +2,13 @@
 //! that weights come from, and the layers that every model shares.
 
 mod error;
+pub mod files;
 mod init;
 mod language;
 pub mod layers;
+pub mod protobuf;
 mod scoped;
+pub mod tokenizer_config;
 mod vision;
 pub mod weights;
 

@@ -1,7 +1,9 @@
 //! Byte-level BPE, put together of a vocabulary and its merges: how GPT-2 and OPT were published.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use blip2_core::tokenizer_config::{Added, TokenizerConfig, add_tokens};
 use tokenizers::models::bpe::{BPE, Merges, Vocab};
 use tokenizers::normalizers::NFC;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -11,6 +13,7 @@ use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{AddedToken, PreTokenizerWrapper, SplitDelimiterBehavior, Tokenizer};
 
 use crate::TokenizerError;
+use crate::tokenizer_files::read;
 
 /// The files of a slow tokenizer of `transformers`.
 const VOCABULARY: &str = "vocab.json";
@@ -84,28 +87,67 @@ pub(crate) fn has_files(folder: &Path) -> bool {
     folder.join(VOCABULARY).is_file() && folder.join(MERGES).is_file()
 }
 
-/// The tokenizer of these files in `folder`, which makes the `cut`, and to which the ids of `special` are no text.
+/// The tokenizer of these files in `folder`, which makes the `cut`. What `config` adds is found in a text first; where it names no
+/// special token, those with the ids of `special` are no text.
 ///
 /// # Errors
 /// [`TokenizerError::Unusable`] where a file is damaged, or a special id is not in it.
-pub(crate) fn from_files(folder: &Path, cut: Cut, special: &[u32]) -> Result<Tokenizer, TokenizerError> {
+pub(crate) fn from_files(
+    folder: &Path,
+    cut: Cut,
+    special: &[u32],
+    config: &TokenizerConfig,
+) -> Result<Tokenizer, TokenizerError> {
+    let path = folder.join(VOCABULARY);
     let unusable = |reason: String| TokenizerError::Unusable {
-        path: folder.join(VOCABULARY),
+        path: path.clone(),
         reason,
     };
-    let [vocabulary, merges] = [VOCABULARY, MERGES].map(|name| folder.join(name));
-    let text = |path: &Path| {
-        let text = path.to_str().map(str::to_owned);
-        text.ok_or_else(|| unusable(format!("{} is no text", path.display())))
-    };
-    let (vocabulary, merges) = BPE::read_file(&text(&vocabulary)?, &text(&merges)?)
+    let merges = read(&folder.join(MERGES))?;
+    let vocabulary: Result<BTreeMap<String, u32>, _> = serde_json::from_slice(&read(&path)?);
+    let mut vocabulary = vocabulary.map_err(|error| unusable(error.to_string()))?;
+    let merges = pairs(&String::from_utf8_lossy(&merges))
+        .map_err(|line| unusable(format!("it does not fit {MERGES}: `{line}` is no merge of two")))?;
+    let ids: BTreeSet<u32> = vocabulary.values().copied().collect();
+    for token in &config.added {
+        match token.id {
+            Some(id) if !vocabulary.contains_key(&token.content) && !ids.contains(&id) => {
+                vocabulary.insert(token.content.clone(), id);
+            }
+            _ => {}
+        }
+    }
+    let mut added = config.added.clone();
+    if !added.iter().any(|token| token.special) {
+        for id in special {
+            let token = vocabulary.iter().find(|(_, own)| *own == id);
+            let (token, _) =
+                token.ok_or_else(|| unusable(format!("it has no token for the special id {id}")))?;
+            added.push(Added::special(token));
+        }
+    }
+    if config.add_prefix_space == Some(true) {
+        let reason = "tokenizer_config.json beside it sets `add_prefix_space`, which is not supported here: give the \
+                      tokenizer.json of the model instead";
+        return Err(unusable(reason.to_owned()));
+    }
+    let mut tokenizer = assemble(vocabulary.into_iter().collect(), merges, cut, [])
         .map_err(|error| unusable(format!("it does not fit {MERGES}: {error}")))?;
-    let token = |id: &u32| {
-        let found = vocabulary.iter().find(|(_, own)| *own == id);
-        found
-            .map(|(token, _)| AddedToken::from(token.as_str(), true))
-            .ok_or_else(|| unusable(format!("it has no token for the special id {id}")))
+    add_tokens(&mut tokenizer, &added).map_err(|error| unusable(error.to_string()))?;
+    Ok(tokenizer)
+}
+
+/// The merges in the text of `merges.txt`, one a line behind the line of its version.
+///
+/// # Errors
+/// The first line that is none.
+fn pairs(text: &str) -> Result<Merges, String> {
+    let lines = text
+        .lines()
+        .filter(|line| !line.starts_with("#version") && !line.is_empty());
+    let pair = |line: &str| {
+        let (left, right) = line.split_once(' ').ok_or_else(|| line.to_owned())?;
+        Ok((left.to_owned(), right.to_owned()))
     };
-    let added = special.iter().map(token).collect::<Result<Vec<_>, _>>()?;
-    assemble(vocabulary, merges, cut, added).map_err(|error| unusable(error.to_string()))
+    lines.map(pair).collect()
 }

@@ -3,13 +3,17 @@
 
 use std::path::Path;
 
-use blip2_core::weights::{SafetensorsStore, TensorStore, Views, WeightError};
+use blip2_core::files;
+use blip2_core::weights::{TensorStore, Views, WeightError};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Where a model of several parts keeps the language model's configuration and weights.
 const CONFIG: &str = "text_config";
 const PREFIX: &str = "language_model.";
+/// Models of several parts, by their `model_type`, and the family of those that do not say it.
+const WHOLE: [&str; 2] = ["blip-2", "instructblip"];
+const DEFAULT_FAMILY: &str = "opt";
 
 /// No size of a model comes near; products of a few of them stay far from overflowing.
 pub(crate) const LARGEST: usize = 1 << 24;
@@ -26,12 +30,12 @@ pub(crate) fn read_config<Raw: DeserializeOwned, Config>(
     format: &'static str,
     resolve: impl FnOnce(Raw) -> Result<Config, String>,
 ) -> Result<Config, WeightError> {
-    let text = std::fs::read_to_string(file).map_err(|source| WeightError::Io {
+    let text = files::read(file).map_err(|source| WeightError::Io {
         action: "read",
         path: file.to_owned(),
         source,
     })?;
-    serde_json::from_str(&text)
+    serde_json::from_slice(&text)
         .and_then(|config| serde_json::from_value(nested(config)))
         .map_err(|error| error.to_string())
         .and_then(resolve)
@@ -42,14 +46,28 @@ pub(crate) fn read_config<Raw: DeserializeOwned, Config>(
         })
 }
 
-/// The configuration of the language model in a `config.json`: its `text_config`, where it has one.
+/// The configuration of the language model in a `config.json`: its `text_config`, where it has one. What a BLIP-2 leaves out of
+/// it, the family or all, is that of OPT, as in `transformers`.
 pub(crate) fn nested(mut config: Value) -> Value {
+    let whole = config["model_type"]
+        .as_str()
+        .is_some_and(|family| WHOLE.contains(&family));
     let text = config.get_mut(CONFIG).map(Value::take);
-    text.unwrap_or(config)
+    let mut text = match text.filter(|text| !text.is_null()) {
+        Some(text) => text,
+        None if whole => Value::Object(Map::new()),
+        None => return config,
+    };
+    if let Some(object) = text.as_object_mut().filter(|_| whole) {
+        object
+            .entry("model_type")
+            .or_insert_with(|| DEFAULT_FAMILY.into());
+    }
+    text
 }
 
 /// The language model's tensors in `store`: all of them, or those below `language_model.`.
-pub(crate) fn language_model(store: &SafetensorsStore) -> Views<'_> {
+pub(crate) fn language_model(store: &dyn TensorStore) -> Views<'_> {
     let nested = store.tensors().keys().any(|name| name.starts_with(PREFIX));
     Views::below(store, if nested { PREFIX } else { "" })
 }

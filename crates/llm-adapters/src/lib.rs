@@ -29,14 +29,17 @@ mod llama;
 mod loading;
 mod opt;
 mod rms_norm;
+mod sentencepiece;
+mod special_ids;
 mod t5;
 mod tokenizer;
+mod tokenizer_files;
 
 pub use llama::{Architecture, Llama, LlamaConfig};
 pub use loading::{
-    LanguageModelTensors, LoadError, LoadedLanguageModel, from_hugging_face, hugging_face_tensors,
-    load_language_model,
+    LanguageModelTensors, LoadError, LoadedLanguageModel, from_hugging_face, hugging_face_family,
+    hugging_face_tensors, load_language_model,
 };
 pub use opt::{Opt, OptConfig};
 pub use t5::{GateActivation, T5, T5Config};
-pub use tokenizer::{LanguageTokenizer, TokenizerError};
+pub use tokenizer::{LanguageTokenizer, PLACEHOLDER, TokenizerError};

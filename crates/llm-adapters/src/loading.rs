@@ -5,8 +5,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use blip2_core::LanguageModel;
 use blip2_core::weights::{GgufStore, GgufValue, NameMap, ParameterInfo, WeightError, parameters};
+use blip2_core::{LanguageModel, files};
 use burn::module::Module;
 use burn::tensor::Device;
 use serde::Deserialize;
@@ -18,7 +18,7 @@ use crate::{LanguageTokenizer, Llama, LlamaConfig, Opt, OptConfig, T5, T5Config,
 
 const SUPPORTED: &str = "a GGUF file of the `llama` or the `qwen2` architecture, or a Hugging Face folder whose \
                          `config.json`, or the `text_config` in it, says `\"model_type\": \"llama\"`, `\"qwen2\"`, \
-                         `\"opt\"` or `\"t5\"`, with its safetensors and `tokenizer.json`";
+                         `\"opt\"` or `\"t5\"`, with its weights and tokenizer";
 
 /// A language model that could not be loaded.
 #[derive(Debug, Error)]
@@ -38,7 +38,7 @@ pub enum LoadError {
         found: String,
     },
     /// Weights and tokenizer of different models.
-    #[error("the tokenizer in {path} has {tokenizer} ids, but the model only {model}", path = path.display())]
+    #[error("the tokenizer in {path} has {tokenizer} ids of text, but the model only {model}", path = path.display())]
     Vocabulary {
         /// Which file or folder.
         path: PathBuf,
@@ -68,7 +68,7 @@ pub fn load_language_model(path: &Path, device: &Device) -> Result<LoadedLanguag
     } else {
         from_file(path, device)?
     };
-    let (ids, rows) = (tokenizer.vocabulary(), model.vocabulary_size());
+    let (ids, rows) = (tokenizer.text_vocabulary(), model.vocabulary_size());
     if ids > rows {
         return Err(LoadError::Vocabulary {
             path: path.to_owned(),
@@ -110,7 +110,7 @@ fn from_file(path: &Path, device: &Device) -> Result<(Box<dyn LanguageModel>, La
 /// # Errors
 /// As for [`load_language_model`].
 pub fn from_hugging_face(path: &Path, device: &Device) -> Result<Box<dyn LanguageModel>, LoadError> {
-    match family(path)?.as_str() {
+    match hugging_face_family(path)?.as_str() {
         "llama" | "qwen2" => Ok(Box::new(Llama::from_hugging_face(path, device)?)),
         "opt" => Ok(Box::new(Opt::from_hugging_face(path, device)?)),
         "t5" => Ok(Box::new(T5::from_hugging_face(path, device)?)),
@@ -120,6 +120,8 @@ pub fn from_hugging_face(path: &Path, device: &Device) -> Result<Box<dyn Languag
 
 /// The tensors of a language model, named as in a Hugging Face folder of its own.
 pub struct LanguageModelTensors {
+    /// Width of the token embeddings, which a bridge projects to.
+    pub hidden_size: usize,
     /// The shape of each.
     pub shapes: BTreeMap<String, Vec<usize>>,
     /// Those that may be absent: an output layer that may be the embedding.
@@ -134,7 +136,7 @@ pub struct LanguageModelTensors {
 /// As for [`load_language_model`].
 pub fn hugging_face_tensors(path: &Path) -> Result<LanguageModelTensors, LoadError> {
     let (file, device) = (path.join("config.json"), Device::flex());
-    Ok(match family(path)?.as_str() {
+    Ok(match hugging_face_family(path)?.as_str() {
         "llama" | "qwen2" => tensors(
             &Llama::new(LlamaConfig::from_hugging_face(&file)?, 0, &device),
             crate::llama::HUGGING_FACE,
@@ -159,24 +161,35 @@ pub fn hugging_face_tensors(path: &Path) -> Result<LanguageModelTensors, LoadErr
     })
 }
 
-fn tensors<M: Module>(model: &M, names: NameMap, optional: fn(&str) -> bool) -> LanguageModelTensors {
+fn tensors<M: Module + LanguageModel>(
+    model: &M,
+    names: NameMap,
+    optional: fn(&str) -> bool,
+) -> LanguageModelTensors {
     let named = |parameter: ParameterInfo| Some(((names.rename)(&parameter.path)?, parameter.shape));
     LanguageModelTensors {
+        hidden_size: model.hidden_size(),
         shapes: parameters(model).into_iter().filter_map(named).collect(),
         optional,
         ignored: names.ignored,
     }
 }
 
-/// The `model_type` of the language model in a Hugging Face folder.
-fn family(path: &Path) -> Result<String, LoadError> {
+/// The `model_type` of the language model in a Hugging Face folder, alone or as the `text_config` of a larger model.
+///
+/// # Errors
+/// [`LoadError::Unsupported`] where its `config.json` does not say.
+pub fn hugging_face_family(path: &Path) -> Result<String, LoadError> {
     #[derive(Deserialize)]
     struct Family {
         model_type: String,
     }
-    let Ok(text) = std::fs::read(path.join("config.json")) else {
-        return Err(unsupported(path, "a folder without a readable `config.json`"));
-    };
+    let text = files::read(&path.join("config.json")).map_err(|error| {
+        unsupported(
+            path,
+            format!("a folder without a readable `config.json` ({error})"),
+        )
+    })?;
     let family: Result<Family, _> =
         serde_json::from_slice(&text).and_then(|config| serde_json::from_value(nested(config)));
     family.map(|family| family.model_type).map_err(|error| {

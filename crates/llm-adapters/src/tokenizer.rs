@@ -1,14 +1,16 @@
 //! Text to ids and back, with the vocabulary that belongs to a language model.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use blip2_core::weights::{GgufStore, GgufValue, WeightError};
-use serde::Deserialize;
 use thiserror::Error;
-use tokenizers::{AddedToken, Tokenizer};
+use tokenizers::{AddedToken, ModelWrapper, Tokenizer};
 
 use crate::byte_level::{self, Cut};
 use crate::config::nested;
+use crate::special_ids::SpecialIds;
+use crate::tokenizer_files::{Family, TokenizerFiles, read};
 
 /// Token types of GGUF metadata that matter here.
 const CONTROL: u64 = 3;
@@ -28,6 +30,25 @@ pub enum TokenizerError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A folder without a tokenizer.
+    #[error(
+        "{folder} holds no tokenizer: neither `tokenizer.json`, nor `vocab.json` with `merges.txt`, nor `tokenizer.model` or \
+         `spiece.model`; copy that file from where the model comes from",
+        folder = folder.display()
+    )]
+    Absent {
+        /// Which folder.
+        folder: PathBuf,
+    },
+    /// A text with a special token that the model has not learnt to read.
+    #[error(
+        "the text holds the special token `{token}`, which stands for no text and which the model has not learnt to read: leave \
+         it out (the program itself puts the picture in front of the text)"
+    )]
+    Reserved {
+        /// Which token.
+        token: String,
+    },
     /// A text or ids that the tokenizer refuses.
     #[error("the tokenizer cannot {action}: {reason}")]
     Text {
@@ -45,26 +66,24 @@ pub struct LanguageTokenizer {
     end: u32,
     end_of_text: u32,
     padding: u32,
-    family: Family,
     /// Whether the file itself says which special ids stand around a text.
     framed: bool,
+    /// The one in front of a prompt where it does not,
+    front: Option<u32>,
+    /// and the one behind.
+    back: Option<u32>,
+    /// Special tokens that no text of the model's training held.
+    reserved: BTreeMap<u32, String>,
 }
 
-/// Families differ in the special ids that they were trained to see around a text.
-#[derive(Clone, Copy, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Family {
-    Opt,
-    T5,
-    Qwen2,
-    #[default]
-    #[serde(other)]
-    Other,
-}
+/// What the processor of `transformers` puts in the place of the picture: part of no text.
+pub const PLACEHOLDER: &str = "<image>";
 
 impl LanguageTokenizer {
-    /// Reads `tokenizer.json` from a Hugging Face folder, or, where it has none, `vocab.json` and `merges.txt`, and the special
-    /// ids from its `config.json`, or the `text_config` in it.
+    /// Reads the tokenizer of a Hugging Face folder: `tokenizer.json`; or, where it has none, `vocab.json` with `merges.txt`, or a
+    /// SentencePiece model (`tokenizer.model`, `spiece.model`), with the tokens that `tokenizer_config.json`,
+    /// `special_tokens_map.json` and `added_tokens.json` add. The special ids come from its `config.json`, or the `text_config`
+    /// in it.
     ///
     /// # Errors
     /// [`TokenizerError`] where a file is missing or damaged, or no end-of-text id is given.
@@ -74,32 +93,28 @@ impl LanguageTokenizer {
             .and_then(|config| serde_json::from_value(nested(config)))
             .map_err(|error| unusable(&path, error))?;
         let end_of_text = ids
-            .eos_token_id
-            .and_then(EndIds::first)
+            .end_of_text
             .ok_or_else(|| unusable(&path, "it has no `eos_token_id`"))?;
-        let path = folder.join("tokenizer.json");
-        let mut tokenizer = if !path.is_file() && byte_level::has_files(folder) {
-            let special = [ids.bos_token_id, Some(end_of_text), ids.pad_token_id];
-            let cut = match ids.model_type {
-                Family::Qwen2 => Cut::Qwen2,
-                Family::Opt | Family::T5 | Family::Other => Cut::Gpt2,
-            };
-            byte_level::from_files(folder, cut, &special.into_iter().flatten().collect::<Vec<_>>())?
-        } else {
-            Tokenizer::from_bytes(read(&path)?).map_err(|error| unusable(&path, error))?
-        };
+        let special = [ids.beginning, Some(end_of_text), ids.padding];
+        let special: Vec<u32> = special.into_iter().flatten().collect();
+        let TokenizerFiles {
+            mut tokenizer,
+            begun,
+            ended,
+        } = TokenizerFiles::open(folder, ids.family, &special)?;
         // Length and padding are decided here, whatever was set when the file was saved.
         tokenizer.with_padding(None);
         tokenizer
             .with_truncation(None)
-            .map_err(|error| unusable(&path, error))?;
-        Self::new(
-            tokenizer,
-            ids.model_type,
-            ids.bos_token_id,
-            end_of_text,
-            ids.pad_token_id,
-        )
+            .map_err(|error| unusable(folder, error))?;
+        let mut this = Self::new(tokenizer, ids.family, ids.beginning, end_of_text, ids.padding)?;
+        if let Some(begun) = begun {
+            this.front = ids.beginning.filter(|_| begun);
+        }
+        if let Some(ended) = ended {
+            this.back = Some(end_of_text).filter(|_| ended);
+        }
+        Ok(this)
     }
 
     /// Builds the byte-level BPE tokenizer that the metadata of a GGUF file describes.
@@ -178,14 +193,21 @@ impl LanguageTokenizer {
     ) -> Result<Self, TokenizerError> {
         let padding = padding.unwrap_or(end_of_text);
         let framed = !ids_of(&tokenizer, "", true)?.is_empty();
+        let (front, back) = match family {
+            Family::Opt => (beginning, None),
+            Family::T5 => (None, Some(end_of_text)),
+            Family::Llama | Family::Qwen2 | Family::Other => (None, None),
+        };
         let mut this = Self {
+            reserved: reserved(&tokenizer, family, [beginning, Some(end_of_text)], padding),
             tokenizer,
             beginning,
             end: end_of_text,
             end_of_text,
             padding,
-            family,
             framed,
+            front,
+            back,
         };
         // T5's vocabulary takes a line break for a space.
         if family != Family::T5
@@ -205,8 +227,9 @@ impl LanguageTokenizer {
     }
 
     /// Ids of a prompt as the family was trained to read it behind a soft prompt, also of an empty one: with the special ids
-    /// that `tokenizer.json` puts around a text. Where it puts none (so do vocabulary files, and GGUF), OPT has
-    /// [`LanguageTokenizer::beginning`] in front, T5 [`LanguageTokenizer::end_of_text`] behind, and others have nothing.
+    /// that `tokenizer.json` puts around a text. Where it puts none (so do vocabulary files, and GGUF), `tokenizer_config.json`
+    /// decides; else OPT, and Llama with its SentencePiece model, has [`LanguageTokenizer::beginning`] in front, T5
+    /// [`LanguageTokenizer::end_of_text`] behind, and others have nothing.
     ///
     /// # Errors
     /// As for [`LanguageTokenizer::encode`].
@@ -215,12 +238,21 @@ impl LanguageTokenizer {
             return ids_of(&self.tokenizer, text, true);
         }
         let ids = self.encode(text)?;
-        let (before, behind) = match self.family {
-            Family::Opt => (self.beginning, None),
-            Family::T5 => (None, Some(self.end_of_text)),
-            Family::Qwen2 | Family::Other => (None, None),
-        };
-        Ok(before.into_iter().chain(ids).chain(behind).collect())
+        Ok(self.front.into_iter().chain(ids).chain(self.back).collect())
+    }
+
+    /// Ids of a prompt that a person wrote: as [`LanguageTokenizer::encode_prompt`], but special tokens whose embeddings were
+    /// never trained as a part of a text are refused. Those are the place of the picture, `<image>`; with OPT all but the token
+    /// around a text; with others padding, and what stands for unknown text where every text is known. Tokens that the family
+    /// was trained to read, such as `</s>` or the sentinels of T5, are read.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Reserved`] with the first of them, and as for [`LanguageTokenizer::encode`].
+    pub fn encode_written(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        match self.encode(text)?.iter().find_map(|id| self.reserved.get(id)) {
+            Some(token) => Err(TokenizerError::Reserved { token: token.clone() }),
+            None => self.encode_prompt(text),
+        }
     }
 
     /// Text of `ids`, special ids left out.
@@ -267,11 +299,46 @@ impl LanguageTokenizer {
         self.padding
     }
 
-    /// Rows that an embedding needs for all ids, added tokens included: one more than the highest.
-    pub fn vocabulary(&self) -> usize {
-        let highest = self.tokenizer.get_vocab(true).into_values().max();
-        highest.map_or(0, |id| id as usize + 1)
+    /// Rows that an embedding needs for all ids of text: one more than the highest. Added tokens may lie beyond, such as the
+    /// `<image>` that the processor of `transformers` adds: who writes one of them is told so.
+    pub fn text_vocabulary(&self) -> usize {
+        let added = self.tokenizer.get_added_tokens_decoder();
+        let is_text = |id: &u32| !added.get(id).is_some_and(|token| token.special);
+        let ids = self.tokenizer.get_vocab(false).into_values();
+        ids.filter(is_text).max().map_or(0, |id| id as usize + 1)
     }
+}
+
+/// The special tokens of `tokenizer` that no text of the family's training held.
+fn reserved(
+    tokenizer: &Tokenizer,
+    family: Family,
+    around: [Option<u32>; 2],
+    padding: u32,
+) -> BTreeMap<u32, String> {
+    // Where every byte has an id, no text is unknown.
+    let unknown = match tokenizer.get_model() {
+        ModelWrapper::BPE(model) if model.byte_fallback => model.get_unk_token().clone(),
+        _ => None,
+    };
+    let is_reserved = |id: u32, token: &AddedToken| {
+        token.content == PLACEHOLDER
+            || token.special
+                && !around.contains(&Some(id))
+                && match family {
+                    Family::Opt => true,
+                    Family::T5 => false,
+                    Family::Llama | Family::Qwen2 | Family::Other => {
+                        id == padding || unknown.as_ref() == Some(&token.content)
+                    }
+                }
+    };
+    tokenizer
+        .get_added_tokens_decoder()
+        .into_iter()
+        .filter(|(id, token)| is_reserved(*id, token))
+        .map(|(id, token)| (id, token.content))
+        .collect()
 }
 
 /// Ids of `text`, with the special ids around it that the file wants where `framed`.
@@ -289,42 +356,9 @@ fn as_integers(value: &GgufValue) -> Option<Vec<u64>> {
     value.as_array()?.iter().map(GgufValue::as_u64).collect()
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, WeightError> {
-    std::fs::read(path).map_err(|source| WeightError::Io {
-        action: "read",
-        path: path.to_owned(),
-        source,
-    })
-}
-
 fn unusable(path: &Path, reason: impl ToString) -> TokenizerError {
     TokenizerError::Unusable {
         path: path.to_owned(),
         reason: reason.to_string(),
-    }
-}
-
-#[derive(Deserialize)]
-struct SpecialIds {
-    #[serde(default)]
-    model_type: Family,
-    bos_token_id: Option<u32>,
-    eos_token_id: Option<EndIds>,
-    pad_token_id: Option<u32>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum EndIds {
-    One(u32),
-    Several(Vec<u32>),
-}
-
-impl EndIds {
-    fn first(self) -> Option<u32> {
-        match self {
-            Self::One(id) => Some(id),
-            Self::Several(ids) => ids.first().copied(),
-        }
     }
 }

@@ -33,5 +33,4 @@ fn elsewhere(name: &str) -> bool {
     ["visual_encoder.", "opt_model.", "t5_model.", "llm_model."]
         .iter()
         .any(|frozen| name.starts_with(frozen))
-        || name == "Qformer.bert.embeddings.position_ids"
 }

@@ -41,11 +41,10 @@ const NAMES: NameMap = NameMap {
     ignored: |name| BESIDE.iter().any(|part| name.starts_with(part)),
 };
 
-/// What BERT has and BLIP-2 does without: segments, numbers of positions, the pooler, the next sentence, and the head's decoder,
-/// which is the word embedding.
-const BESIDE: [&str; 5] = [
+/// What BERT has and BLIP-2 does without: segments, the pooler, the next sentence, and the head's decoder, which is the word
+/// embedding.
+const BESIDE: [&str; 4] = [
     "embeddings.token_type_embeddings.",
-    "embeddings.position_ids",
     "pooler.",
     "cls.seq_relationship.",
     "cls.predictions.decoder.",

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use blip2_core::files;
 use blip2_core::weights::WeightError;
 use serde::{Deserialize, Serialize};
 
@@ -90,7 +91,7 @@ impl RepresentationConfig {
     /// [`WeightError::Io`] where the file cannot be read; [`WeightError::Format`] where it is not the configuration of such a
     /// model, or asks for another activation.
     pub fn from_hugging_face(file: &Path) -> Result<Self, WeightError> {
-        let text = std::fs::read(file).map_err(|source| WeightError::Io {
+        let text = files::read(file).map_err(|source| WeightError::Io {
             action: "read",
             path: file.to_owned(),
             source,
@@ -110,15 +111,15 @@ impl RepresentationConfig {
 /// `config.json` with the defaults of `transformers`' `Blip2Config`.
 #[derive(Deserialize)]
 struct ConfigFile {
-    qformer_config: QFormerFile,
-    vision_config: VisionFile,
+    qformer_config: Option<QFormerFile>,
+    vision_config: Option<VisionFile>,
     #[serde(default = "default_queries")]
     num_query_tokens: usize,
     #[serde(default = "default_embedding")]
     image_text_hidden_size: usize,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 struct QFormerFile {
     vocab_size: Option<usize>,
     hidden_act: Option<String>,
@@ -128,11 +129,19 @@ struct QFormerFile {
 
 /// The encoder's, as far as the bridge is concerned.
 #[derive(Deserialize)]
+#[serde(default)]
 struct VisionFile {
-    #[serde(default = "default_vision_width")]
     hidden_size: usize,
-    #[serde(default = "default_vision_epsilon")]
     layer_norm_eps: f64,
+}
+
+impl Default for VisionFile {
+    fn default() -> Self {
+        Self {
+            hidden_size: 1408,
+            layer_norm_eps: 1e-6,
+        }
+    }
 }
 
 fn default_queries() -> usize {
@@ -143,20 +152,13 @@ fn default_embedding() -> usize {
     256
 }
 
-fn default_vision_width() -> usize {
-    1408
-}
-
-fn default_vision_epsilon() -> f64 {
-    1e-6
-}
-
 /// BERT's own vocabulary, without `[DEC]`.
 const DEFAULT_VOCABULARY: usize = 30_522;
 
 impl ConfigFile {
     fn resolve(self) -> Result<RepresentationConfig, String> {
-        let file = self.qformer_config;
+        let file = self.qformer_config.unwrap_or_default();
+        let vision = self.vision_config.unwrap_or_default();
         if let Some(activation) = file.hidden_act.filter(|name| name != "gelu") {
             return Err(format!(
                 "the Q-Former's activation is `{activation}`; only `gelu` is supported"
@@ -165,7 +167,7 @@ impl ConfigFile {
         let qformer = QFormerConfig {
             vocab_size: file.vocab_size.unwrap_or(DEFAULT_VOCABULARY),
             // Whatever else the file says, the features are the encoder's.
-            encoder_hidden_size: self.vision_config.hidden_size,
+            encoder_hidden_size: vision.hidden_size,
             num_query_tokens: self.num_query_tokens,
             ..file.sizes
         };
@@ -174,7 +176,7 @@ impl ConfigFile {
             None => Ok(RepresentationConfig {
                 qformer,
                 embedding_size: self.image_text_hidden_size,
-                vision_layer_norm_eps: self.vision_config.layer_norm_eps,
+                vision_layer_norm_eps: vision.layer_norm_eps,
             }),
         }
     }

@@ -29,9 +29,7 @@ impl GroundedDecoder {
     /// Names of `transformers`' `BlipTextLMHeadModel`; the head's decoder is the word embedding, and its bias is stored twice.
     pub const HUGGING_FACE: NameMap = NameMap {
         rename: |path| Some(hugging_face(path)),
-        ignored: |name| {
-            name.starts_with("cls.predictions.decoder.") || name == "bert.embeddings.position_ids"
-        },
+        ignored: |name| name.starts_with("cls.predictions.decoder."),
     };
 
     /// Random weights everywhere. Of `config`, the number of queries and the frequency of the cross-attention are not used:

@@ -11,7 +11,6 @@ pub const LAVIS_REPRESENTATION: NameMap = NameMap {
     rename: |path| Some(lavis(path)),
     ignored: |name| {
         name.starts_with("visual_encoder.")
-            || name == "Qformer.bert.embeddings.position_ids"
             || name == "Qformer.cls.predictions.bias"
             || name == "Qformer.cls.predictions.decoder.weight"
     },
@@ -96,11 +95,10 @@ fn hugging_face(path: &str, embeddings: EmbeddingNames) -> Option<String> {
 
 const VISION_NORM: &str = "vision_model.post_layernorm.";
 
-/// Other parts of the same file, and the numbers of the positions that older files keep.
+/// Other parts of the same file.
 fn beside_the_bridge(name: &str) -> bool {
     (name.starts_with("vision_model.") && !name.starts_with(VISION_NORM))
         || name.starts_with("language_model.")
-        || name.ends_with("embeddings.position_ids")
 }
 
 /// BERT's name of a parameter of the Q-Former; LAVIS extends BERT's scheme to cross-attention and query networks.

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use blip2_core::Initializer;
-use blip2_core::weights::{NameMap, ParameterInfo, TensorStore, Views, WeightError, parameters};
-use blip2_llm_adapters::{LanguageModelTensors, hugging_face_tensors};
+use blip2_core::weights::{NameMap, ParameterInfo, TensorStore, Views, WeightError, is_buffer, parameters};
+use blip2_llm_adapters::{LanguageModelTensors, hugging_face_family, hugging_face_tensors};
 use blip2_objectives::{Bridge, LAVIS_LLAMA_BRIDGE, LAVIS_OPT_BRIDGE, LAVIS_T5_BRIDGE};
 use blip2_qformer::{
     HUGGING_FACE_BRIDGE, HUGGING_FACE_INSTRUCT, HUGGING_FACE_REPRESENTATION, LAVIS_REPRESENTATION,
@@ -15,10 +15,8 @@ use blip2_vision_encoder::{
     HUGGING_FACE_ENCODER, LAVIS_EVA_ENCODER, VisionTransformer, VisionTransformerConfig,
 };
 use burn::tensor::Device;
-use serde::Deserialize;
 
 use crate::hugging_face::CONFIG;
-use crate::usage::read_json;
 use crate::{Blip2Error, HuggingFaceKind};
 
 /// Where `transformers` keeps the language model.
@@ -89,7 +87,8 @@ impl Architecture {
             source: Box::new(source),
         };
         let tensors = hugging_face_tensors(folder).map_err(language_model)?;
-        let (family, hidden_size) = family(&file)?;
+        let family = Family::of(&hugging_face_family(folder).map_err(language_model)?);
+        let hidden_size = tensors.hidden_size;
         let (qformer, epsilon) = (&config.qformer, config.vision_layer_norm_eps);
         let (bridge, names) = if kind == HuggingFaceKind::Instruction {
             let bridge = Bridge::instructed(initializer, qformer, epsilon, hidden_size)?;
@@ -157,10 +156,10 @@ impl Architecture {
             .is_some_and(|model| (model.optional)(name))
     }
 
-    /// Whether the tensor `name` of a folder is left unread on purpose: a copy, or the numbers of positions.
+    /// Whether the tensor `name` of a folder is left unread on purpose: a copy, or a buffer.
     fn is_ignored(&self, name: &str) -> bool {
         let rest = name.strip_prefix(LANGUAGE_MODEL);
-        name.ends_with("position_ids")
+        is_buffer(name)
             || rest.is_some_and(|rest| {
                 self.language_model
                     .as_ref()
@@ -180,39 +179,16 @@ fn rows(list: Vec<ParameterInfo>, hugging_face: &NameMap, lavis: &NameMap, froze
         .collect()
 }
 
-/// The family of the language model in the `config.json` at `file`, and the width that the bridge projects to.
-fn family(file: &Path) -> Result<(Family, usize), Blip2Error> {
-    #[derive(Deserialize)]
-    struct Whole {
-        text_config: Text,
+impl Family {
+    /// That of a `model_type`.
+    fn of(model_type: &str) -> Self {
+        let (prefix, bridge) = match model_type {
+            "opt" => ("opt_model.", LAVIS_OPT_BRIDGE),
+            "t5" => ("t5_model.", LAVIS_T5_BRIDGE),
+            _ => ("llm_model.", LAVIS_LLAMA_BRIDGE),
+        };
+        Self { prefix, bridge }
     }
-    #[derive(Deserialize)]
-    struct Text {
-        model_type: String,
-        hidden_size: Option<usize>,
-        word_embed_proj_dim: Option<usize>,
-        d_model: Option<usize>,
-    }
-    let Text {
-        model_type,
-        hidden_size,
-        word_embed_proj_dim,
-        d_model,
-    } = read_json::<Whole>(file)?.text_config;
-    let (prefix, bridge, width) = match model_type.as_str() {
-        "opt" => (
-            "opt_model.",
-            LAVIS_OPT_BRIDGE,
-            word_embed_proj_dim.or(hidden_size),
-        ),
-        "t5" => ("t5_model.", LAVIS_T5_BRIDGE, d_model),
-        _ => ("llm_model.", LAVIS_LLAMA_BRIDGE, hidden_size),
-    };
-    let width = width.ok_or_else(|| Blip2Error::Config {
-        path: file.to_owned(),
-        reason: format!("its text_config of type `{model_type}` does not say how wide the embeddings are"),
-    })?;
-    Ok((Family { prefix, bridge }, width))
 }
 
 /// The tensors of `store` with the fused projections of the encoder as thirds.

@@ -1,22 +1,14 @@
 //! The files of a conversion.
 
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use blip2_core::weights::{
-    PytorchStore, SHARD_BYTES, SafetensorsStore, TensorStore, WeightError, write_pytorch, write_shards,
-    write_store,
-};
+use blip2_core::weights::{SHARD_BYTES, TensorStore, WeightError, write_pytorch, write_shards, write_store};
 
 use crate::Blip2Error;
 
 /// Where LAVIS keeps the weights in a checkpoint, beside the state of the run.
 const WEIGHTS: &str = "model";
-/// A file of `torch.save` is a zip; before 2020 it was a bare pickle, which begins with its protocol.
-const TORCH: [&[u8]; 2] = [b"PK\x03\x04", b"\x80\x02"];
-
 /// What a checkpoint is called in a folder of its own.
 const CHECKPOINT: &str = "model.pth";
 
@@ -29,26 +21,6 @@ pub(super) fn checkpoint(path: &Path) -> (PathBuf, PathBuf) {
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     (path.to_owned(), folder.unwrap_or(Path::new(".")).to_owned())
-}
-
-/// Opens weights that LAVIS named: a file of `torch.save`, or safetensors. Its content decides, not its name.
-///
-/// # Errors
-/// [`Blip2Error`] where the file cannot be read or understood.
-pub fn open_checkpoint(path: &Path) -> Result<Box<dyn TensorStore>, Blip2Error> {
-    let mut start = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(4).read_to_end(&mut start))
-        .map_err(|source| Blip2Error::Io {
-            action: "read",
-            path: path.to_owned(),
-            source,
-        })?;
-    if TORCH.iter().any(|magic| start.starts_with(magic)) {
-        Ok(Box::new(PytorchStore::open(path)?))
-    } else {
-        Ok(Box::new(SafetensorsStore::open(path)?))
-    }
 }
 
 /// Writes a LAVIS checkpoint: a file, as `torch.save` does where the name of `out` ends in `.pth`, as safetensors where it so

@@ -7,7 +7,6 @@ mod to_hugging_face;
 mod to_lavis;
 
 pub(crate) use architecture::in_thirds;
-pub use files::open_checkpoint;
 pub(crate) use files::write_folder;
 pub use to_hugging_face::convert_to_hugging_face;
 pub use to_lavis::convert_to_lavis;

@@ -3,29 +3,28 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use blip2_core::weights::{Assembled, Part, SafetensorsStore, TensorInfo, TensorStore, Views, WeightError};
+use blip2_core::weights::{
+    Assembled, Part, TensorInfo, TensorStore, Views, WeightError, is_buffer, open_weights,
+};
 use serde::Deserialize;
 
 use super::architecture::{Architecture, LANGUAGE_MODEL, in_thirds};
-use super::files::{self, open_checkpoint, write_folder};
+use super::files::{self, write_folder};
 use super::{Conversion, LeftOut};
 use crate::hugging_face::CONFIG;
 use crate::usage::read_json;
 use crate::{Blip2Error, HuggingFaceFolder, HuggingFaceKind, Trained};
 
 /// How the LAVIS names begin that `transformers` has no place for, and why they are left out.
-const DROPPED: [(&str, &str); 3] = [
+const DROPPED: [(&str, &str); 2] = [
     ("temp", "transformers keeps no temperature"),
     (
         "Qformer.cls.",
         "transformers keeps no language head of the Q-Former",
     ),
-    (
-        "Qformer.bert.embeddings.position_ids",
-        "transformers counts positions itself",
-    ),
 ];
 
+const BUFFER: &str = "transformers makes it itself";
 const COPY: &str = "a copy of the embedding";
 
 /// Writes the LAVIS checkpoint `checkpoint` (a file, or a folder with one) into the new folder `out` for `transformers` to
@@ -53,18 +52,15 @@ pub fn convert_to_hugging_face(
                 .to_owned(),
         });
     }
-    let file = open_checkpoint(checkpoint)?;
+    let file = open_weights(checkpoint)?;
     let kind = kind(file.as_ref(), &like.join(CONFIG))?;
     let architecture = Architecture::read(like, kind)?;
-    let base = match SafetensorsStore::open(like) {
-        Ok(store) => Some(store),
+    let base = match open_weights(like) {
         // A folder may hold the configuration alone, where the checkpoint holds all weights.
-        Err(WeightError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error.into()),
+        Err(WeightError::NoWeights { .. }) => Box::new(Assembled::new(like.display().to_string())),
+        opened => opened?,
     };
-    let empty = Assembled::new(like.display().to_string());
-    let base: &dyn TensorStore = base.as_ref().map_or(&empty as &dyn TensorStore, |store| store);
-    let (own, base) = (in_thirds(file.as_ref()), in_thirds(base));
+    let (own, base) = (in_thirds(file.as_ref()), in_thirds(base.as_ref()));
     let mut plan = Plan {
         own: &own,
         base: &base,
@@ -245,7 +241,12 @@ fn rest(
     let (mut dropped, mut unexpected) = (Vec::new(), Vec::new());
     for name in file.tensors().keys().filter(|name| !known.contains(*name)) {
         let listed = DROPPED.iter().find(|(start, _)| name.starts_with(start));
-        match listed.map(|(_, reason)| *reason).or_else(|| is_copy(name)) {
+        let buffer = || is_buffer(name).then_some(BUFFER);
+        match listed
+            .map(|(_, reason)| *reason)
+            .or_else(|| is_copy(name))
+            .or_else(buffer)
+        {
             Some(reason) => dropped.push(LeftOut {
                 name: name.clone(),
                 reason,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use blip2_core::weights::{Assembled, Part, TensorInfo, TensorStore};
+use blip2_core::weights::{Assembled, Part, TensorInfo, TensorStore, is_buffer};
 
 use super::architecture::{Architecture, LANGUAGE_MODEL, in_thirds};
 use super::files::write_checkpoint;
@@ -12,7 +12,7 @@ use crate::{Blip2Error, HuggingFaceFolder};
 const NO_KEY_BIAS: &str = "LAVIS has no key bias; it is zero";
 const IDLE_KEY_BIAS: &str =
     "LAVIS has no key bias; it shifts all scores of a query alike, so that no output changes";
-const POSITIONS: &str = "LAVIS counts positions itself";
+const BUFFER: &str = "LAVIS makes it itself";
 
 /// Writes the model in `folder`, a whole BLIP-2 or InstructBLIP of `transformers`, to `out` as LAVIS names its tensors, the
 /// frozen encoder and language model along with what was trained. Where the name of `out` ends in `.pth`, it is a file as
@@ -55,8 +55,8 @@ pub fn convert_to_lavis(folder: &Path, out: &Path) -> Result<Conversion, Blip2Er
         ) {
             let part = Part::Stored(&thirds, name.clone());
             lavis.put(&format!("{prefix}{rest}"), info.clone(), part);
-        } else if name.ends_with("position_ids") {
-            drop(name, POSITIONS);
+        } else if is_buffer(name) {
+            drop(name, BUFFER);
         }
     }
     let lavis = lavis.joined();

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use blip2::{
     Blip2Error, HuggingFaceFolder, HuggingFaceKind, Trained, convert_to_hugging_face, convert_to_lavis,
-    open_checkpoint,
 };
 use blip2_core::weights::{
-    LoadOptions, SafetensorsStore, TensorStore, WeightError, fingerprint, load, write_safetensors,
+    LoadOptions, SafetensorsStore, TensorStore, WeightError, fingerprint, load, open_weights,
+    write_safetensors,
 };
 use blip2_core::{Initializer, VisionEncoder};
 use blip2_golden::{Check, TensorFile, device, each, find, json, models, tolerance, variants};
@@ -362,10 +362,7 @@ fn both_files_of_lavis_hold_what_the_original_held() {
     let [torch, safetensors] = ["a.pth", "a.safetensors"].map(|name| work.path().join(name));
     convert_to_lavis(&folder, &torch).unwrap();
     convert_to_lavis(&folder, &safetensors).unwrap();
-    let (torch, safetensors) = (
-        open_checkpoint(&torch).unwrap(),
-        open_checkpoint(&safetensors).unwrap(),
-    );
+    let (torch, safetensors) = (open_weights(&torch).unwrap(), open_weights(&safetensors).unwrap());
     assert_same(torch.as_ref(), safetensors.as_ref(), |_| false);
     let before = SafetensorsStore::open(&case.weights).unwrap();
     assert_same(&before, torch.as_ref(), |name| {

@@ -1,12 +1,14 @@
 //! Whole models from folders, as their users load them.
 
 mod aloud;
+mod defaults;
 mod golden_captioner;
 mod golden_convert;
 mod golden_generation;
 mod golden_instruction;
 mod golden_names;
 mod golden_retrieval;
+mod hub_folders;
 mod refusals;
 mod storage;
 mod support;

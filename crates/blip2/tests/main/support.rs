@@ -19,17 +19,37 @@ pub(crate) fn picture(folder: &Path, name: &Value) -> RgbImage {
 /// A copy of the model in `folder`, without what was recorded of it.
 pub(crate) fn copy(folder: &Path) -> TempDir {
     let copy = tempfile::tempdir().unwrap();
-    for entry in fs::read_dir(folder).unwrap() {
+    copy_into(folder, copy.path());
+    copy
+}
+
+fn copy_into(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
-        if entry.file_name() != "expected.safetensors" {
-            fs::write(
-                copy.path().join(entry.file_name()),
-                fs::read(entry.path()).unwrap(),
-            )
-            .unwrap();
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        if source.is_dir() {
+            fs::create_dir(&target).unwrap();
+            copy_into(&source, &target);
+        } else if entry.file_name() != "expected.safetensors" {
+            fs::write(target, fs::read(source).unwrap()).unwrap();
         }
     }
-    copy
+}
+
+/// What the configuration classes of `transformers` hold by themselves, by `model_type`.
+pub(crate) fn recorded_defaults() -> Value {
+    serde_json::from_str(include_str!("../data/config-defaults.json")).unwrap()
+}
+
+/// An error with its causes, one a line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!("\n{error}");
+        cause = error.source();
+    }
+    text
 }
 
 /// Changes a JSON file.

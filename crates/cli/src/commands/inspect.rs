@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use blip2::{BRIDGE, CONFIG, REPRESENTATION, model_folder, read_config};
-use blip2_core::weights::{GgufStore, OnnxStore, SafetensorsStore, TensorStore};
+use blip2_core::weights::{GgufStore, OnnxStore, SafetensorsStore, TensorStore, WeightError, open_weights};
 use clap::Args;
 use serde::Serialize;
 
@@ -17,8 +17,8 @@ use crate::output;
 const EXAMPLES: &str = "\
 Examples:
   blip2 inspect runs/demo                  a run or model folder
-  blip2 inspect smollm2.gguf               a GGUF, ONNX or safetensors file
-  blip2 inspect flan-t5 --json             a Hugging Face folder of safetensors
+  blip2 inspect smollm2.gguf               a GGUF, ONNX, safetensors or `torch.save` file
+  blip2 inspect flan-t5 --json             a Hugging Face folder
   blip2 inspect Salesforce/blip2-opt-2.7b  such a folder in the local Hugging Face cache
 
 GGUF tensors are listed as they are read: as f32, whatever they are stored in.
@@ -108,17 +108,11 @@ impl Inspect {
 /// Opens weights as what their content, or else their name, says.
 fn open(path: &Path) -> Result<Box<dyn TensorStore>> {
     if path.is_dir() {
-        let holds_weights = |name: &str| path.join(name).is_file();
-        if !["model.safetensors", "model.safetensors.index.json"]
-            .into_iter()
-            .any(holds_weights)
-        {
-            bail!(
-                "{} is no model: it holds neither `{CONFIG}`, `model/{CONFIG}` nor `model.safetensors`",
-                named(path)
-            );
-        }
-        return Ok(Box::new(SafetensorsStore::open(path)?));
+        return match open_weights(path) {
+            Err(error @ WeightError::NoWeights { .. }) => Err(error)
+                .with_context(|| format!("{} holds neither `{CONFIG}` nor `model/{CONFIG}`", named(path))),
+            opened => Ok(opened?),
+        };
     }
     let mut magic = Vec::new();
     let reading = || format!("cannot read {}", named(path));
@@ -131,6 +125,6 @@ fn open(path: &Path) -> Result<Box<dyn TensorStore>> {
     } else if path.extension().is_some_and(|extension| extension == "onnx") {
         Ok(Box::new(OnnxStore::open(path)?))
     } else {
-        Ok(Box::new(SafetensorsStore::open(path)?))
+        Ok(open_weights(path)?)
     }
 }

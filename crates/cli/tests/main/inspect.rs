@@ -121,7 +121,7 @@ fn every_file_that_is_cut_short_is_an_error_that_names_it() {
 #[test]
 fn what_is_no_model_is_named() {
     let fixture = Fixture::new(Stages::First);
-    fixture.assert_fails(&["inspect", "home"], &["home is no model", "blip2.json"]);
+    fixture.assert_fails(&["inspect", "home"], &["home holds no weights", "blip2.json"]);
     fixture.assert_fails(&["inspect", "absent"], &["absent", "No such file"]);
     fixture.assert_fails(&["inspect", "red.png"], &["red.png", "safetensors"]);
 }

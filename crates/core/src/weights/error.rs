@@ -31,6 +31,18 @@ pub enum WeightError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A folder without weights that can be read.
+    #[error(
+        "{folder} holds no weights: none of {names} is there",
+        folder = folder.display(),
+        names = looked_for.join(", ")
+    )]
+    NoWeights {
+        /// Which folder.
+        folder: PathBuf,
+        /// The files that would do.
+        looked_for: Vec<&'static str>,
+    },
     /// A tensor that the store does not have.
     #[error("{file} has no tensor named `{name}`")]
     Absent {

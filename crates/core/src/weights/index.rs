@@ -1,4 +1,4 @@
-//! `model.safetensors.index.json`: in which file of a folder each tensor stands.
+//! In which file of a folder each tensor stands: all in one, or in the shards that an index names.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,20 +8,48 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 use super::WeightError;
-use super::safetensors::INDEX;
+use crate::files;
 
 const FORMAT: &str = "shard index";
 
-/// The shards that the index of `folder` names, each a plain file name inside of it.
-pub(super) fn shards(folder: &Path) -> Result<Vec<PathBuf>, WeightError> {
-    let index = folder.join(INDEX);
-    let text = std::fs::read_to_string(&index).map_err(|source| WeightError::Io {
+/// How a folder of `transformers` names the files of one format.
+pub(super) struct Layout {
+    /// All weights in one file.
+    pub(super) single: &'static str,
+    /// Or the index of several.
+    pub(super) index: &'static str,
+}
+
+impl Layout {
+    /// Whether `folder` holds weights of this format.
+    pub(super) fn is_in(&self, folder: &Path) -> bool {
+        [self.single, self.index]
+            .iter()
+            .any(|name| folder.join(name).is_file())
+    }
+
+    /// The weight files of `path`: itself, where it is a file; else those in the folder.
+    pub(super) fn files(&self, path: &Path) -> Result<Vec<PathBuf>, WeightError> {
+        let single = path.join(self.single);
+        if !path.is_dir() {
+            Ok(vec![path.to_owned()])
+        } else if single.is_file() {
+            Ok(vec![single])
+        } else {
+            shards(&path.join(self.index), path)
+        }
+    }
+}
+
+/// The shards that `index` names, each a plain file name inside of `folder`.
+fn shards(index: &Path, folder: &Path) -> Result<Vec<PathBuf>, WeightError> {
+    let text = files::read(index).map_err(|source| WeightError::Io {
         action: "read",
-        path: index.clone(),
+        path: index.to_owned(),
         source,
     })?;
     let parsed: Index =
-        serde_json::from_str(&text).map_err(|error| WeightError::format(&index, FORMAT, error))?;
+        serde_json::from_slice(&text).map_err(|error| WeightError::format(index, FORMAT, error))?;
     let mut names: Vec<String> = parsed.weight_map.0.into_values().collect();
     names.sort();
     names.dedup();
@@ -32,7 +60,7 @@ pub(super) fn shards(folder: &Path) -> Result<Vec<PathBuf>, WeightError> {
             match (parts.next(), parts.next()) {
                 (Some(Component::Normal(_)), None) => Ok(folder.join(name)),
                 _ => Err(WeightError::format(
-                    &index,
+                    index,
                     FORMAT,
                     format!("shard `{name}` points out of the folder"),
                 )),

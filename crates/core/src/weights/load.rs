@@ -9,7 +9,7 @@ use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-use super::{NameMap, TensorStore, WeightError, parameters};
+use super::{NameMap, TensorStore, WeightError, is_buffer, parameters};
 use crate::scoped::scoped;
 
 /// What a load may leave open, and in which number format the parameters are kept.
@@ -100,7 +100,7 @@ fn plan<M: Module>(
     let unexpected: Vec<String> = store
         .tensors()
         .keys()
-        .filter(|name| !known.contains(*name) && !(names.ignored)(name))
+        .filter(|name| !known.contains(*name) && !(names.ignored)(name) && !is_buffer(name))
         .cloned()
         .collect();
     if !(missing.is_empty() && unexpected.is_empty() && misshapen.is_empty()) {

@@ -9,6 +9,7 @@ use burn::tensor::{AllocationProperty, Bytes};
 use memmap2::Mmap;
 
 use super::WeightError;
+use crate::files::refuse_pointer;
 
 /// How much of a file the system is asked to fetch while what stands before it is packed, in bytes.
 #[cfg(unix)]
@@ -24,7 +25,9 @@ pub(super) fn map_file(path: &Path) -> Result<Mmap, WeightError> {
     let file = File::open(path).map_err(failed)?;
     // SAFETY: the map is read only, and weights are never rewritten in place (writers rename a finished file); a file cut
     // short by another program while it is mapped is outside of what can be guarded against.
-    unsafe { Mmap::map(&file) }.map_err(failed)
+    let map = unsafe { Mmap::map(&file) }.map_err(failed)?;
+    refuse_pointer(&map).map_err(failed)?;
+    Ok(map)
 }
 
 /// The bytes at `range`, not copied. Once dropped, their pages are given back to the system, which reads them anew if they are

@@ -4,7 +4,6 @@
 //! anonymous name such as `onnx::MatMul_1966`. The graph says which layer it belongs to: the product is added to a bias
 //! that kept its name. Such a matrix is offered under that layer's name, in PyTorch's own layout.
 
-mod protobuf;
 #[cfg(test)]
 mod tests;
 
@@ -15,9 +14,9 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Bytes, DType, TensorData};
 use memmap2::Mmap;
 
-use self::protobuf::{Fields, Value, integer, text};
 use super::map::map_file;
 use super::{TensorInfo, TensorStore, WeightError};
+use crate::protobuf::{Fields, Value, integer, text};
 
 const FORMAT: &str = "ONNX";
 /// How the exporter's invented names begin.

@@ -1,43 +1,77 @@
-//! Files that `torch.save` wrote, such as the checkpoints of LAVIS. Their pickle is parsed, never executed.
+//! Files that `torch.save` wrote: `pytorch_model.bin` of older models, the checkpoints of LAVIS. Their pickle is parsed, never
+//! executed.
 
 use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, TensorData};
-use pytorch_reader::{PytorchError, PytorchReader};
+use pytorch_reader::{PytorchError, PytorchReader, Tensor};
 
+use super::index::Layout;
+use super::shards::Shards;
 use super::{TensorInfo, TensorStore, WeightError};
+use crate::files;
 
 const FORMAT: &str = "PyTorch";
-/// Where LAVIS puts the weights, beside the state of the run.
-const WEIGHTS: &str = "model";
+/// How a folder keeps them.
+pub(super) const LAYOUT: Layout = Layout {
+    single: "pytorch_model.bin",
+    index: "pytorch_model.bin.index.json",
+};
+/// Where training programs put the weights, beside the state of the run: LAVIS, and most others.
+const WEIGHTS: [&str; 2] = ["model", "state_dict"];
+/// What wrappers put in front of every name: `DistributedDataParallel`, and `torch.compile`.
+const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
 
-/// The tensors of a `.pth`: those under its key `model` where it has one, as LAVIS writes it, else all.
-pub struct PytorchStore {
+/// The tensors of a file of `torch.save`, or of the shards in a folder: those under its key `model` or `state_dict` where it
+/// has one, else all; without the prefix of a wrapper that all names begin with.
+pub struct PytorchStore(Shards<Pickled>);
+
+struct Pickled {
     path: PathBuf,
-    reader: PytorchReader,
     tensors: BTreeMap<String, TensorInfo>,
+    values: BTreeMap<String, Tensor>,
 }
 
 impl PytorchStore {
-    /// Opens a file of `torch.save`, reading names and shapes alone.
+    /// Opens a file of `torch.save`, or a folder with `pytorch_model.bin` or its index, reading names and shapes alone.
     ///
     /// # Errors
-    /// [`WeightError::Io`] where the system refuses; [`WeightError::Format`] where the file is damaged or holds no tensor.
+    /// [`WeightError::Io`] where the system refuses; [`WeightError::Format`] where a file is damaged or holds no tensor.
     pub fn open(path: &Path) -> Result<Self, WeightError> {
-        let reader = match PytorchReader::with_top_level_key(path, WEIGHTS) {
-            Err(PytorchError::KeyNotFound(_)) => PytorchReader::new(path),
-            opened => opened,
-        };
-        let reader = reader.map_err(|error| match error {
-            PytorchError::Io(source) => unreadable(path, source),
-            other => WeightError::format(path, FORMAT, other),
+        let files = LAYOUT.files(path)?.into_iter().map(Pickled::open);
+        let files = files.collect::<Result<_, _>>()?;
+        Shards::join(path.display().to_string(), FORMAT, files).map(Self)
+    }
+}
+
+impl TensorStore for PytorchStore {
+    fn label(&self) -> String {
+        self.0.label()
+    }
+
+    fn tensors(&self) -> &BTreeMap<String, TensorInfo> {
+        self.0.tensors()
+    }
+
+    fn read(&self, name: &str) -> Result<TensorData, WeightError> {
+        self.0.read(name)
+    }
+}
+
+impl Pickled {
+    fn open(path: PathBuf) -> Result<Self, WeightError> {
+        files::read_start(&path, 0).map_err(|error| unreadable(&path, error))?;
+        let reader = weights(&path).map_err(|error| match error {
+            PytorchError::Io(source) => unreadable(&path, source),
+            other => WeightError::format(&path, FORMAT, other),
         })?;
         if reader.is_empty() {
-            return Err(WeightError::format(path, FORMAT, "it holds no tensor"));
+            return Err(WeightError::format(&path, FORMAT, "it holds no tensor"));
         }
-        let tensors = reader.tensors().iter().map(|(name, tensor)| {
+        let values = unwrapped(reader.into_tensors().into_iter().collect());
+        let tensors = values.iter().map(|(name, tensor)| {
             // As in safetensors: a scalar reads as one value.
             let shape = match tensor.shape() {
                 [] => vec![1],
@@ -47,14 +81,37 @@ impl PytorchStore {
             (name.clone(), TensorInfo { dtype, shape })
         });
         Ok(Self {
-            path: path.to_owned(),
             tensors: tensors.collect(),
-            reader,
+            path,
+            values,
         })
     }
 }
 
-impl TensorStore for PytorchStore {
+/// The file at `path` from where it keeps its weights.
+fn weights(path: &Path) -> Result<PytorchReader, PytorchError> {
+    for key in WEIGHTS {
+        match PytorchReader::with_top_level_key(path, key) {
+            Err(PytorchError::KeyNotFound(_)) => {}
+            opened => return opened,
+        }
+    }
+    PytorchReader::new(path)
+}
+
+/// The same tensors without the prefixes of wrappers.
+fn unwrapped(mut tensors: BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
+    while let Some(wrapper) = WRAPPERS
+        .iter()
+        .find(|wrapper| tensors.keys().all(|name| name.starts_with(**wrapper)))
+    {
+        let short = |(name, tensor): (String, Tensor)| (name[wrapper.len()..].to_owned(), tensor);
+        tensors = tensors.into_iter().map(short).collect();
+    }
+    tensors
+}
+
+impl TensorStore for Pickled {
     fn label(&self) -> String {
         self.path.display().to_string()
     }
@@ -64,7 +121,7 @@ impl TensorStore for PytorchStore {
     }
 
     fn read(&self, name: &str) -> Result<TensorData, WeightError> {
-        let (Some(tensor), Some(info)) = (self.reader.get(name), self.tensors.get(name)) else {
+        let (Some(tensor), Some(info)) = (self.values.get(name), self.tensors.get(name)) else {
             return Err(WeightError::Absent {
                 file: self.label(),
                 name: name.to_owned(),

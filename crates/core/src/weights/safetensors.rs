@@ -8,25 +8,26 @@ use burn::tensor::{Bytes, DType, TensorData};
 use memmap2::Mmap;
 use safetensors::tensor::{Dtype, Metadata};
 
+use super::index::Layout;
 use super::map::{map_file, view};
-use super::{TensorInfo, TensorStore, WeightError, index};
+use super::shards::Shards;
+use super::{TensorInfo, TensorStore, WeightError};
 
 const FORMAT: &str = "safetensors";
-pub(super) const SINGLE: &str = "model.safetensors";
-pub(super) const INDEX: &str = "model.safetensors.index.json";
+/// How a folder keeps them.
+pub(super) const LAYOUT: Layout = Layout {
+    single: "model.safetensors",
+    index: "model.safetensors.index.json",
+};
 
 /// One safetensors file, or the shards that `model.safetensors.index.json` names.
-pub struct SafetensorsStore {
-    label: String,
-    shards: Vec<Shard>,
-    tensors: BTreeMap<String, TensorInfo>,
-    home: BTreeMap<String, usize>,
-}
+pub struct SafetensorsStore(Shards<Shard>);
 
 struct Shard {
     path: PathBuf,
     map: Arc<Mmap>,
     metadata: Metadata,
+    tensors: BTreeMap<String, TensorInfo>,
     /// Where the values begin, in bytes from the start of the file.
     values: usize,
 }
@@ -37,82 +38,23 @@ impl SafetensorsStore {
     /// # Errors
     /// [`WeightError::Io`] or [`WeightError::Format`], with the file at fault.
     pub fn open(path: &Path) -> Result<Self, WeightError> {
-        let files = if !path.is_dir() {
-            vec![path.to_owned()]
-        } else if path.join(SINGLE).is_file() {
-            vec![path.join(SINGLE)]
-        } else {
-            index::shards(path)?
-        };
-        let mut store = Self {
-            label: path.display().to_string(),
-            shards: Vec::new(),
-            tensors: BTreeMap::new(),
-            home: BTreeMap::new(),
-        };
-        for file in files {
-            store.add(Shard::open(file)?)?;
-        }
-        Ok(store)
-    }
-
-    fn add(&mut self, shard: Shard) -> Result<(), WeightError> {
-        for (name, info) in shard.metadata.tensors() {
-            let dtype = float_dtype(info.dtype).ok_or_else(|| {
-                WeightError::format(
-                    &shard.path,
-                    FORMAT,
-                    format!(
-                        "tensor `{name}` holds {:?}, not a supported number format",
-                        info.dtype
-                    ),
-                )
-            })?;
-            if self.home.insert(name.clone(), self.shards.len()).is_some() {
-                return Err(WeightError::format(
-                    &shard.path,
-                    FORMAT,
-                    format!("tensor `{name}` stands in two shards"),
-                ));
-            }
-            // burn has no tensor without dimensions: a scalar, such as LAVIS's temperature, reads as one value.
-            let shape = if info.shape.is_empty() {
-                vec![1]
-            } else {
-                info.shape.clone()
-            };
-            self.tensors.insert(name, TensorInfo { dtype, shape });
-        }
-        self.shards.push(shard);
-        Ok(())
+        let shards = LAYOUT.files(path)?.into_iter().map(Shard::open);
+        let shards = shards.collect::<Result<_, _>>()?;
+        Shards::join(path.display().to_string(), FORMAT, shards).map(Self)
     }
 }
 
 impl TensorStore for SafetensorsStore {
     fn label(&self) -> String {
-        self.label.clone()
+        self.0.label()
     }
 
     fn tensors(&self) -> &BTreeMap<String, TensorInfo> {
-        &self.tensors
+        self.0.tensors()
     }
 
     fn read(&self, name: &str) -> Result<TensorData, WeightError> {
-        let absent = || WeightError::Absent {
-            file: self.label.clone(),
-            name: name.to_owned(),
-        };
-        let shard = &self.shards[*self.home.get(name).ok_or_else(absent)?];
-        let info = shard.metadata.info(name).ok_or_else(absent)?;
-        let (start, end) = info.data_offsets;
-        let expected = &self.tensors[name];
-        let mut bytes = view(&shard.map, shard.values + start..shard.values + end);
-        // Files may be written so that numbers stand at odd places.
-        if bytes.as_ptr().align_offset(expected.dtype.size()) != 0 {
-            bytes = Bytes::from_bytes_vec(bytes.to_vec());
-        }
-        TensorData::try_from_bytes(bytes, expected.shape.clone(), expected.dtype)
-            .map_err(|error| WeightError::format(&shard.path, FORMAT, error))
+        self.0.read(name)
     }
 }
 
@@ -121,16 +63,64 @@ impl Shard {
         let map = Arc::new(map_file(&path)?);
         let (header, metadata) = safetensors::SafeTensors::read_metadata(&map)
             .map_err(|error| WeightError::format(&path, FORMAT, error))?;
+        let mut tensors = BTreeMap::new();
+        for (name, info) in metadata.tensors() {
+            let dtype = dtype(info.dtype).ok_or_else(|| {
+                WeightError::format(
+                    &path,
+                    FORMAT,
+                    format!(
+                        "tensor `{name}` holds {:?}, not a supported number format",
+                        info.dtype
+                    ),
+                )
+            })?;
+            // burn has no tensor without dimensions: a scalar, such as LAVIS's temperature, reads as one value.
+            let shape = if info.shape.is_empty() {
+                vec![1]
+            } else {
+                info.shape.clone()
+            };
+            tensors.insert(name, TensorInfo { dtype, shape });
+        }
         Ok(Self {
             values: header + 8,
             path,
             map,
             metadata,
+            tensors,
         })
     }
 }
 
-fn float_dtype(dtype: Dtype) -> Option<DType> {
+impl TensorStore for Shard {
+    fn label(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn tensors(&self) -> &BTreeMap<String, TensorInfo> {
+        &self.tensors
+    }
+
+    fn read(&self, name: &str) -> Result<TensorData, WeightError> {
+        let (Some(info), Some(expected)) = (self.metadata.info(name), self.tensors.get(name)) else {
+            return Err(WeightError::Absent {
+                file: self.label(),
+                name: name.to_owned(),
+            });
+        };
+        let (start, end) = info.data_offsets;
+        let mut bytes = view(&self.map, self.values + start..self.values + end);
+        // Files may be written so that numbers stand at odd places.
+        if bytes.as_ptr().align_offset(expected.dtype.size()) != 0 {
+            bytes = Bytes::from_bytes_vec(bytes.to_vec());
+        }
+        TensorData::try_from_bytes(bytes, expected.shape.clone(), expected.dtype)
+            .map_err(|error| WeightError::format(&self.path, FORMAT, error))
+    }
+}
+
+fn dtype(dtype: Dtype) -> Option<DType> {
     match dtype {
         Dtype::F64 => Some(DType::F64),
         Dtype::F32 => Some(DType::F32),
@@ -139,7 +129,8 @@ fn float_dtype(dtype: Dtype) -> Option<DType> {
         Dtype::I64 => Some(DType::I64),
         Dtype::I32 => Some(DType::I32),
         Dtype::I8 => Some(DType::I8),
-        Dtype::U8 => Some(DType::U8),
+        // A truth is a byte of 0 or 1.
+        Dtype::U8 | Dtype::BOOL => Some(DType::U8),
         _ => None,
     }
 }

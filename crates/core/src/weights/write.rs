@@ -9,7 +9,7 @@ use std::path::Path;
 use burn::tensor::{DType, TensorData};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo as Entry};
 
-use super::safetensors::{INDEX, SINGLE};
+use super::safetensors::LAYOUT;
 use super::{TensorInfo, TensorStore, WeightError};
 
 const FORMAT: &str = "safetensors";
@@ -71,7 +71,7 @@ pub fn write_shards(folder: &Path, store: &dyn TensorStore, shard_bytes: usize) 
         }
     }
     if shards.len() == 1 {
-        return write_store(&folder.join(SINGLE), store);
+        return write_store(&folder.join(LAYOUT.single), store);
     }
     let mut weight_map = serde_json::Map::new();
     for (number, names) in shards.iter().enumerate() {
@@ -80,7 +80,7 @@ pub fn write_shards(folder: &Path, store: &dyn TensorStore, shard_bytes: usize) 
         weight_map.extend(names.iter().map(|name| ((*name).to_owned(), file.clone().into())));
     }
     let index = serde_json::json!({"metadata": {"total_size": total}, "weight_map": weight_map});
-    whole_or_not(&folder.join(INDEX), |file| {
+    whole_or_not(&folder.join(LAYOUT.index), |file| {
         Ok(file.write_all(format!("{index:#}\n").as_bytes())?)
     })
 }

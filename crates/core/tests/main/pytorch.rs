@@ -3,8 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use blip2_core::weights::{PytorchStore, SafetensorsStore, TensorStore, WeightError};
+use blip2_core::weights::{
+    PytorchStore, SafetensorsStore, TensorStore, WeightError, open_weights, write_pytorch, write_safetensors,
+};
 use blip2_golden::{Check, each, find, fixture, variants};
+use burn::tensor::TensorData;
 
 #[test]
 fn golden_checkpoints_of_lavis_hold_the_trainable_weights_and_no_run_state() {
@@ -88,4 +91,71 @@ fn a_pickle_that_runs_a_command_runs_nothing() {
     let error = PytorchStore::open(&path).err().expect("no weights");
     assert!(error.to_string().contains("hostile.pth"), "{error}");
     assert!(!mark.exists());
+}
+
+/// Writes one tensor called `name` under `key`, and opens the file.
+fn checkpoint(folder: &Path, key: &str, names: &[&str]) -> Vec<String> {
+    let (plain, path) = (folder.join("plain.safetensors"), folder.join("checkpoint.pth"));
+    let tensor = |name: &&str| ((*name).to_owned(), TensorData::new(vec![1.0_f32], [1]));
+    let tensors: Vec<_> = names.iter().map(tensor).collect();
+    write_safetensors(&plain, &tensors, Default::default()).unwrap();
+    write_pytorch(&path, key, &SafetensorsStore::open(&plain).unwrap()).unwrap();
+    let store = open_weights(&path).unwrap();
+    assert_eq!(
+        store
+            .read(store.tensors().keys().next().unwrap())
+            .unwrap()
+            .num_elements(),
+        1
+    );
+    store.tensors().keys().cloned().collect()
+}
+
+#[test]
+fn names_are_read_without_what_wrappers_put_in_front() {
+    let folder = tempfile::tempdir().unwrap();
+    for (key, names, expected) in [
+        ("model", ["a", "b.c"], ["a", "b.c"]),
+        ("state_dict", ["module.a", "module.b.c"], ["a", "b.c"]),
+        (
+            "state_dict",
+            ["_orig_mod.module.a", "_orig_mod.module.b"],
+            ["a", "b"],
+        ),
+        // A part of a model may be called so.
+        ("model", ["a", "module.b"], ["a", "module.b"]),
+    ] {
+        assert_eq!(
+            checkpoint(folder.path(), key, &names),
+            expected,
+            "{key} {names:?}"
+        );
+    }
+}
+
+#[test]
+fn a_folder_without_weights_says_what_would_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = open_weights(folder.path()).err().expect("no weights");
+    assert!(matches!(error, WeightError::NoWeights { .. }), "{error}");
+    for name in ["model.safetensors", "pytorch_model.bin.index.json"] {
+        assert!(error.to_string().contains(name), "{error}");
+    }
+}
+
+#[test]
+fn a_header_of_safetensors_that_begins_like_a_pickle_is_none() {
+    // 640 bytes of header: 0x80, 0x02, as a pickle of protocol 2 begins.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weights");
+    let mut header = r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#.to_owned();
+    header.extend(std::iter::repeat_n(' ', 640 - header.len()));
+    let bytes = [
+        &640_u64.to_le_bytes()[..],
+        header.as_bytes(),
+        &1_f32.to_le_bytes(),
+    ]
+    .concat();
+    fs::write(&path, bytes).unwrap();
+    assert!(open_weights(&path).unwrap().tensors().contains_key("a"));
 }

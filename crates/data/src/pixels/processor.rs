@@ -1,6 +1,7 @@
 //! The image processor of a model folder: to what size pictures are brought and how they are normalised.
 
 use super::{PixelsError, RgbImage, resize};
+use blip2_core::files;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::Deserialize;
 use std::path::Path;
@@ -8,6 +9,8 @@ use std::path::Path;
 /// The mean and deviation of CLIP's training pictures (RGB, 0 to 1), which every BLIP-2 encoder was fed with.
 const CLIP_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
 const CLIP_DEVIATION: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
+/// What tells the settings of an image processor from a file that only says which processor it was.
+const SETTINGS: [&str; 3] = ["image_processor", "size", "image_mean"];
 /// `Image.BICUBIC` in Pillow's numbering, which `resample` uses.
 const BICUBIC: u32 = 3;
 
@@ -56,6 +59,21 @@ fn bicubic() -> u32 {
     BICUBIC
 }
 
+/// The text of the file at `path`, and what to call it.
+fn read(path: &Path) -> Result<(String, String), PixelsError> {
+    let name = path.display().to_string();
+    let bytes = files::read(path).map_err(|source| refused(&name, format!("cannot be read: {source}")))?;
+    let text = String::from_utf8(bytes).map_err(|error| refused(&name, error))?;
+    Ok((text, name))
+}
+
+fn refused(name: &str, reason: impl ToString) -> PixelsError {
+    PixelsError::Configuration {
+        name: name.to_owned(),
+        reason: reason.to_string(),
+    }
+}
+
 impl ImageProcessor {
     /// A square of `side` pixels with CLIP's normalisation.
     pub fn clip_square(side: u32) -> Self {
@@ -67,22 +85,29 @@ impl ImageProcessor {
         }
     }
 
-    /// Reads `processor_config.json`, else `preprocessor_config.json`, of a model folder.
+    /// Reads the image processor of a model folder: the one in `processor_config.json` where that file holds one, as
+    /// `transformers` writes it since version 5; else `preprocessor_config.json`.
     ///
     /// # Errors
     /// If neither can be read or the file asks for steps this processor does not do.
     pub fn from_folder(folder: &Path) -> Result<Self, PixelsError> {
         let nested = folder.join("processor_config.json");
-        let path = if nested.is_file() {
-            nested
-        } else {
-            folder.join("preprocessor_config.json")
-        };
-        let text = std::fs::read_to_string(&path).map_err(|source| PixelsError::Configuration {
-            name: path.display().to_string(),
-            reason: format!("cannot be read: {source}"),
-        })?;
-        Self::from_json(&text, &path.display().to_string())
+        let plain = folder.join("preprocessor_config.json");
+        if nested.is_file() {
+            let (text, name) = read(&nested)?;
+            let whole: serde_json::Value =
+                serde_json::from_str(&text).map_err(|error| refused(&name, error))?;
+            if SETTINGS.iter().any(|key| whole.get(key).is_some()) {
+                return Self::from_json(&text, &name);
+            }
+            if !plain.is_file() {
+                let reason = "it holds no `image_processor`, and beside it is no preprocessor_config.json that does; copy that \
+                              file from where the model comes from";
+                return Err(refused(&name, reason));
+            }
+        }
+        let (text, name) = read(&plain)?;
+        Self::from_json(&text, &name)
     }
 
     /// Reads the text of either configuration file; `name` appears in errors.
@@ -91,10 +116,7 @@ impl ImageProcessor {
     /// If a key is missing or malformed, or asks for steps this processor does not do (another filter, a centre crop,
     /// a size by shortest edge): following it only in part would change what the encoder sees.
     pub fn from_json(text: &str, name: &str) -> Result<Self, PixelsError> {
-        let refuse = |reason: String| PixelsError::Configuration {
-            name: name.to_owned(),
-            reason,
-        };
+        let refuse = |reason: String| refused(name, reason);
         let value: serde_json::Value =
             serde_json::from_str(text).map_err(|error| refuse(error.to_string()))?;
         let parsed = if value.get("image_processor").is_some() {

@@ -1,6 +1,8 @@
 //! BERT's word pieces with the Q-Former's one extra token, `[DEC]`, which starts a generated text.
 
 use super::TextError;
+use blip2_core::files;
+use blip2_core::tokenizer_config::{TokenizerConfig, add_tokens};
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use std::path::Path;
 use tokenizers::decoders::wordpiece::WordPiece as WordPieceDecoder;
@@ -45,9 +47,10 @@ pub struct TokenBatch {
 }
 
 impl BertTokenizer {
-    /// Reads a `vocab.txt` (one token a line) or, where the name ends in `.json`, a `tokenizer.json`.
+    /// Reads a `vocab.txt` (one token a line, with what `tokenizer_config.json`, `special_tokens_map.json` and
+    /// `added_tokens.json` beside it say) or, where the name ends in `.json`, a `tokenizer.json`.
     ///
-    /// `[DEC]` gets the first free id: 30522 with bert-base-uncased.
+    /// `[DEC]` gets the first free id, where it has none: 30522 with bert-base-uncased.
     ///
     /// # Errors
     /// If the file cannot be read or lacks one of BERT's special tokens.
@@ -56,14 +59,16 @@ impl BertTokenizer {
             path: path.to_path_buf(),
             reason,
         };
-        let bytes = std::fs::read(path).map_err(|source| TextError::Read {
+        let bytes = files::read(path).map_err(|source| TextError::Read {
             path: path.to_path_buf(),
             source,
         })?;
         let mut tokenizer = if path.extension().is_some_and(|extension| extension == "json") {
             Tokenizer::from_bytes(&bytes).map_err(|error| refuse(error.to_string()))?
         } else {
-            uncased(&bytes).map_err(|error| refuse(error.to_string()))?
+            let folder = path.parent().unwrap_or(Path::new(""));
+            let config = TokenizerConfig::read(folder).map_err(|error| refuse(error.to_string()))?;
+            word_pieces(&bytes, &config).map_err(|error| refuse(error.to_string()))?
         };
         // Length and padding are this wrapper's business, not that of whoever saved the file.
         tokenizer.with_padding(None);
@@ -102,6 +107,37 @@ impl BertTokenizer {
         self.tokenizer.get_vocab_size(true)
     }
 
+    /// Rows that an embedding needs for all ids of text: one more than the highest. Special tokens may lie beyond, such as the
+    /// `<image>` that the processor of `transformers` adds ([`BertTokenizer::reserved`]).
+    pub fn text_vocabulary(&self) -> usize {
+        let added = self.tokenizer.get_added_tokens_decoder();
+        let is_text = |id: &u32| !added.get(id).is_some_and(|token| token.special);
+        let ids = self.tokenizer.get_vocab(false).into_values();
+        ids.filter(is_text).max().map_or(0, |id| id as usize + 1)
+    }
+
+    /// The first special token in `text` that a Q-Former with `rows` word embeddings cannot read: one without a row, or padding.
+    ///
+    /// # Errors
+    /// If the tokenizer refuses the text.
+    pub fn reserved(&self, text: &str, rows: usize) -> Result<Option<String>, TextError> {
+        let ids = self.pieces(text)?;
+        let unread = ids.into_iter().find(|id| *id == self.pad || *id as usize >= rows);
+        Ok(unread.and_then(|id| self.tokenizer.id_to_token(id)))
+    }
+
+    /// Ids of `text` alone.
+    fn pieces(&self, text: &str) -> Result<Vec<u32>, TextError> {
+        let pieces = self
+            .tokenizer
+            .encode_fast(text, false)
+            .map_err(|error| TextError::Tokenise {
+                text: text.to_owned(),
+                reason: error.to_string(),
+            })?;
+        Ok(pieces.get_ids().to_vec())
+    }
+
     /// The id that fills short rows.
     pub fn pad_id(&self) -> u32 {
         self.pad
@@ -137,15 +173,7 @@ impl BertTokenizer {
         }
         let mut ids = Vec::with_capacity(texts.len());
         for text in texts {
-            let text = text.as_ref();
-            let pieces = self
-                .tokenizer
-                .encode_fast(text, false)
-                .map_err(|error| TextError::Tokenise {
-                    text: text.to_owned(),
-                    reason: error.to_string(),
-                })?;
-            let kept = pieces.get_ids().iter().copied().take(max_length - 2);
+            let kept = self.pieces(text.as_ref())?.into_iter().take(max_length - 2);
             let row: Vec<u32> = [self.class]
                 .into_iter()
                 .chain(kept)
@@ -198,14 +226,21 @@ impl TokenBatch {
     }
 }
 
-fn uncased(vocabulary: &[u8]) -> tokenizers::Result<Tokenizer> {
+/// The tokenizer of a `vocab.txt`: BERT's uncased one, unless `config` says otherwise.
+fn word_pieces(vocabulary: &[u8], config: &TokenizerConfig) -> tokenizers::Result<Tokenizer> {
     let model = WordPiece::builder()
         .vocab(WordPiece::read_bytes(vocabulary)?)
         .unk_token(UNKNOWN.to_owned())
         .build()?;
     let mut tokenizer = Tokenizer::new(model);
-    tokenizer.with_normalizer(Some(BertNormalizer::default()))?;
+    tokenizer.with_normalizer(Some(BertNormalizer::new(
+        true,
+        config.tokenize_chinese_chars.unwrap_or(true),
+        config.strip_accents,
+        config.do_lower_case.unwrap_or(true),
+    )))?;
     tokenizer.with_pre_tokenizer(Some(BertPreTokenizer));
     tokenizer.with_decoder(Some(WordPieceDecoder::default()));
+    add_tokens(&mut tokenizer, &config.added)?;
     Ok(tokenizer)
 }

@@ -180,31 +180,55 @@ fn scaled(kind: &str) -> String {
     format!("its rotary embedding is scaled by `{kind}`; only the plain one is supported")
 }
 
-/// `config.json` with the defaults of `transformers`' `LlamaConfig` and `Qwen2Config`.
+/// `config.json`; what it leaves out has the value of `transformers`' `LlamaConfig` or `Qwen2Config`.
 #[derive(Deserialize)]
+#[serde(default)]
 struct HuggingFaceConfig {
     model_type: String,
     hidden_size: usize,
-    intermediate_size: usize,
+    intermediate_size: Option<usize>,
     num_hidden_layers: usize,
     num_attention_heads: usize,
+    /// As many as query heads where it is not given.
     num_key_value_heads: Option<usize>,
+    /// What each head has of the hidden size where it is not given.
     head_dim: Option<usize>,
-    vocab_size: usize,
-    max_position_embeddings: usize,
+    vocab_size: Option<usize>,
+    max_position_embeddings: Option<usize>,
     rms_norm_eps: f64,
     rope_theta: Option<f64>,
     rope_scaling: Option<RopeParameters>,
     rope_parameters: Option<RopeParameters>,
-    hidden_act: Option<String>,
-    #[serde(default)]
+    hidden_act: String,
     tie_word_embeddings: bool,
-    #[serde(default)]
     attention_bias: bool,
-    #[serde(default)]
     mlp_bias: bool,
-    #[serde(default)]
     use_sliding_window: bool,
+}
+
+impl Default for HuggingFaceConfig {
+    fn default() -> Self {
+        Self {
+            model_type: String::new(),
+            hidden_size: 4096,
+            intermediate_size: None,
+            num_hidden_layers: 32,
+            num_attention_heads: 32,
+            num_key_value_heads: None,
+            head_dim: None,
+            vocab_size: None,
+            max_position_embeddings: None,
+            rms_norm_eps: 1e-6,
+            rope_theta: None,
+            rope_scaling: None,
+            rope_parameters: None,
+            hidden_act: "silu".to_owned(),
+            tie_word_embeddings: false,
+            attention_bias: false,
+            mlp_bias: false,
+            use_sliding_window: false,
+        }
+    }
 }
 
 /// `rope_parameters` since `transformers` 5, `rope_scaling` before.
@@ -219,9 +243,15 @@ impl HuggingFaceConfig {
     fn resolve(self) -> Result<LlamaConfig, String> {
         let architecture = Architecture::named(&self.model_type)
             .ok_or_else(|| format!("its model_type is `{}`, not `llama` or `qwen2`", self.model_type))?;
-        if let Some(activation) = self.hidden_act.filter(|name| name != "silu") {
+        // Intermediate size, vocabulary size, positions.
+        let usual = match architecture {
+            Architecture::Llama => (11_008, 32_000, 2048),
+            Architecture::Qwen2 => (22_016, 151_936, 32_768),
+        };
+        if self.hidden_act != "silu" {
             return Err(format!(
-                "its activation is `{activation}`; only `silu` is supported"
+                "its activation is `{}`; only `silu` is supported",
+                self.hidden_act
             ));
         }
         if self.attention_bias || self.mlp_bias {
@@ -246,7 +276,7 @@ impl HuggingFaceConfig {
         Ok(LlamaConfig {
             architecture,
             hidden_size: self.hidden_size,
-            intermediate_size: self.intermediate_size,
+            intermediate_size: self.intermediate_size.unwrap_or(usual.0),
             layers: self.num_hidden_layers,
             heads: self.num_attention_heads,
             key_heads: self.num_key_value_heads.unwrap_or(self.num_attention_heads),
@@ -254,8 +284,8 @@ impl HuggingFaceConfig {
                 .head_dim
                 .or(self.hidden_size.checked_div(self.num_attention_heads))
                 .unwrap_or(0),
-            vocabulary_size: self.vocab_size,
-            positions: self.max_position_embeddings,
+            vocabulary_size: self.vocab_size.unwrap_or(usual.1),
+            positions: self.max_position_embeddings.unwrap_or(usual.2),
             norm_epsilon: self.rms_norm_eps,
             rope_theta: theta.unwrap_or(DEFAULT_ROPE_THETA),
             tied: self.tie_word_embeddings,

@@ -17,8 +17,8 @@ pub(crate) const HUGGING_FACE: NameMap = NameMap {
         };
         Some(format!("{prefix}{path}"))
     },
-    // A tied head is sometimes stored a second time, and old checkpoints keep the frequencies of the rotary embedding.
-    ignored: |name| name == "lm_head.weight" || name.ends_with(".rotary_emb.inv_freq"),
+    // A tied head is sometimes stored a second time.
+    ignored: |name| name == "lm_head.weight",
 };
 
 /// Names of llama.cpp's `llama` and `qwen2` architectures.

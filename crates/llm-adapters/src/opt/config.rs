@@ -61,32 +61,47 @@ impl OptConfig {
     }
 }
 
-/// `config.json` with the defaults of `transformers`' `OPTConfig`.
+/// `config.json`; what it leaves out has the value of `transformers`' `OPTConfig`.
 #[derive(Deserialize)]
+#[serde(default)]
 struct HuggingFaceConfig {
     model_type: String,
     hidden_size: usize,
+    /// As wide as the residual stream where it is not given.
     word_embed_proj_dim: Option<usize>,
     ffn_dim: usize,
     num_hidden_layers: usize,
     num_attention_heads: usize,
     vocab_size: usize,
     max_position_embeddings: usize,
-    activation_function: Option<String>,
-    #[serde(default = "yes")]
+    activation_function: String,
     do_layer_norm_before: bool,
-    #[serde(default, rename = "_remove_final_layer_norm")]
+    #[serde(rename = "_remove_final_layer_norm")]
     remove_final_layer_norm: bool,
-    #[serde(default = "yes")]
     enable_bias: bool,
-    #[serde(default = "yes")]
     layer_norm_elementwise_affine: bool,
-    #[serde(default = "yes")]
     tie_word_embeddings: bool,
 }
 
-fn yes() -> bool {
-    true
+impl Default for HuggingFaceConfig {
+    fn default() -> Self {
+        Self {
+            model_type: String::new(),
+            hidden_size: 768,
+            word_embed_proj_dim: None,
+            ffn_dim: 3072,
+            num_hidden_layers: 12,
+            num_attention_heads: 12,
+            vocab_size: 50_272,
+            max_position_embeddings: 2048,
+            activation_function: "relu".to_owned(),
+            do_layer_norm_before: true,
+            remove_final_layer_norm: false,
+            enable_bias: true,
+            layer_norm_elementwise_affine: true,
+            tie_word_embeddings: true,
+        }
+    }
 }
 
 impl HuggingFaceConfig {
@@ -94,9 +109,10 @@ impl HuggingFaceConfig {
         if self.model_type != "opt" {
             return Err(format!("its model_type is `{}`, not `opt`", self.model_type));
         }
-        if let Some(activation) = self.activation_function.filter(|name| name != "relu") {
+        if self.activation_function != "relu" {
             return Err(format!(
-                "its activation is `{activation}`; only `relu` is supported"
+                "its activation is `{}`; only `relu` is supported",
+                self.activation_function
             ));
         }
         if !(self.enable_bias && self.layer_norm_elementwise_affine) {

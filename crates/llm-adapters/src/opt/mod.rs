@@ -6,7 +6,7 @@ mod layer;
 use std::path::Path;
 
 use blip2_core::layers::{Embedding, LayerNorm, Linear};
-use blip2_core::weights::{LoadOptions, NameMap, SafetensorsStore, WeightError, load};
+use blip2_core::weights::{LoadOptions, NameMap, WeightError, load, open_weights};
 use blip2_core::{Initializer, LanguageModel, ModelError, NextTokenModel, TextExample};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -74,17 +74,17 @@ impl Opt {
         model.freeze()
     }
 
-    /// Reads a Hugging Face folder: `config.json` and safetensors, one file or shards, of the model alone, or of a larger one
+    /// Reads a Hugging Face folder: `config.json` and weights ([`open_weights`]) of the model alone, or of a larger one
     /// that has it as `text_config` and `language_model.`, and whose other parts are left unread.
     ///
     /// # Errors
     /// [`WeightError`] where a file is missing or damaged, or the weights do not fit the configuration.
     pub fn from_hugging_face(folder: &Path, device: &Device) -> Result<Self, WeightError> {
         let config = OptConfig::from_hugging_face(&folder.join("config.json"))?;
-        let store = SafetensorsStore::open(folder)?;
+        let store = open_weights(folder)?;
         load(
             Self::new(config, 0, device),
-            &language_model(&store),
+            &language_model(store.as_ref()),
             &HUGGING_FACE,
             LoadOptions::default(),
         )

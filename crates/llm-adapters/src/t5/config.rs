@@ -96,47 +96,51 @@ impl T5Config {
     }
 }
 
-/// `config.json` with the defaults of `transformers`' `T5Config`.
+/// `config.json`; what it leaves out has the value of `transformers`' `T5Config`.
 #[derive(Deserialize)]
+#[serde(default)]
 struct HuggingFaceConfig {
     model_type: String,
     d_model: usize,
     d_ff: usize,
     d_kv: usize,
     num_layers: usize,
+    /// As many as the encoder's where it is not given.
     num_decoder_layers: Option<usize>,
     num_heads: usize,
     vocab_size: usize,
-    #[serde(default = "default_buckets")]
     relative_attention_num_buckets: usize,
-    #[serde(default = "default_distance")]
     relative_attention_max_distance: usize,
-    #[serde(default = "default_epsilon")]
     layer_norm_epsilon: f64,
-    #[serde(default)]
     feed_forward_proj: String,
     dense_act_fn: Option<String>,
-    #[serde(default = "default_tie")]
     tie_word_embeddings: bool,
     scale_decoder_outputs: Option<bool>,
-    #[serde(default)]
     decoder_start_token_id: u32,
 }
 
-fn default_buckets() -> usize {
-    32
-}
-
-fn default_distance() -> usize {
-    128
-}
-
-fn default_epsilon() -> f64 {
-    1e-6
-}
-
-fn default_tie() -> bool {
-    true
+impl Default for HuggingFaceConfig {
+    fn default() -> Self {
+        Self {
+            model_type: String::new(),
+            d_model: 512,
+            d_ff: 2048,
+            d_kv: 64,
+            num_layers: 6,
+            num_decoder_layers: None,
+            num_heads: 8,
+            vocab_size: 32_128,
+            relative_attention_num_buckets: 32,
+            relative_attention_max_distance: 128,
+            layer_norm_epsilon: 1e-6,
+            feed_forward_proj: "relu".to_owned(),
+            dense_act_fn: None,
+            tie_word_embeddings: true,
+            scale_decoder_outputs: None,
+            // `T5Config` has none; its padding starts the decoder of every published T5.
+            decoder_start_token_id: 0,
+        }
+    }
 }
 
 impl HuggingFaceConfig {

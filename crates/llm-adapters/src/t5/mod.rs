@@ -11,7 +11,7 @@ mod text;
 use std::path::Path;
 
 use blip2_core::layers::{Embedding, Linear};
-use blip2_core::weights::{LoadOptions, SafetensorsStore, TensorStore, WeightError, load};
+use blip2_core::weights::{LoadOptions, TensorStore, WeightError, load, open_weights};
 use blip2_core::{Initializer, LanguageModel, ModelError, NextTokenModel, TextExample};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -66,15 +66,15 @@ impl T5 {
         model.freeze()
     }
 
-    /// Reads a Hugging Face folder: `config.json` and safetensors, one file or shards, of the model alone, or of a larger one
+    /// Reads a Hugging Face folder: `config.json` and weights ([`open_weights`]) of the model alone, or of a larger one
     /// that has it as `text_config` and `language_model.`, and whose other parts are left unread. The output layer is the one
     /// that the weights hold, and the embedding only where they hold none, whatever the configuration says.
     ///
     /// # Errors
     /// [`WeightError`] where a file is missing or damaged, or the weights do not fit the configuration.
     pub fn from_hugging_face(folder: &Path, device: &Device) -> Result<Self, WeightError> {
-        let file = SafetensorsStore::open(folder)?;
-        let store = language_model(&file);
+        let file = open_weights(folder)?;
+        let store = language_model(file.as_ref());
         let config = T5Config {
             tied: !store.tensors().contains_key(HEAD),
             ..T5Config::from_hugging_face(&folder.join("config.json"))?

@@ -257,7 +257,7 @@ fn the_tokenizer_of_a_gguf_file_merges_bytes_and_keeps_digits_apart() {
     write(place.path(), "model.gguf", gguf(&[]));
     let loaded = load_language_model(&place.path().join("model.gguf"), &Device::flex()).unwrap();
     let tokenizer = &loaded.tokenizer;
-    assert_eq!(tokenizer.vocabulary(), config().vocabulary_size);
+    assert_eq!(tokenizer.text_vocabulary(), config().vocabulary_size);
     let expected = ["the", "Ġthe", "Ġ", "1", "2"].map(id);
     assert_eq!(tokenizer.encode("the the 12").unwrap(), expected);
     let with_end = [&[1], &expected[..], &[tokenizer.end(), 0]].concat();

@@ -9,5 +9,6 @@ mod loading;
 mod opt;
 mod packing;
 mod qwen;
+mod sentencepiece;
 mod smollm;
 mod t5;

@@ -1,14 +1,13 @@
-//! Hugging Face folders: `config.json` beside safetensors.
+//! Hugging Face folders: `config.json` beside the weights.
 
 use std::path::Path;
 
-use blip2_core::Initializer;
-use blip2_core::weights::{
-    LoadOptions, NameMap, SafetensorsStore, TensorStore, Views, WeightError, check, load,
-};
+use blip2_core::weights::{LoadOptions, NameMap, TensorStore, Views, WeightError, check, load, open_weights};
+use blip2_core::{Initializer, files};
 use burn::tensor::Device;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use super::names::Naming;
 use super::{Activation, QkvBias, VisionTransformer, VisionTransformerConfig};
@@ -16,6 +15,14 @@ use crate::EncoderError;
 
 /// Where a model of several parts keeps its encoder.
 const PREFIX: &str = "vision_model.";
+/// Models of several parts, by their `model_type`, and that of their encoder.
+const WHOLE: [(&str, &str); 5] = [
+    ("blip-2", "blip_2_vision_model"),
+    ("instructblip", "instructblip_vision_model"),
+    ("blip", "blip_vision_model"),
+    ("clip", "clip_vision_model"),
+    ("siglip", "siglip_vision_model"),
+];
 
 impl VisionTransformer {
     /// Loads a Hugging Face folder: DINOv2, CLIP, SigLIP, or BLIP-2 with its ViT-g/14, alone or as the `vision_config` and
@@ -26,8 +33,8 @@ impl VisionTransformer {
     /// [`EncoderError`], with the file at fault.
     pub fn from_hugging_face(folder: &Path, device: &Device) -> Result<Self, EncoderError> {
         let config = folder.join("config.json");
-        let store = SafetensorsStore::open(folder)?;
-        let (random, views, names) = match_names(&config, &store, device)?;
+        let store = open_weights(folder)?;
+        let (random, views, names) = match_names(&config, store.as_ref(), device)?;
         Ok(load(random, &views, &names, LoadOptions::default())?)
     }
 
@@ -113,9 +120,7 @@ struct ConfigFile {
 
 impl ConfigFile {
     fn read(path: &Path) -> Result<Self, WeightError> {
-        let mut whole: serde_json::Value = parse(path)?;
-        let vision = whole.get_mut("vision_config").map(serde_json::Value::take);
-        serde_json::from_value(vision.unwrap_or(whole)).map_err(|error| wrong(path, error.to_string()))
+        serde_json::from_value(nested(parse(path)?)).map_err(|error| wrong(path, error.to_string()))
     }
 
     fn config(&self, path: &Path) -> Result<VisionTransformerConfig, WeightError> {
@@ -157,14 +162,30 @@ impl ConfigFile {
     }
 }
 
+/// The configuration of the encoder in a `config.json`: its `vision_config`, where it has one. What a model of several parts
+/// leaves out of it, the family or all, is that of the encoder which `transformers` gives it.
+fn nested(mut whole: Value) -> Value {
+    let usual = WHOLE.iter().find(|(family, _)| whole["model_type"] == *family);
+    let vision = whole.get_mut("vision_config").map(Value::take);
+    let mut vision = match vision.filter(|vision| !vision.is_null()) {
+        Some(vision) => vision,
+        None if usual.is_some() => Value::Object(Map::new()),
+        None => return whole,
+    };
+    if let (Some(object), Some((_, family))) = (vision.as_object_mut(), usual) {
+        object.entry("model_type").or_insert_with(|| (*family).into());
+    }
+    vision
+}
+
 /// The JSON file at `path`.
 pub(super) fn parse<T: DeserializeOwned>(path: &Path) -> Result<T, WeightError> {
-    let text = std::fs::read_to_string(path).map_err(|source| WeightError::Io {
+    let text = files::read(path).map_err(|source| WeightError::Io {
         action: "read",
         path: path.to_owned(),
         source,
     })?;
-    serde_json::from_str(&text).map_err(|error| wrong(path, error.to_string()))
+    serde_json::from_slice(&text).map_err(|error| wrong(path, error.to_string()))
 }
 
 pub(super) fn wrong(path: &Path, reason: String) -> WeightError {
@@ -211,12 +232,14 @@ impl Family {
                 num_hidden_layers: 39,
                 num_attention_heads: 16,
                 intermediate_size: 6144,
+                initializer_range: 1e-10,
                 ..base
             },
             Self::BlipVisionModel => VisionTransformerConfig {
                 image_size: 384,
                 patch_size: 16,
                 layer_norm_eps: 1e-5,
+                initializer_range: 1e-10,
                 ..base
             },
         }
@@ -236,10 +259,10 @@ impl Family {
                 },
                 ignored: |name| name == "embeddings.mask_token",
             },
-            // SigLIP's head pools the tokens into one vector; older files keep the numbers of the positions.
+            // SigLIP's head pools the tokens into one vector.
             Self::ClipVisionModel | Self::SiglipVisionModel => NameMap {
                 rename: |path| Some(CLIP.of(path)),
-                ignored: |name| name.starts_with("head.") || name == "embeddings.position_ids",
+                ignored: |name| name.starts_with("head."),
             },
             Self::Blip2VisionModel | Self::BlipVisionModel => NameMap {
                 rename: |path| Some(BLIP2.of(path)),

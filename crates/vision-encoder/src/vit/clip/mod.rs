@@ -7,7 +7,7 @@ mod text;
 use std::path::Path;
 
 use blip2_core::layers::{Linear, unit_length};
-use blip2_core::weights::{LoadOptions, NameMap, SafetensorsStore, TensorStore, Views, check, load};
+use blip2_core::weights::{LoadOptions, NameMap, TensorStore, Views, check, load, open_weights};
 use blip2_core::{Initializer, ModelError, VisionEncoder};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
@@ -63,16 +63,16 @@ impl Clip {
         })
     }
 
-    /// Loads a Hugging Face folder of `CLIPModel`: `config.json` and safetensors.
+    /// Loads a Hugging Face folder of `CLIPModel`: `config.json` and weights ([`open_weights`]).
     ///
     /// # Errors
     /// [`EncoderError`], with the file at fault.
     pub fn from_hugging_face(folder: &Path, device: &Device) -> Result<Self, EncoderError> {
         let random = Self::random(&folder.join("config.json"), device)?;
-        let store = SafetensorsStore::open(folder)?;
+        let store = open_weights(folder)?;
         Ok(load(
             random,
-            &views(&store),
+            &views(store.as_ref()),
             &HUGGING_FACE,
             LoadOptions::default(),
         )?)
@@ -140,5 +140,5 @@ const HUGGING_FACE: NameMap = NameMap {
             _ => path.to_owned(),
         })
     },
-    ignored: |name| name.ends_with(".embeddings.position_ids"),
+    ignored: |_| false,
 };

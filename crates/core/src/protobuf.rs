@@ -1,26 +1,27 @@
-//! Walking the fields of a protobuf message in place: nothing is copied, and nothing is believed before it is checked.
+//! Walking the fields of a protobuf message in place: nothing is copied, and nothing is believed before it is checked. ONNX
+//! files and SentencePiece models are such messages.
 
 use std::ops::Range;
 
 /// The content of one field.
-pub(super) enum Value {
+pub enum Value {
     /// A number of variable length.
     Integer(u64),
     /// A string, bytes, a message or a packed list: where it stands in the file.
     Bytes(Range<usize>),
-    /// A number of four or eight bytes, which no field of interest here uses.
-    Fixed,
+    /// A number of four or eight bytes: where it stands in the file.
+    Fixed(Range<usize>),
 }
 
 /// Iterates over `(field number, value)` of the message that stands in a range of the file. Ends after the first error.
-pub(super) struct Fields<'a> {
+pub struct Fields<'a> {
     file: &'a [u8],
     rest: Range<usize>,
 }
 
 impl<'a> Fields<'a> {
     /// The fields of the message in `range` of `file`, which [`Value::Bytes`] has handed out or is the whole of it.
-    pub(super) fn new(file: &'a [u8], range: Range<usize>) -> Self {
+    pub fn new(file: &'a [u8], range: Range<usize>) -> Self {
         Self { file, rest: range }
     }
 
@@ -29,12 +30,12 @@ impl<'a> Fields<'a> {
         let tag = integer(self.file, &mut self.rest)?;
         let value = match tag & 7 {
             0 => Value::Integer(integer(self.file, &mut self.rest)?),
-            1 => self.take(8).map(|_| Value::Fixed)?,
+            1 => Value::Fixed(self.take(8)?),
             2 => {
                 let length = integer(self.file, &mut self.rest)?;
                 Value::Bytes(self.take(length)?)
             }
-            5 => self.take(4).map(|_| Value::Fixed)?,
+            5 => Value::Fixed(self.take(4)?),
             kind => {
                 return Err(format!(
                     "field of unknown kind {kind} at byte {start}: the file is damaged"
@@ -75,7 +76,7 @@ impl Iterator for Fields<'_> {
 }
 
 /// Reads one number of variable length, seven bits a byte, from the front of `rest`.
-pub(super) fn integer(file: &[u8], rest: &mut Range<usize>) -> Result<u64, String> {
+pub(crate) fn integer(file: &[u8], rest: &mut Range<usize>) -> Result<u64, String> {
     let start = rest.start;
     let mut value = 0;
     for shift in (0..64).step_by(7) {
@@ -93,7 +94,10 @@ pub(super) fn integer(file: &[u8], rest: &mut Range<usize>) -> Result<u64, Strin
 }
 
 /// The string that stands in `range` of `file`.
-pub(super) fn text(file: &[u8], range: Range<usize>) -> Result<&str, String> {
+///
+/// # Errors
+/// Where it is no UTF-8.
+pub fn text(file: &[u8], range: Range<usize>) -> Result<&str, String> {
     let start = range.start;
     str::from_utf8(&file[range])
         .map_err(|_| format!("name at byte {start} is not UTF-8: the file is damaged"))
