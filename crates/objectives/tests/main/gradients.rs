@@ -18,7 +18,7 @@ pub(crate) type ByPath = BTreeMap<String, Option<Vec<f32>>>;
 /// How often weights are moved to see what single precision resolves.
 const MOVES: u64 = 3;
 /// How many of such moves two ways of computing the same may be apart.
-const APART: f64 = 4.0;
+const APART: f64 = 8.0;
 
 struct GradientsByPath<'a> {
     gradients: &'a Gradients,
