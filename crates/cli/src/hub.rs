@@ -1,21 +1,66 @@
-//! Which folder a name on the hub stands for.
+//! Which folder a name on the hub stands for, and fetching it, with progress.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use blip2::locate;
+use blip2_hub::{Event, Hub};
 use clap::Args;
+use indicatif::ProgressBar;
+
+use crate::{output, progress};
 
 #[derive(Args)]
 pub(crate) struct HubArguments {
-    /// Branch, tag or whole commit hash, where a name in the Hugging Face cache is given [default: main]
+    /// Branch, tag or whole commit hash of a name on the hub [default: main]
     #[arg(long, value_name = "R")]
     revision: Option<String>,
+    /// Fetch first what the cache lacks of a name on the hub, as `blip2 pull` does
+    #[arg(long)]
+    download: bool,
 }
 
 impl HubArguments {
     /// The folder or file that `model`, a path or a name, stands for.
     pub(crate) fn folder(&self, model: &Path) -> Result<PathBuf> {
-        Ok(locate(model, self.revision.as_deref())?)
+        if !self.download {
+            return Ok(locate(model, self.revision.as_deref())?);
+        }
+        match model.to_str() {
+            Some(name) if !model.exists() => fetch(name, self.revision.as_deref()),
+            _ => bail!(
+                "{} is a folder or file of this machine: leave out --download",
+                model.display()
+            ),
+        }
+    }
+}
+
+/// Fetches what the cache lacks of the model `name`, and gives its folder.
+pub(crate) fn fetch(name: &str, revision: Option<&str>) -> Result<PathBuf> {
+    let bar = progress::bytes();
+    let folder = Hub::of_environment()?.fetch(name, revision, &mut |event| show(&bar, event));
+    bar.finish_and_clear();
+    Ok(folder?)
+}
+
+fn show(bar: &ProgressBar, event: Event) {
+    match event {
+        Event::Total(total) => bar.set_length(total),
+        Event::Position(position) => bar.set_position(position),
+        Event::File(file) => {
+            tracing::info!("fetching {file}");
+            bar.set_message(file.to_owned());
+        }
+        Event::Verifying(file) => bar.set_message(format!("checking {file}")),
+        Event::Waiting(lock) => bar.suspend(|| {
+            output::warn(format_args!(
+                "waiting for another process that holds {}",
+                lock.display()
+            ));
+        }),
+        Event::Retrying(error, pause) => bar.suspend(|| {
+            output::warn(format_args!("trying again in {} s: {error}", pause.as_secs_f32()));
+        }),
     }
 }

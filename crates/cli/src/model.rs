@@ -14,8 +14,8 @@ use crate::progress;
 
 #[derive(Args)]
 pub(crate) struct ModelArguments {
-    /// Model folder, run folder of a training run, folder written by `transformers`, or the name of one in the local Hugging
-    /// Face cache
+    /// Model folder, run folder of a training run, folder written by `transformers`, or the name of one on the hub, which the
+    /// local Hugging Face cache holds (see `blip2 pull`)
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
     #[command(flatten)]

@@ -20,3 +20,12 @@ pub(crate) fn bar(total: u64, name: &str) -> ProgressBar {
     bar.enable_steady_tick(REDRAW);
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
+
+/// A bar over bytes, of a total that becomes known later; its message says of what.
+pub(crate) fn bytes() -> ProgressBar {
+    let style =
+        ProgressStyle::with_template("{wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left  {msg}");
+    let bar = ProgressBar::new(0);
+    bar.enable_steady_tick(REDRAW);
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

@@ -3,6 +3,7 @@
 
 pub mod caption;
 mod error;
+pub mod official;
 pub mod retrieval;
 pub mod text;
 pub mod vqa;

@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+#[cfg(feature = "download")]
+use std::time::Duration;
 
 /// The variables of a process; in tests, others.
 #[derive(Clone, Copy)]
@@ -57,6 +59,61 @@ impl<'a> Environment<'a> {
         self.path("HF_HUB_CACHE")
             .or_else(|| self.path("HUGGINGFACE_HUB_CACHE"))
             .or_else(|| Some(self.home()?.join("hub")))
+    }
+
+    #[cfg(feature = "download")]
+    fn text(&self, name: &str) -> Option<String> {
+        let value = self.set(name)?.into_string().ok()?;
+        Some(value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+
+    #[cfg(feature = "download")]
+    fn is_true(&self, name: &str) -> bool {
+        let value = self.text(name).unwrap_or_default().to_uppercase();
+        ["1", "ON", "YES", "TRUE"].contains(&&*value)
+    }
+}
+
+/// What only fetching asks for.
+#[cfg(feature = "download")]
+impl Environment<'_> {
+    /// Where the hub answers: `$HF_ENDPOINT`, without a slash at the end.
+    pub(crate) fn endpoint(&self) -> String {
+        let endpoint = self.text("HF_ENDPOINT");
+        let endpoint = endpoint.as_deref().unwrap_or("https://huggingface.co");
+        endpoint.trim_end_matches('/').to_owned()
+    }
+
+    /// What names the user to the hub: `$HF_TOKEN`, else by its old name `$HUGGING_FACE_HUB_TOKEN`, else what the file
+    /// `$HF_TOKEN_PATH`, or `token` in the folder of the Hugging Face libraries, holds.
+    pub(crate) fn token(&self) -> Option<String> {
+        if self.is_true("HF_HUB_DISABLE_IMPLICIT_TOKEN") {
+            return None;
+        }
+        let file = || {
+            let file = self
+                .path("HF_TOKEN_PATH")
+                .or_else(|| Some(self.home()?.join("token")))?;
+            let token = std::fs::read_to_string(file).ok()?;
+            Some(token.trim().to_owned()).filter(|token| !token.is_empty())
+        };
+        self.text("HF_TOKEN")
+            .or_else(|| self.text("HUGGING_FACE_HUB_TOKEN"))
+            .or_else(file)
+    }
+
+    /// Whether the hub must not be asked.
+    pub(crate) fn offline(&self) -> bool {
+        match self.text("HF_HUB_OFFLINE") {
+            Some(_) => self.is_true("HF_HUB_OFFLINE"),
+            None => self.is_true("TRANSFORMERS_OFFLINE"),
+        }
+    }
+
+    /// How long a transfer may bring nothing, in seconds: `$HF_HUB_DOWNLOAD_TIMEOUT`.
+    pub(crate) fn download_timeout(&self) -> Option<Duration> {
+        let seconds = self.text("HF_HUB_DOWNLOAD_TIMEOUT")?.parse().ok()?;
+        (seconds > 0).then(|| Duration::from_secs(seconds))
     }
 }
 

@@ -1,6 +1,11 @@
-//! Models by name: where the Hugging Face libraries keep what was fetched from the hub.
+//! Models by name: where the Hugging Face libraries keep what was fetched from the hub, and, with the feature `download`, how
+//! it gets there.
 
 mod cache;
+#[cfg(feature = "download")]
+mod download;
 mod environment;
 
 pub use cache::{CacheError, locate};
+#[cfg(feature = "download")]
+pub use download::{DownloadError, Event, Hub};

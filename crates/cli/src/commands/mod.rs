@@ -9,6 +9,8 @@ mod embed;
 mod inspect;
 mod matching;
 mod pretrain;
+mod pull;
+mod score;
 mod trace;
 
 use anyhow::Result;
@@ -30,6 +32,10 @@ pub(crate) enum Command {
     Inspect(inspect::Inspect),
     /// Convert between LAVIS checkpoints and Hugging Face folders
     Convert(convert::Convert),
+    /// Fetch a model from the hub into the Hugging Face cache
+    Pull(pull::Pull),
+    /// Measure captions or answers against what people wrote
+    Score(score::Score),
     /// Check that everything is in place
     Doctor(doctor::Doctor),
     /// Train a bridge through both stages by a recipe
@@ -48,6 +54,8 @@ impl Command {
             Self::Trace(command) => command.run(),
             Self::Inspect(command) => command.run(),
             Self::Convert(command) => command.run(),
+            Self::Pull(command) => command.run(),
+            Self::Score(command) => command.run(),
             Self::Doctor(command) => command.run(),
             Self::Pretrain(command) => command.run(),
             Self::Completions(command) => command.run(),

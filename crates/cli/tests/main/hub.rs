@@ -30,8 +30,8 @@ fn keep(cache: &Path, revision: &str) {
     }
 }
 
-/// Runs `blip2` where the user's folder is `home`, with nothing but `variables` said of the hub.
-fn run(home: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Output {
+/// `blip2` where the user's folder is `home`, with nothing but `variables` said of the hub.
+pub(crate) fn command(home: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_blip2"));
     for variable in VARIABLES {
         command.env_remove(variable);
@@ -41,9 +41,12 @@ fn run(home: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Output {
         .current_dir(home)
         .env("HOME", home)
         .envs(variables.iter().copied())
-        .env_remove("RUST_LOG")
-        .output()
-        .unwrap()
+        .env_remove("RUST_LOG");
+    command
+}
+
+pub(crate) fn run(home: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Output {
+    command(home, variables, arguments).output().unwrap()
 }
 
 fn assert_lists(output: &Output) {

@@ -9,6 +9,11 @@ mod hub;
 mod hugging_face;
 mod inspect;
 mod pretrain;
+mod pull;
 mod representation;
+mod score;
+#[path = "../../../hub/tests/main/server.rs"]
+#[allow(dead_code, reason = "the tests of fetching itself use the rest")]
+mod server;
 mod support;
 mod usage;

@@ -3,6 +3,7 @@
 mod caption;
 mod golden;
 mod java;
+mod official;
 mod retrieval;
 mod text;
 mod tokenise;
