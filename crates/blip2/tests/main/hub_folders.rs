@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use blip2::{Blip2, GenerationConfig, Match, RgbImage, open_picture};
+use blip2::{Blip2, GenerationConfig, Match, RgbImage};
 use blip2_core::weights::{SafetensorsStore, TensorStore, write_pytorch, write_safetensors};
 use blip2_golden::fixture;
 use burn::tensor::TensorData;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{chain, copy, edit, load, recorded_defaults};
+use crate::support::{chain, copy, edit, load, picture, recorded_defaults};
 
 const WRITERS: [&str; 3] = ["hf/opt-tiny", "hf/flant5-tiny", "parts/instructblip-llama"];
 const MATCHER: &str = "hf/itm-tiny";
@@ -22,7 +22,7 @@ fn all() -> impl Iterator<Item = &'static str> {
 }
 
 fn image() -> RgbImage {
-    open_picture(&fixture("hf/opt-tiny/image1.png")).unwrap()
+    picture(&fixture("hf/opt-tiny"), &json!("image1.png"))
 }
 
 /// What a model has to say: ids that it writes, or how well texts match.
