@@ -90,6 +90,21 @@ pub fn add_tokens(tokenizer: &mut Tokenizer, added: &[Added]) -> tokenizers::Res
     Ok(())
 }
 
+/// Rows that an embedding needs for all that `tokenizer` can cut a text into: one more than the highest id. Special tokens count for
+/// nothing.
+pub fn text_vocabulary(tokenizer: &Tokenizer) -> usize {
+    let added = tokenizer.get_added_tokens_decoder().into_values();
+    let special: BTreeSet<String> = added
+        .filter(|token| token.special)
+        .map(|token| token.content)
+        .collect();
+    let words = tokenizer.get_vocab(false).into_iter();
+    let ids = words
+        .filter(|(word, _)| !special.contains(word))
+        .map(|(_, id)| id);
+    ids.max().map_or(0, |id| id as usize + 1)
+}
+
 impl Added {
     /// A special token without an id of its own.
     pub fn special(content: &str) -> Self {

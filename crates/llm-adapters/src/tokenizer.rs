@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use blip2_core::tokenizer_config::text_vocabulary;
 use blip2_core::weights::{GgufStore, GgufValue, WeightError};
 use thiserror::Error;
 use tokenizers::{AddedToken, ModelWrapper, Tokenizer};
@@ -302,10 +303,7 @@ impl LanguageTokenizer {
     /// Rows that an embedding needs for all ids of text: one more than the highest. Added tokens may lie beyond, such as the
     /// `<image>` that the processor of `transformers` adds: who writes one of them is told so.
     pub fn text_vocabulary(&self) -> usize {
-        let added = self.tokenizer.get_added_tokens_decoder();
-        let is_text = |id: &u32| !added.get(id).is_some_and(|token| token.special);
-        let ids = self.tokenizer.get_vocab(false).into_values();
-        ids.filter(is_text).max().map_or(0, |id| id as usize + 1)
+        text_vocabulary(&self.tokenizer)
     }
 }
 

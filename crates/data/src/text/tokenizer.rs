@@ -2,7 +2,7 @@
 
 use super::TextError;
 use blip2_core::files;
-use blip2_core::tokenizer_config::{TokenizerConfig, add_tokens};
+use blip2_core::tokenizer_config::{TokenizerConfig, add_tokens, text_vocabulary};
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use std::path::Path;
 use tokenizers::decoders::wordpiece::WordPiece as WordPieceDecoder;
@@ -110,10 +110,7 @@ impl BertTokenizer {
     /// Rows that an embedding needs for all ids of text: one more than the highest. Special tokens may lie beyond, such as the
     /// `<image>` that the processor of `transformers` adds ([`BertTokenizer::reserved`]).
     pub fn text_vocabulary(&self) -> usize {
-        let added = self.tokenizer.get_added_tokens_decoder();
-        let is_text = |id: &u32| !added.get(id).is_some_and(|token| token.special);
-        let ids = self.tokenizer.get_vocab(false).into_values();
-        ids.filter(is_text).max().map_or(0, |id| id as usize + 1)
+        text_vocabulary(&self.tokenizer)
     }
 
     /// The first special token in `text` that a Q-Former with `rows` word embeddings cannot read: one without a row, or padding.
