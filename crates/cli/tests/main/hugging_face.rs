@@ -13,7 +13,7 @@ use crate::support::stderr;
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-fn folder(name: &str) -> String {
+pub(crate) fn folder(name: &str) -> String {
     fixture(name).display().to_string()
 }
 
@@ -22,7 +22,7 @@ fn picture(number: usize) -> String {
 }
 
 /// Runs `blip2` where `HF_HOME` is `cache`, with nothing in the folder for models of our own.
-fn run(cache: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn run(cache: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_blip2"))
         .args(arguments)
         .current_dir(cache)
@@ -203,7 +203,7 @@ fn retrieval_matches_and_embeds() {
 }
 
 /// Runs `embed` or `trace` and reads what it wrote.
-fn tensors(arguments: &[&str]) -> SafetensorsStore {
+pub(crate) fn tensors(arguments: &[&str]) -> SafetensorsStore {
     let out = tempfile::tempdir().unwrap();
     let output = run(out.path(), &[arguments, &["--out", "t"]].concat());
     assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));

@@ -8,6 +8,7 @@ mod dtype;
 mod hub;
 mod hugging_face;
 mod inspect;
+mod pictures;
 mod pretrain;
 mod pull;
 mod representation;
