@@ -1,10 +1,11 @@
 //! What every language model behind the bridge must do, as a suite to run on one's own.
 //!
 //! ```
-//! use blip2_llm_adapters::{Llama, LlamaConfig, conformance};
+//! use blip2_llm_adapters::{Architecture, Llama, LlamaConfig, conformance};
 //! use burn::tensor::Device;
 //!
 //! let config = LlamaConfig {
+//!     architecture: Architecture::Llama,
 //!     hidden_size: 16,
 //!     intermediate_size: 24,
 //!     layers: 1,
