@@ -58,9 +58,7 @@ struct LastBit(Initializer);
 
 impl ModuleMapper for LastBit {
     fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let noise = self
-            .0
-            .normal(parameter.lazy_shape().dims::<D>(), f32::EPSILON);
+        let noise = self.0.normal(parameter.lazy_shape().dims::<D>(), f32::EPSILON);
         parameter.map(|value| {
             let moved = value.clone() + value * noise.val();
             moved.detach().require_grad()
