@@ -104,7 +104,7 @@ pub(crate) fn reduce(
     accumulate: impl Fn(f32, [f32; 3]) -> f32,
     combine: impl Fn(f32, f32) -> f32 + Copy,
 ) -> f32 {
-    let (count, rest) = (a.len() / LANES, a.len() % LANES);
+    let count = a.len() / LANES;
     let (whole_a, whole_b, whole_c) = (
         &a.as_chunks::<LANES>().0[..count],
         &b.as_chunks::<LANES>().0[..count],
@@ -117,12 +117,11 @@ pub(crate) fn reduce(
             lanes[lane] = accumulate(lanes[lane], elements);
         }
     }
-    let mut lanes = settled(lanes);
-    for lane in 0..rest {
-        let index = count * LANES + lane;
-        lanes[lane] = accumulate(lanes[lane], [a[index], b[index], c[index]]);
+    let mut total = across(halved(settled(lanes), combine), combine);
+    for index in count * LANES..a.len() {
+        total = accumulate(total, [a[index], b[index], c[index]]);
     }
-    across(halved(lanes, combine), combine)
+    total
 }
 
 /// Lanes that go through memory once, at the end of a loop that sums in vectors: otherwise what is done to single lanes

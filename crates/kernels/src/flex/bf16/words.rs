@@ -3,7 +3,7 @@
 
 use std::arch::x86_64::{
     __m256, __m256i, _mm_loadu_si128, _mm256_add_epi32, _mm256_and_si256, _mm256_cvtepi32_ps,
-    _mm256_cvtph_ps, _mm256_fmadd_ps, _mm256_load_si256, _mm256_loadu_ps, _mm256_madd_epi16, _mm256_mul_ps,
+    _mm256_cvtph_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_mul_ps,
     _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256,
     _mm256_srli_epi16, _mm256_storeu_ps,
 };
@@ -16,7 +16,7 @@ use super::pack::PANEL;
 use super::wide::ahead;
 
 /// Most rows whose sums are kept in registers together.
-const ROWS: usize = 2;
+const ROWS: usize = 4;
 
 /// Numbers of a vector.
 const HALF: usize = PANEL / 2;
@@ -35,80 +35,79 @@ pub(super) fn add(
         let blocks = &blocks[group * ROWS..];
         let add = match (bits, sums.len()) {
             (Bits::Four, 1) => rows::<true, 1>,
+            (Bits::Four, 2) => rows::<true, 2>,
+            (Bits::Four, 3) => rows::<true, 3>,
             (Bits::Four, _) => rows::<true, ROWS>,
             (Bits::Eight, 1) => rows::<false, 1>,
+            (Bits::Eight, 2) => rows::<false, 2>,
+            (Bits::Eight, 3) => rows::<false, 3>,
             (Bits::Eight, _) => rows::<false, ROWS>,
         };
-        add(lines, scales, blocks, stride, sums);
+        // One half of the panel after the other, so that the registers suffice: the second finds the lines in the cache.
+        for half in 0..2 {
+            add(lines, scales, blocks, stride, half * HALF, sums);
+        }
     }
 }
 
-/// [`add`] for a number of rows. Vectors are looked up by index: iterators of them would not be inlined here.
+/// [`add`] for a number of rows and the half of the panel that begins at a place. Vectors are looked up by index: iterators of
+/// them would not be inlined here.
 #[target_feature(enable = "avx2,fma,f16c")]
 fn rows<const FOUR: bool, const ROWS: usize>(
     lines: &[Line],
     scales: &[Scale],
     blocks: &[Block],
     stride: usize,
+    place: usize,
     target: &mut [[f32; PANEL]],
 ) {
     let count = if FOUR { QUADS / 2 } else { QUADS };
-    let mut sums = [[_mm256_setzero_ps(); 2]; ROWS];
+    let mut sums = [_mm256_setzero_ps(); ROWS];
     for row in 0..ROWS {
-        for half in 0..2 {
-            // SAFETY: the array holds 16 numbers, here and below.
-            sums[row][half] = unsafe { _mm256_loadu_ps(target[row][half * HALF..].as_ptr()) };
-        }
+        // SAFETY: half a row is 8 numbers, here and below.
+        sums[row] = unsafe { _mm256_loadu_ps(target[row][place..][..HALF].as_ptr()) };
     }
     for tile in 0..scales.len() {
         let lines = &lines[tile * count..][..count];
         let blocks = &blocks[tile * stride..][..ROWS];
-        let mut totals = [[_mm256_setzero_si256(); 2]; ROWS];
+        let mut totals = [_mm256_setzero_si256(); ROWS];
         for index in 0..count {
             ahead(&lines[index]);
-            for half in 0..2 {
-                // SAFETY: half a line is 32 bytes and begins at a multiple of 32.
-                let words = unsafe { _mm256_load_si256(lines[index].0[half * HALF..].as_ptr().cast()) };
-                if FOUR {
-                    let low = _mm256_set1_epi16(0x0f);
-                    let first = [
-                        _mm256_and_si256(words, low),
-                        _mm256_and_si256(_mm256_srli_epi16::<8>(words), low),
-                    ];
-                    multiply(&mut totals, half, first, blocks, 2 * index);
-                    let second = [
-                        _mm256_and_si256(_mm256_srli_epi16::<4>(words), low),
-                        _mm256_srli_epi16::<12>(words),
-                    ];
-                    multiply(&mut totals, half, second, blocks, 2 * index + 1);
-                } else {
-                    let quad = [
-                        _mm256_and_si256(words, _mm256_set1_epi16(0xff)),
-                        _mm256_srli_epi16::<8>(words),
-                    ];
-                    multiply(&mut totals, half, quad, blocks, index);
-                }
+            let words = &lines[index].0[place..][..HALF];
+            // SAFETY: these are 32 bytes.
+            let words = unsafe { _mm256_loadu_si256(words.as_ptr().cast()) };
+            if FOUR {
+                let low = _mm256_set1_epi16(0x0f);
+                let first = [
+                    _mm256_and_si256(words, low),
+                    _mm256_and_si256(_mm256_srli_epi16::<8>(words), low),
+                ];
+                multiply(&mut totals, first, blocks, 2 * index);
+                let second = [
+                    _mm256_and_si256(_mm256_srli_epi16::<4>(words), low),
+                    _mm256_srli_epi16::<12>(words),
+                ];
+                multiply(&mut totals, second, blocks, 2 * index + 1);
+            } else {
+                let quad = [
+                    _mm256_and_si256(words, _mm256_set1_epi16(0xff)),
+                    _mm256_srli_epi16::<8>(words),
+                ];
+                multiply(&mut totals, quad, blocks, index);
             }
         }
-        for half in 0..2 {
-            let (step, offset) = (
-                widened(&scales[tile].step, half),
-                widened(&scales[tile].offset, half),
-            );
-            for row in 0..ROWS {
-                let block = &blocks[row];
-                let total = _mm256_cvtepi32_ps(totals[row][half]);
-                let total = _mm256_mul_ps(total, _mm256_set1_ps(block.scale));
-                let sum = _mm256_fmadd_ps(_mm256_set1_ps(block.sum), offset, sums[row][half]);
-                sums[row][half] = _mm256_fmadd_ps(total, step, sum);
-            }
+        let step = widened(&scales[tile].step[place..]);
+        let offset = widened(&scales[tile].offset[place..]);
+        for row in 0..ROWS {
+            let block = &blocks[row];
+            let total = _mm256_mul_ps(_mm256_cvtepi32_ps(totals[row]), _mm256_set1_ps(block.scale));
+            let sum = _mm256_fmadd_ps(_mm256_set1_ps(block.sum), offset, sums[row]);
+            sums[row] = _mm256_fmadd_ps(total, step, sum);
         }
     }
     for row in 0..ROWS {
-        for half in 0..2 {
-            // SAFETY: as above.
-            unsafe { _mm256_storeu_ps(target[row][half * HALF..].as_mut_ptr(), sums[row][half]) };
-        }
+        // SAFETY: as above.
+        unsafe { _mm256_storeu_ps(target[row][place..][..HALF].as_mut_ptr(), sums[row]) };
     }
 }
 
@@ -116,8 +115,7 @@ fn rows<const FOUR: bool, const ROWS: usize>(
 #[inline]
 #[target_feature(enable = "avx2")]
 fn multiply<const ROWS: usize>(
-    totals: &mut [[__m256i; 2]; ROWS],
-    half: usize,
+    totals: &mut [__m256i; ROWS],
     levels: [__m256i; 2],
     blocks: &[Block],
     quad: usize,
@@ -126,15 +124,14 @@ fn multiply<const ROWS: usize>(
         let [even, odd] = [blocks[row].words[0][quad], blocks[row].words[1][quad]];
         let even = _mm256_madd_epi16(levels[0], _mm256_set1_epi32(even as i32));
         let odd = _mm256_madd_epi16(levels[1], _mm256_set1_epi32(odd as i32));
-        let total = _mm256_add_epi32(totals[row][half], even);
-        totals[row][half] = _mm256_add_epi32(total, odd);
+        totals[row] = _mm256_add_epi32(_mm256_add_epi32(totals[row], even), odd);
     }
 }
 
-/// Half of the numbers of a line, in half precision, as single precision.
+/// The first numbers of a slice, in half precision, as single precision.
 #[inline]
 #[target_feature(enable = "avx,f16c")]
-fn widened(values: &[f16; PANEL], half: usize) -> __m256 {
-    // SAFETY: the half is 16 bytes.
-    _mm256_cvtph_ps(unsafe { _mm_loadu_si128(values[half * HALF..][..HALF].as_ptr().cast()) })
+fn widened(values: &[f16]) -> __m256 {
+    // SAFETY: these are 16 bytes.
+    _mm256_cvtph_ps(unsafe { _mm_loadu_si128(values[..HALF].as_ptr().cast()) })
 }
