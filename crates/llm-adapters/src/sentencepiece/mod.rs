@@ -2,6 +2,7 @@
 //! tokenizers.
 
 mod model;
+mod rewrites;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use blip2_core::protobuf::{Fields, Value, text};
 
+use super::rewrites;
+
 /// The pieces of a vocabulary, and how a text is cut into them.
 pub(super) struct Model {
     /// In the order of their ids.
@@ -54,7 +56,7 @@ impl Model {
             match field? {
                 (1, Value::Bytes(range)) => model.pieces.push(piece(file, range)?),
                 (2, Value::Bytes(range)) => model.algorithm = algorithm(file, range)?,
-                (3, Value::Bytes(range)) => model.rewrites = rewrites(file, range)?,
+                (3, Value::Bytes(range)) => model.rewrites = normalisation(file, range)?,
                 _ => {}
             }
         }
@@ -119,12 +121,16 @@ fn algorithm(file: &[u8], range: Range<usize>) -> Result<Algorithm, String> {
     Ok(algorithm)
 }
 
-fn rewrites(file: &[u8], range: Range<usize>) -> Result<Vec<u8>, String> {
-    let mut rewrites = Vec::new();
+fn normalisation(file: &[u8], range: Range<usize>) -> Result<Vec<u8>, String> {
+    let mut found = Vec::new();
     for field in Fields::new(file, range) {
         if let (2, Value::Bytes(range)) = field? {
-            rewrites = file[range].to_vec();
+            // An empty field is none.
+            if !range.is_empty() {
+                rewrites::check(&file[range.clone()])?;
+            }
+            found = file[range].to_vec();
         }
     }
-    Ok(rewrites)
+    Ok(found)
 }
