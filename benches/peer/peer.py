@@ -23,6 +23,8 @@ MODULES = {
     "qformer": "qformer",
     "encode": "encode",
     "generate": "generate",
+    "caption_folder": "caption_folder",
+    "decode": "decode",
     "load": "load",
     "pixels": "pixels",
 }

@@ -6,7 +6,9 @@
 //! What goes wrong is answered with `{"error": TEXT}`. `peer/peer.py` answers the same requests with PyTorch.
 #![allow(clippy::print_stdout, reason = "answers are written to the standard output")]
 
+mod caption_folder;
 mod captions;
+mod decode;
 mod encode;
 mod frozen;
 mod generate;

@@ -5,7 +5,7 @@ use blip2_kernels::{Products, with_products};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use crate::{encode, generate, ops, pixels, qformer, stage1, stage2};
+use crate::{caption_folder, decode, encode, generate, ops, pixels, qformer, stage1, stage2};
 
 /// A kind of work and its sizes.
 #[derive(Deserialize)]
@@ -23,7 +23,11 @@ pub(crate) enum Work {
     Encode(encode::Encode),
     /// A caption of one picture.
     Generate(generate::Generate),
-    /// The same model, from the start of the process to its first token.
+    /// Captions of a folder of pictures.
+    CaptionFolder(caption_folder::CaptionFolder),
+    /// What a language model writes behind a soft prompt.
+    Decode(decode::Decode),
+    /// The model of captions, from the start of the process to its first token.
     Load(generate::Load),
     /// A picture file to a training view; `tensors` is the peer's choice of its own path.
     Pixels {},
@@ -39,6 +43,8 @@ impl Work {
             Self::Qformer(pass) => pass.open(device),
             Self::Encode(encode) => encode.open(device),
             Self::Generate(generate) => generate.open(device),
+            Self::CaptionFolder(folder) => folder.open(device),
+            Self::Decode(decode) => decode.open(device),
             Self::Load(load) => load.open(device),
             Self::Pixels {} => pixels::open(),
         }

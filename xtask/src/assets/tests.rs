@@ -131,17 +131,18 @@ impl World {
     }
 }
 
+fn file(member: &'static str, place: &'static str, content: &[u8]) -> catalogue::File {
+    let found = copy_hashing(&mut &*content, &mut io::sink()).unwrap();
+    catalogue::File {
+        member,
+        place,
+        bytes: found.bytes,
+        sha256: found.sha256.leak(),
+    }
+}
+
 /// Two packages, three files.
 fn packages() -> &'static [Package] {
-    let file = |member, place, content: &[u8]| {
-        let found = copy_hashing(&mut &*content, &mut io::sink()).unwrap();
-        catalogue::File {
-            member,
-            place,
-            bytes: found.bytes,
-            sha256: found.sha256.leak(),
-        }
-    };
     let model = vec![
         file("pkg/model.bin", "model/model.bin", MODEL),
         file("pkg/vocab.txt", "model/vocab.txt", WORDS),
@@ -182,6 +183,33 @@ fn what_is_missing_is_fetched_and_what_is_there_is_not() {
     fs::remove_file(world.assets.folder.join("icons/icons.json")).unwrap();
     world.assets.ensure().unwrap();
     assert_eq!(world.fetches(), 3, "only the missing package is fetched");
+}
+
+#[test]
+fn pieces_are_put_together_once_and_removed() {
+    let world = World::new();
+    let content = [MODEL, WORDS, ICONS].concat();
+    let joined = |content: &[u8]| Joined {
+        name: "whole",
+        whole: file("", "model/whole", content),
+        pieces: &[],
+    };
+    let error = world
+        .assets
+        .ensure_joined(&joined(b"other"))
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("the pieces of whole make 32 bytes"), "{error}");
+    assert_eq!(world.fetches(), 2);
+    for _ in 0..2 {
+        world.assets.ensure_joined(&joined(&content)).unwrap();
+        assert_eq!(
+            fs::read(world.assets.folder.join("model/whole")).unwrap(),
+            content
+        );
+        assert_eq!(world.fetches(), 2);
+    }
+    assert_eq!(world.places(), ["model/whole"]);
 }
 
 #[test]

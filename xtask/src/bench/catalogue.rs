@@ -6,7 +6,8 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::outcome::Outcome;
+use super::outcome::{Made, Outcome};
+use super::peer::Packages;
 use crate::places;
 use crate::unit::Unit;
 
@@ -37,9 +38,11 @@ pub(crate) struct Workload {
     /// Threads of each side.
     #[serde(default = "two")]
     pub(crate) threads: usize,
-    /// The peer needs LAVIS and the packages of its time.
+    /// What the peer is.
     #[serde(default)]
-    pub(crate) lavis: bool,
+    pub(crate) peer: Packages,
+    /// The key of `work` that says how many things one run makes, by which its pace is told: `tokens`, `pictures`.
+    pub(crate) paced_by: Option<String>,
     /// Timed from the start of the process to the answer that the workload is open.
     #[serde(default)]
     pub(crate) from_start: bool,
@@ -65,6 +68,13 @@ impl Workload {
             Unit::Avx2 => Some(self.goal_avx2.unwrap_or(1.0)),
             Unit::Baseline | Unit::Neon => None,
         }
+    }
+
+    /// What one run makes, and how many of them.
+    pub(crate) fn made(&self) -> Option<Made> {
+        let what = self.paced_by.clone()?;
+        let count = self.work[&what].as_u64()?;
+        Some(Made { what, count })
     }
 
     /// Whether a peer that has measured another operation will do.
@@ -161,6 +171,14 @@ mod tests {
                 .all(|each| each.work["kind"].is_string())
         );
         assert!(catalogue.workload.iter().all(|each| each.repeats >= 3));
+        let paced = |each: &&Workload| each.paced_by.is_some();
+        assert!(
+            catalogue
+                .workload
+                .iter()
+                .filter(paced)
+                .all(|each| each.made().is_some())
+        );
     }
 
     #[test]

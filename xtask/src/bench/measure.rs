@@ -58,7 +58,7 @@ pub(super) fn starts(sides: &Sides, workload: &Workload, machine: &Machine) -> R
             let start = Instant::now();
             let mut process = match side {
                 0 => sides.ours(workload.threads)?,
-                _ => sides.peer(workload.lavis, workload.threads)?,
+                _ => sides.peer(workload.peer, workload.threads)?,
             };
             let opened = process.open(&workload.work)?;
             let taken = start.elapsed().as_secs_f64();
@@ -95,5 +95,6 @@ fn outcome(
         repeats: seconds[0].len(),
         threads: workload.threads,
         limit_s: machine.limit(&opened.phases),
+        made: workload.made(),
     }
 }

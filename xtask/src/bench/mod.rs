@@ -18,12 +18,13 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::json;
 
+use crate::catalogue::QWEN;
 use crate::unit::Unit;
 use crate::{assets, launch, places};
 use catalogue::{Catalogue, Workload};
 use contestant::Contestant;
 use outcome::{Machine, Outcome, Record};
-use peer::Peer;
+use peer::{Packages, Peer};
 
 #[derive(Args)]
 pub(crate) struct Bench {
@@ -32,7 +33,7 @@ pub(crate) struct Bench {
     /// Hold both sides to this unit of the processor [default: the best that it has]
     #[arg(long)]
     unit: Option<Unit>,
-    /// Make the Python environment of the peer, and the files that both sides read
+    /// Make the Python environment of the peer, and the files that both sides read; with --unit, llama.cpp of that unit
     #[arg(long)]
     setup: bool,
     /// Only the rows that say most about the others: some minutes
@@ -54,8 +55,10 @@ impl Bench {
         let home = places::home(self.home)?;
         let records = places::root().join("target/bench");
         if self.setup {
+            let unit = Unit::choose(self.unit)?;
             assets::ensure(&home)?;
-            Peer::set_up(&home)?;
+            assets::ensure_joined(&home, &QWEN)?;
+            Peer::set_up(&home, unit)?;
             return Ok(ExitCode::SUCCESS);
         }
         if self.markdown {
@@ -67,7 +70,7 @@ impl Bench {
         let catalogue = Catalogue::read(unit)?;
         let chosen = catalogue.choose(&self.name, self.quick)?;
         let sides = Sides {
-            peer: Peer::found(&home)?,
+            peer: Peer::found(&home, unit)?,
             ours: launch::build("blip2-bench")?,
             home,
             unit,
@@ -150,7 +153,7 @@ impl Sides {
         }
         let peer = match peer {
             Some(peer) => peer,
-            none => none.insert(self.peer(workload.lavis, workload.threads)?),
+            none => none.insert(self.peer(workload.peer, workload.threads)?),
         };
         measure::alternate(&mut self.ours(workload.threads)?, peer, workload, machine)
     }
@@ -161,8 +164,8 @@ impl Sides {
         self.start("ours", command, threads)
     }
 
-    fn peer(&self, lavis: bool, threads: usize) -> Result<Contestant> {
-        let mut command = self.peer.command(lavis);
+    fn peer(&self, packages: Packages, threads: usize) -> Result<Contestant> {
+        let mut command = self.peer.command(packages, self.unit)?;
         self.unit.hold_peer(&mut command);
         self.start("the peer", command, threads)
     }
@@ -177,7 +180,9 @@ impl Sides {
 
     /// What this machine can do: at least what the better of both sides reaches.
     fn machine(&self) -> Result<Machine> {
-        let measured = self.peer(false, 2)?.ask(&json!({"open": {"kind": "machine"}}))?;
+        let measured = self
+            .peer(Packages::Transformers, 2)?
+            .ask(&json!({"open": {"kind": "machine"}}))?;
         let mut machine: Machine =
             serde_json::from_value(measured).context("the peer describes the machine in another way")?;
         machine.f32_per_s = machine.f32_per_s.max(self.product("f32")?);

@@ -31,6 +31,24 @@ pub(crate) struct Outcome {
     pub(crate) threads: usize,
     /// What the hardware allows at best, where the work is counted.
     pub(crate) limit_s: Option<f64>,
+    /// What a run makes, where a pace says more than seconds.
+    pub(crate) made: Option<Made>,
+}
+
+/// So many of the same, such as tokens.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Made {
+    pub(crate) what: String,
+    pub(crate) count: u64,
+}
+
+impl Outcome {
+    /// How many things a second each side makes, in words, where they are counted.
+    pub(crate) fn pace(&self) -> Option<String> {
+        let Made { what, count } = self.made.as_ref()?;
+        let [ours, peer] = [self.ours_s, self.peer_s].map(|seconds| *count as f64 / seconds);
+        Some(format!("{ours:.2} {what} a second, the peer {peer:.2}"))
+    }
 }
 
 /// The runs of one side.
@@ -193,6 +211,7 @@ impl Outcome {
             repeats: 5,
             threads: 2,
             limit_s: None,
+            made: None,
         }
     }
 }
@@ -217,6 +236,20 @@ mod tests {
         assert_eq!(kept, [outcome("load", 3.0), outcome("pixels", 2.0)]);
         let other = Record::of(folder.path(), Unit::Baseline);
         assert_eq!(other.outcomes().unwrap(), []);
+    }
+
+    #[test]
+    fn a_pace_is_told_where_things_are_counted() {
+        let made = Made {
+            what: "tokens".to_owned(),
+            count: 64,
+        };
+        let counted = Outcome {
+            made: Some(made),
+            ..Outcome::example("decode", 2.0, 4.0)
+        };
+        assert_eq!(counted.pace().unwrap(), "32.00 tokens a second, the peer 16.00");
+        assert_eq!(outcome("load", 1.0).pace(), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::catalogue::Workload;
 use super::outcome::Machine;
+use super::peer::Packages;
 use super::{Sides, table};
 use crate::places;
 
@@ -79,7 +80,8 @@ fn workload(growth: &Growth, size: u64, threads: usize) -> Workload {
         quick: false,
         repeats: 3,
         threads,
-        lavis: true,
+        peer: Packages::Lavis,
+        paced_by: None,
         from_start: false,
         work: json!({
             "kind": "qformer",

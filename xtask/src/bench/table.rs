@@ -27,8 +27,9 @@ pub(super) fn line(outcome: &Outcome) -> String {
         megabytes(outcome.ours_peak_bytes),
         megabytes(outcome.peer_peak_bytes)
     );
+    let pace = outcome.pace().map_or(String::new(), |pace| format!("  {pace}"));
     format!(
-        "{:<38} {ours:>10} {peer:>10} {:>6.2} {:>5} {spread:>11} {peaks:>13} {:>6}",
+        "{:<38} {ours:>10} {peer:>10} {:>6.2} {:>5} {spread:>11} {peaks:>13} {:>6}{pace}",
         outcome.name,
         outcome.ratio,
         goal(outcome),
@@ -70,8 +71,11 @@ pub(super) fn markdown(
         )
         .expect("writing to a string cannot fail");
     }
-    for comparison in comparisons {
-        page += &format!("\n{comparison}\n");
+    let paces = outcomes
+        .iter()
+        .filter_map(|outcome| Some(format!("`{}`: {}.", outcome.name, outcome.pace()?)));
+    for sentence in paces.chain(comparisons.iter().cloned()) {
+        page += &format!("\n{sentence}\n");
     }
     page
 }
