@@ -15,6 +15,7 @@ mod catalogue;
 mod checks;
 mod clients;
 mod comparison;
+mod emulate;
 mod launch;
 mod parity;
 mod places;
@@ -52,6 +53,8 @@ enum Command {
         /// A program built with optimisation [default: blip2, which is built first]
         program: Option<PathBuf>,
     },
+    /// Run the tests of the kernels on emulated processors: one with AVX2, one with SSE2 alone, an Arm
+    Emulate,
     /// All that CI runs: assets, formatting, tidiness, lints, tests
     Test {
         /// Cache folder [default: $BLIP2_HOME, else blip2 in the user's cache folder]
@@ -93,6 +96,7 @@ fn main() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }),
         Command::Assembly { program } => assembly::run(program).map(exit_code),
+        Command::Emulate => emulate::run().map(exit_code),
         Command::Test { home } => places::home(home).and_then(|home| checks::run(&home)),
         Command::Bench(bench) => bench.run(),
         Command::Parity(parity) => parity.run(),
