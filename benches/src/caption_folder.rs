@@ -1,10 +1,10 @@
 //! A folder of pictures, captioned in batches by the folder of the size of blip2-opt-2.7b.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use blip2::{Blip2, DecodeOptions, GenerationConfig, open_picture};
+use blip2::{Blip2, CaptionRequest, CaptionTask, DecodeOptions, GenerationConfig, Writer, open_picture};
 use burn::tensor::Device;
 use serde::Deserialize;
 
@@ -31,15 +31,19 @@ impl CaptionFolder {
         let folder = home.join("pictures");
         let absent = || format!("{} is made by `cargo xtask bench --setup`", folder.display());
         let entries = fs::read_dir(&folder).with_context(absent)?;
-        let mut files = entries
-            .map(|entry| Ok(entry?.path()))
-            .collect::<Result<Vec<PathBuf>>>()?;
-        files.sort();
+        let request = |entry: std::io::Result<fs::DirEntry>| {
+            Ok(CaptionRequest {
+                file: entry?.path(),
+                prompt: String::new(),
+            })
+        };
+        let mut requests = entries.map(request).collect::<Result<Vec<_>>>()?;
+        requests.sort_by(|one, other| one.file.cmp(&other.file));
         ensure!(
-            files.len() == self.pictures,
+            requests.len() == self.pictures,
             "{} holds {} pictures, not {}",
             folder.display(),
-            files.len(),
+            requests.len(),
             self.pictures
         );
         let model = Blip2::from_pretrained_packed(
@@ -55,22 +59,23 @@ impl CaptionFolder {
             ..model.caption_settings().clone()
         };
         let run = move || {
-            for batch in files.chunks(self.batch) {
-                let pictures = batch
-                    .iter()
-                    .map(|file| open_picture(file, DecodeOptions::as_stored()))
-                    .collect::<Result<Vec<_>, _>>()?;
-                let prompts = vec![String::new(); pictures.len()];
-                for text in model.caption(&pictures, &prompts, &settings)? {
+            let task = CaptionTask {
+                writer: Writer::LanguageModel,
+                settings: &settings,
+                batch: self.batch,
+                open: &|file: &Path| open_picture(file, DecodeOptions::as_stored()),
+            };
+            model.caption_files(&requests, &task, |captions| {
+                for caption in captions {
+                    let written: usize = caption?.iter().map(|text| text.ids.len()).sum();
                     ensure!(
-                        text.ids.len() == self.tokens,
-                        "{} tokens were written, not {}",
-                        text.ids.len(),
+                        written == self.tokens,
+                        "{written} tokens were written, not {}",
                         self.tokens
                     );
                 }
-            }
-            Ok(())
+                Ok(())
+            })
         };
         Ok(Workload {
             phases: Vec::new(),
