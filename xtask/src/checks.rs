@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::{assets, exit_code, launch, places, process, tidy};
+use crate::{assembly, assets, exit_code, launch, places, process, tidy};
 
 const CARGO_STEPS: &[(&str, &[&str])] = &[
     ("formatting", &["fmt", "--all", "--check"]),
@@ -53,6 +53,14 @@ pub(crate) fn run(home: &Path) -> Result<ExitCode> {
             Ok(process::run(&mut command, || ())?.is_success())
         })?;
     }
+    steps.take("assembly", || match assembly::run(None) {
+        // What does not build has been said before.
+        Err(error) if !error.is::<process::Stopped>() => {
+            println!("{error:#}");
+            Ok(false)
+        }
+        done => done,
+    })?;
     steps.take("cuda", || {
         println!("DOCS_RS=1 cargo {}", CUDA.join(" "));
         let mut command = launch::cargo();

@@ -55,7 +55,7 @@ enum Command {
     },
     /// Run the tests of the kernels on emulated processors: one with AVX2, one with SSE2 alone, an Arm
     Emulate,
-    /// All that CI runs: assets, formatting, tidiness, lints, tests
+    /// All that CI runs: assets, formatting, tidiness, lints, tests, the kernels' assembly
     Test {
         /// Cache folder [default: $BLIP2_HOME, else blip2 in the user's cache folder]
         #[arg(long, value_name = "DIR")]
