@@ -32,6 +32,9 @@ def build(language_models, batch, image_tokens, image_width, precision="bf16"):
 
 def step(language_model, batch, image_tokens, image_width, precision):
     model = {"opt_125m": opt, "flan_t5_base": t5}[language_model]()
+    if precision == "f32":
+        # LAVIS keeps T5 in bfloat16 by itself.
+        model.float()
     model.train()
     texts = captions(batch)
     samples = {

@@ -48,6 +48,9 @@ pub(crate) struct Workload {
     pub(crate) from_start: bool,
     /// What both sides are told: the kind of work and its sizes.
     pub(crate) work: Value,
+    /// What the peer is told in its place.
+    #[serde(skip)]
+    pub(crate) peer_work: Value,
 }
 
 fn five() -> usize {
@@ -68,6 +71,17 @@ impl Workload {
             Unit::Avx2 => Some(self.goal_avx2.unwrap_or(1.0)),
             Unit::Baseline | Unit::Neon => None,
         }
+    }
+
+    /// The same work, in single precision where a lower one would only be slower.
+    fn peer_work_on(&self, unit: Unit) -> Value {
+        let mut work = self.work.clone();
+        if !unit.multiplies_bf16()
+            && let Some(precision) = work.get_mut("precision")
+        {
+            *precision = "f32".into();
+        }
+        work
     }
 
     /// What one run makes, and how many of them.
@@ -92,6 +106,7 @@ impl Catalogue {
             toml::from_str(&text).with_context(|| format!("{} is not as it should be", file.display()))?;
         for workload in &mut catalogue.workload {
             workload.goal = workload.goal_on(unit);
+            workload.peer_work = workload.peer_work_on(unit);
         }
         Ok(catalogue)
     }
@@ -206,6 +221,20 @@ mod tests {
         );
         assert_eq!(goals("stage2-step")[2], Some(1.0));
         assert_eq!(goals("stage1-step-dropout")[..2], [None, Some(1.0)]);
+    }
+
+    #[test]
+    fn the_peer_takes_single_precision_where_a_lower_one_is_slower() {
+        let precision = |unit: Unit| {
+            let catalogue = Catalogue::read(unit).unwrap();
+            let chosen = catalogue
+                .choose(&["generate-int8-greedy".to_owned()], false)
+                .unwrap();
+            let precision = |work: &Value| work["precision"].as_str().unwrap().to_owned();
+            [precision(&chosen[0].work), precision(&chosen[0].peer_work)]
+        };
+        assert_eq!(precision(Unit::Avx512), ["int8", "int8"]);
+        assert_eq!(precision(Unit::Avx2), ["int8", "f32"]);
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub(super) fn alternate(
     machine: &Machine,
 ) -> Result<Outcome> {
     let opened = ours.open(&workload.work)?;
-    peer.open(&workload.work)?;
+    peer.open(&workload.peer_work)?;
     let mut times = [1, 1];
     let mut pair = [ours, peer];
     for (times, side) in times.iter_mut().zip(&mut pair) {
@@ -56,11 +56,11 @@ pub(super) fn starts(sides: &Sides, workload: &Workload, machine: &Machine) -> R
     for round in 0..=workload.repeats {
         for side in [0, 1] {
             let start = Instant::now();
-            let mut process = match side {
-                0 => sides.ours(workload.threads)?,
-                _ => sides.peer(workload.peer, workload.threads)?,
+            let (mut process, work) = match side {
+                0 => (sides.ours(workload.threads)?, &workload.work),
+                _ => (sides.peer(workload.peer, workload.threads)?, &workload.peer_work),
             };
-            let opened = process.open(&workload.work)?;
+            let opened = process.open(work)?;
             let taken = start.elapsed().as_secs_f64();
             if side == 0 {
                 ours = opened;

@@ -72,6 +72,13 @@ pub(super) fn run(sides: &Sides, machine: &Machine, folder: &Path) -> Result<()>
 
 fn workload(growth: &Growth, size: u64, threads: usize) -> Workload {
     let [batch, image_tokens, text_tokens] = (growth.work)(size);
+    let work = json!({
+        "kind": "qformer",
+        "batch": batch,
+        "image_tokens": image_tokens,
+        "image_width": 1024,
+        "text_tokens": text_tokens,
+    });
     Workload {
         name: format!("{} {size}, threads {threads}", growth.name),
         goal: None,
@@ -83,12 +90,7 @@ fn workload(growth: &Growth, size: u64, threads: usize) -> Workload {
         peer: Packages::Lavis,
         paced_by: None,
         from_start: false,
-        work: json!({
-            "kind": "qformer",
-            "batch": batch,
-            "image_tokens": image_tokens,
-            "image_width": 1024,
-            "text_tokens": text_tokens,
-        }),
+        peer_work: work.clone(),
+        work,
     }
 }
