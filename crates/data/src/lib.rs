@@ -9,6 +9,7 @@ pub mod loader;
 pub mod pixels;
 mod random;
 pub mod scenes;
+pub mod sets;
 pub mod text;
 
 pub use ahead::ahead;

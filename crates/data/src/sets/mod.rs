@@ -1,0 +1,38 @@
+//! Data sets on disk: samples by index, whatever format they lie in.
+//!
+//! A [`Dataset`] knows how many samples it has without holding them, and reads any of them alone: order, mixtures, loaders
+//! and resumption stand on that and on nothing else.
+
+mod sample;
+
+pub use sample::{Answer, Picture, Question, Sample, SampleError};
+
+/// Samples by index. Implementations are read by many threads at once.
+pub trait Dataset: Send + Sync {
+    /// What logs and counts call it.
+    fn name(&self) -> &str;
+
+    /// Samples in all, those included that will turn out to be damaged.
+    fn len(&self) -> u64;
+
+    /// Whether there is nothing to read.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Sizes of the runs of neighbouring samples that are cheap to read together (a shard, a row group), in the order of
+    /// the index; their sum is [`Dataset::len`]. A set whose samples lie apart anyway is one run.
+    fn runs(&self) -> Vec<u64> {
+        vec![self.len()]
+    }
+
+    /// The sample at `index`, below [`Dataset::len`]. The same index gives the same sample for as long as
+    /// [`Dataset::fingerprint`] stays what it is.
+    ///
+    /// # Errors
+    /// [`SampleError`] where this one sample cannot be used; others can still be.
+    fn read(&self, index: u64) -> Result<Sample, SampleError>;
+
+    /// Changes when what an index stands for changes: a run resumes only on what it was begun with.
+    fn fingerprint(&self) -> String;
+}
