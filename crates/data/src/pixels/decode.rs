@@ -3,6 +3,7 @@
 use super::orientation::Turn;
 use super::{PixelsError, bmp, gif, jpeg, png, tiff, webp};
 use image::{ImageError, ImageFormat, RgbImage};
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// The most pixels that a picture has by default: 178,956,970, twice Pillow's `Image.MAX_IMAGE_PIXELS`, where Pillow
@@ -90,6 +91,7 @@ pub(super) enum Refusal {
     NotAPicture(String),
     TooLarge { width: u32, height: u32 },
     Damaged(String),
+    Truncated(String),
 }
 
 impl Refusal {
@@ -104,6 +106,7 @@ impl Refusal {
                 max_pixels,
             },
             Self::Damaged(reason) => PixelsError::Damaged { name, reason },
+            Self::Truncated(reason) => PixelsError::Truncated { name, reason },
         }
     }
 }
@@ -112,6 +115,9 @@ impl From<ImageError> for Refusal {
     fn from(error: ImageError) -> Self {
         match error {
             ImageError::Unsupported(error) => Self::NotAPicture(error.to_string()),
+            ImageError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                Self::Truncated(error.to_string())
+            }
             other => Self::Damaged(other.to_string()),
         }
     }

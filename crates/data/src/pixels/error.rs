@@ -38,7 +38,15 @@ pub enum PixelsError {
         /// The limit on width times height.
         max_pixels: u64,
     },
-    /// The picture is truncated or damaged.
+    /// The picture ends too early.
+    #[error("{name} is cut short: {reason}")]
+    Truncated {
+        /// File name or other label.
+        name: String,
+        /// What is missing.
+        reason: String,
+    },
+    /// The picture is damaged in another way.
     #[error("{name} is damaged: {reason}")]
     Damaged {
         /// File name or other label.

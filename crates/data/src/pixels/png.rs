@@ -21,6 +21,13 @@ impl From<DecodingError> for Refusal {
 
 pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<(RgbImage, Turn), Refusal> {
     let chunks = walk(bytes)?;
+    rows(bytes, &chunks, max_pixels).map_err(|refusal| match refusal {
+        Refusal::Damaged(reason) if !chunks.has_end => Refusal::Truncated(reason),
+        refusal => refusal,
+    })
+}
+
+fn rows(bytes: &[u8], chunks: &Chunks<'_>, max_pixels: u64) -> Result<(RgbImage, Turn), Refusal> {
     let whole = if chunks.has_end {
         Cow::Borrowed(bytes)
     } else {

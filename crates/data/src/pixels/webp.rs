@@ -6,7 +6,19 @@ use image::codecs::webp::WebPDecoder;
 use image::{DynamicImage, ImageDecoder, Limits, RgbImage};
 use std::io::Cursor;
 
+/// What stands in front of the size that a RIFF file announces, and the size itself.
+const HEAD: u64 = 8;
+
 pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<(RgbImage, Turn), Refusal> {
+    if let Some(size) = bytes.get(4..8) {
+        let announced = HEAD + u64::from(u32::from_le_bytes([size[0], size[1], size[2], size[3]]));
+        if announced > bytes.len() as u64 {
+            let held = bytes.len();
+            return Err(Refusal::Truncated(format!(
+                "{held} of {announced} bytes are there"
+            )));
+        }
+    }
     let mut decoder = WebPDecoder::new(Cursor::new(bytes))?;
     let (width, height) = decoder.dimensions();
     within_limits(width, height, max_pixels)?;

@@ -3,9 +3,13 @@
 //! A [`Dataset`] knows how many samples it has without holding them, and reads any of them alone: order, mixtures, loaders
 //! and resumption stand on that and on nothing else.
 
+mod picture;
+mod report;
 mod sample;
 
-pub use sample::{Answer, Picture, Question, Sample, SampleError};
+pub use picture::Picture;
+pub use report::{Report, Severity};
+pub use sample::{Answer, Question, Sample, SampleError};
 
 /// Samples by index. Implementations are read by many threads at once.
 pub trait Dataset: Send + Sync {
@@ -35,4 +39,10 @@ pub trait Dataset: Send + Sync {
 
     /// Changes when what an index stands for changes: a run resumes only on what it was begun with.
     fn fingerprint(&self) -> String;
+
+    /// What was left out, or looked odd, when the set was opened. Samples that turn out to be damaged when they are read
+    /// are not in it.
+    fn reports(&self) -> Vec<Report> {
+        Vec::new()
+    }
 }

@@ -1,9 +1,8 @@
 //! One example of a data set, and what can be wrong with it.
 
-use std::sync::Arc;
-
-use image::RgbImage;
 use thiserror::Error;
+
+use super::Picture;
 
 /// A picture with what is said and asked about it.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,15 +17,6 @@ pub struct Sample {
     pub question: Option<Question>,
     /// Names the picture where several samples share it: retrieval counts each of them as right.
     pub image_id: Option<String>,
-}
-
-/// A picture as the data set has it.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Picture {
-    /// The bytes of a picture file, not decoded yet.
-    Encoded(Arc<[u8]>),
-    /// Drawn in memory.
-    Pixels(Arc<RgbImage>),
 }
 
 /// A question about a picture, with the answers that people gave.

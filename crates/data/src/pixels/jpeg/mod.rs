@@ -23,13 +23,16 @@ impl From<JpegError> for Refusal {
 /// Scans that go wrong halfway are filled up as libjpeg does; a file that stops before its end marker is refused, as
 /// Pillow refuses it.
 pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<(RgbImage, Turn), Refusal> {
-    let mut decoder = Decoder::new(bytes)?;
+    let mut decoder = Decoder::new(bytes).map_err(|error| match error.into() {
+        Refusal::Damaged(_) if !has_end(bytes) => cut_short(),
+        refusal => refusal,
+    })?;
     let frame = decoder.header();
     let (width, height) = (u32::from(frame.width), u32::from(frame.height));
     within_limits(width, height, max_pixels)?;
     let is_usual = judge(frame)?;
     if !has_end(bytes) {
-        return Err(Refusal::Damaged("it is cut short: it has no end marker".into()));
+        return Err(cut_short());
     }
     let turn = Turn::noted(decoder.exif_data(), decoder.xmp_data());
     decoder.set_lenient(true);
@@ -44,6 +47,10 @@ pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<(RgbImage, Turn), 
     let picture = RgbImage::from_raw(width, height, rgb);
     let picture = picture.ok_or_else(|| Refusal::Damaged("it holds too few pixels".into()))?;
     Ok((picture, turn))
+}
+
+fn cut_short() -> Refusal {
+    Refusal::Truncated("it has no end marker".into())
 }
 
 /// Refuses what Pillow refuses; says whether the decoder brings all channels to one size by itself, which it does for
