@@ -154,7 +154,7 @@ fn measure() -> Vec<(String, f64, Option<f64>)> {
     for packing in [Packing::Bf16, Packing::Int8, Packing::Int4] {
         for [rows, input, output] in PACKED {
             let weight = random([output, input], &plain).into_data();
-            let weight = PackedWeight::new(&weight, packing).expect("a weight");
+            let weight = PackedWeight::new(weight, packing).expect("a weight");
             let x = random([rows, input], &plain);
             let operations = 2.0 * (rows * input * output) as f64;
             case(

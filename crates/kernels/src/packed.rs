@@ -56,11 +56,12 @@ impl fmt::Debug for PackedWeight {
 }
 
 impl PackedWeight {
-    /// Packs `[outputs, inputs]` in f32, f16 or bf16, some rows at a time.
+    /// Packs `[outputs, inputs]` in f32, f16 or bf16, some rows at a time. What is in bfloat16 and stays so is kept as it lies,
+    /// mapped from a file perhaps, until its second product.
     ///
     /// # Errors
     /// [`PackError`] for another shape or type, and for numbers that levels cannot stand for.
-    pub fn new(data: &TensorData, packing: Packing) -> Result<Self, PackError> {
+    pub fn new(data: TensorData, packing: Packing) -> Result<Self, PackError> {
         let shape = match *data.shape().as_slice() {
             [outputs, inputs] if outputs > 0 && inputs > 0 => [outputs, inputs],
             _ => return Err(PackError::Shape(data.shape().to_vec())),
@@ -83,8 +84,8 @@ impl PackedWeight {
                 })
             }
             DType::BF16 if bits.is_none() => {
-                let values = data.as_slice::<bf16>().map_err(wrong)?;
-                Ok(Weight::stored(shape, values))
+                data.as_slice::<bf16>().map_err(wrong)?;
+                Ok(Weight::stored(shape, data))
             }
             DType::BF16 => {
                 let values = data.as_slice::<bf16>().map_err(wrong)?;

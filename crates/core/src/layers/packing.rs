@@ -24,14 +24,16 @@ pub fn with_packing<T>(packing: Option<Packing>, load: impl FnOnce() -> T) -> T 
     scoped(&PACKING, packing, load)
 }
 
-fn pack(data: &TensorData, packing: Packing) -> PackedWeight {
+fn pack(data: TensorData, packing: Packing) -> PackedWeight {
     // Numbers that no level can stand for, infinities among them, are kept in bfloat16, which takes them all.
-    PackedWeight::new(data, packing)
-        .or_else(|error| {
+    let packed = match packing {
+        Packing::Bf16 => PackedWeight::new(data, packing),
+        _ => PackedWeight::new(data.clone(), packing).or_else(|error| {
             tracing::warn!("a weight stays in bfloat16 instead of {packing:?}: {error}");
             PackedWeight::new(data, Packing::Bf16)
-        })
-        .expect("a weight in a float type of 16 or 32 bits, of a shape that is not empty")
+        }),
+    };
+    packed.expect("a weight in a float type of 16 or 32 bits, of a shape that is not empty")
 }
 
 /// The weight of a linear layer, `[outputs, inputs]`, or a table, `[entries, width]`: a parameter, or packed.
@@ -110,7 +112,7 @@ impl PackableWeight {
                     id: parameter.id,
                     device: parameter.lazy_device(),
                     // Taken out of the parameter, so that the numbers are not copied on the way.
-                    weight: pack(&parameter.into_value().into_data(), wanted),
+                    weight: pack(parameter.into_value().into_data(), wanted),
                     wanted,
                 })
             }

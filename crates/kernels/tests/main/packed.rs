@@ -1,7 +1,9 @@
 //! Linear maps with packed weights.
 
-use blip2_kernels::{PackError, PackedWeight, Packing, Products, linear, packed_linear, with_products};
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use blip2_kernels::{
+    PackError, PackedWeight, Packing, Products, linear, packed_embedding, packed_linear, with_products,
+};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use proptest::prelude::*;
 
 use crate::support::{close, numbers, read, tensor};
@@ -46,7 +48,7 @@ fn size(values: &[f64]) -> f64 {
 /// A packed map gives what the map with the numbers that it stands for gives, forwards and backwards.
 fn check([rows, inputs, outputs]: [usize; 3], packing: Packing, dtype: DType) {
     let source = data(2, [outputs, inputs], dtype);
-    let weight = PackedWeight::new(&source, packing).expect("a weight");
+    let weight = PackedWeight::new(source.clone(), packing).expect("a weight");
     assert_eq!((weight.dims(), weight.packing()), ([outputs, inputs], packing));
     let unpacked = weight.unpacked();
     let original: Vec<f64> = source.iter::<f64>().collect();
@@ -116,7 +118,7 @@ fn few_rows_and_long_sums() {
 #[test]
 fn what_is_no_number_is_not_lost() {
     for packing in PACKINGS {
-        let weight = PackedWeight::new(&data(1, [20, 70], DType::F32), packing).expect("a weight");
+        let weight = PackedWeight::new(data(1, [20, 70], DType::F32), packing).expect("a weight");
         for strange in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             let mut values = numbers(2, 2 * 70);
             values[40] = strange;
@@ -136,7 +138,7 @@ fn what_is_no_number_is_not_lost() {
 #[test]
 fn a_weight_in_bfloat16_is_kept_as_it_is() {
     let source = data(1, [37, 45], DType::BF16);
-    let weight = PackedWeight::new(&source, Packing::Bf16).expect("a weight");
+    let weight = PackedWeight::new(source.clone(), Packing::Bf16).expect("a weight");
     assert_eq!(
         weight.unpacked().try_to_vec::<f32>().expect("numbers"),
         source
@@ -147,13 +149,47 @@ fn a_weight_in_bfloat16_is_kept_as_it_is() {
 }
 
 #[test]
+fn products_are_the_same_before_and_after_tiles_are_kept() {
+    // Outputs that end within a block, inputs that end within a tile, and several parts of a sum.
+    for [outputs, inputs] in [[16, 32], [37, 45], [301, 2085]] {
+        let source = data(1, [outputs, inputs], DType::BF16);
+        for rows in [1, 3, 6, 20] {
+            let device = Device::flex().autodiff();
+            let x = Tensor::<1>::from_data(numbers(2, rows * inputs).as_slice(), &device)
+                .reshape([rows, inputs])
+                .require_grad();
+            let ids = Tensor::<1, Int>::from_data([0, outputs as i64 - 1], &Device::flex());
+            let outcome = |weight: &PackedWeight| {
+                let y = packed_linear(x.clone(), weight, None);
+                // Its backward pass is a product, too.
+                let gradient = x.grad(&y.clone().sum().backward()).expect("a gradient");
+                let looked_up = packed_embedding(weight, ids.clone());
+                let unpacked = weight.unpacked().try_to_vec::<f32>().expect("numbers");
+                (read(y), read(gradient), read(looked_up), unpacked)
+            };
+            let weight = PackedWeight::new(source.clone(), Packing::Bf16).expect("a weight");
+            let forward = read(packed_linear(x.clone(), &weight, None));
+            let later = [outcome(&weight), outcome(&weight)];
+            assert_eq!(later[0], later[1]);
+            assert_eq!(forward, later[0].0);
+            let fresh = PackedWeight::new(source.clone(), Packing::Bf16).expect("a weight");
+            let first = {
+                let looked_up = read(packed_embedding(&fresh, ids));
+                (looked_up, fresh.unpacked().try_to_vec::<f32>().expect("numbers"))
+            };
+            assert_eq!(first, (later[0].2.clone(), later[0].3.clone()));
+        }
+    }
+}
+
+#[test]
 fn levels_that_were_there_are_found_again() {
     // Blocks of 32 that use all levels between their least and their largest number: as in files that were quantised.
     for (packing, levels) in [(Packing::Int4, 16), (Packing::Int8, 256)] {
         let number = |index: usize| 0.25 * (index % 32 * (levels - 1) / 31) as f32 - 1.5;
         let row: Vec<f32> = (0..256).map(number).collect();
         let source = TensorData::new(row.clone(), [1, 256]);
-        let weight = PackedWeight::new(&source, packing).expect("a weight");
+        let weight = PackedWeight::new(source.clone(), packing).expect("a weight");
         let found = weight.unpacked().try_to_vec::<f32>().expect("numbers");
         for (index, (found, expected)) in found.iter().zip(&row).enumerate() {
             assert!(
@@ -168,7 +204,7 @@ fn levels_that_were_there_are_found_again() {
 fn memory_is_what_the_packing_says() {
     let source = data(1, [64, 128], DType::F32);
     for (packing, bits) in [(Packing::Bf16, 16), (Packing::Int8, 9), (Packing::Int4, 5)] {
-        let weight = PackedWeight::new(&source, packing).expect("a weight");
+        let weight = PackedWeight::new(source.clone(), packing).expect("a weight");
         assert_eq!(weight.bytes(), 64 * 128 * bits / 8, "{packing:?}");
     }
 }
@@ -177,17 +213,17 @@ fn memory_is_what_the_packing_says() {
 fn what_cannot_be_packed_is_refused() {
     let flat = TensorData::new(vec![1.0f32; 6], [6]);
     assert_eq!(
-        PackedWeight::new(&flat, Packing::Bf16).unwrap_err(),
+        PackedWeight::new(flat, Packing::Bf16).unwrap_err(),
         PackError::Shape(vec![6])
     );
     let empty = TensorData::new(Vec::<f32>::new(), [0, 3]);
     assert_eq!(
-        PackedWeight::new(&empty, Packing::Int8).unwrap_err(),
+        PackedWeight::new(empty, Packing::Int8).unwrap_err(),
         PackError::Shape(vec![0, 3])
     );
     let double = data(1, [2, 3], DType::F64);
     assert_eq!(
-        PackedWeight::new(&double, Packing::Int4).unwrap_err(),
+        PackedWeight::new(double, Packing::Int4).unwrap_err(),
         PackError::Type(DType::F64)
     );
     for strange in [f32::NAN, f32::INFINITY, 70000.0] {
@@ -195,19 +231,19 @@ fn what_cannot_be_packed_is_refused() {
         values[35 * 33 + 32] = strange;
         let source = TensorData::new(values, [40, 33]);
         for packing in [Packing::Int8, Packing::Int4] {
-            let error = PackedWeight::new(&source, packing).unwrap_err();
+            let error = PackedWeight::new(source.clone(), packing).unwrap_err();
             assert!(
                 error.to_string().starts_with("row 35 of the weight holds"),
                 "{error}"
             );
         }
-        assert!(PackedWeight::new(&source, Packing::Bf16).is_ok());
+        assert!(PackedWeight::new(source.clone(), Packing::Bf16).is_ok());
     }
 }
 
 #[test]
 #[should_panic(expected = "packed_linear: the last dimension of x [2, 3] must be that of weight [5, 4]")]
 fn widths_are_checked() {
-    let weight = PackedWeight::new(&data(1, [5, 4], DType::F32), Packing::Bf16).expect("a weight");
+    let weight = PackedWeight::new(data(1, [5, 4], DType::F32), Packing::Bf16).expect("a weight");
     packed_linear(tensor(&[0.0; 6], [2, 3], DType::F32), &weight, None);
 }

@@ -115,7 +115,7 @@ fn bits() {
     }
     for packing in [Packing::Bf16, Packing::Int8, Packing::Int4] {
         let weight = Tensor::<1>::from_data(numbers(6, 700 * 2080).as_slice(), &Device::flex());
-        let weight = PackedWeight::new(&weight.reshape([700, 2080]).into_data(), packing).expect("a weight");
+        let weight = PackedWeight::new(weight.reshape([700, 2080]).into_data(), packing).expect("a weight");
         for rows in [2, 5, 33] {
             let x = Tensor::<1>::from_data(numbers(7, rows * 2080).as_slice(), &Device::flex());
             let y = packed_linear(x.reshape([rows, 2080]), &weight, None);

@@ -58,16 +58,17 @@ pub(super) unsafe fn multiply(target: Target, left: Matrix, weight: &Weight, sta
             for (index, row) in rows.enumerate() {
                 pair(row, &mut x[index..], left.rows);
             }
+            let source = tiles.source();
             let ready = || {
                 let registers = in_tiles().then(|| tiles::Configured::for_rows(left.rows));
-                let (all, x) = (&tiles[..], &x[..]);
+                let (source, x) = (&source, &x[..]);
                 move |range: Range<usize>, first: usize, sums: &mut [[f32; PANEL]]| {
-                    let (tiles, x) = (&all[range], &x[first * sums.len()..]);
-                    match &registers {
+                    let x = &x[first * sums.len()..];
+                    source.with(range, |tiles| match &registers {
                         Some(registers) => registers.few(tiles, x, sums),
                         // SAFETY: the units other than `Single` are found only where there is AVX-512 with its bfloat16.
                         None => unsafe { pairs::few(tiles, x, sums) },
-                    }
+                    });
                 }
             };
             // SAFETY: as promised by the caller.
@@ -79,10 +80,12 @@ pub(super) unsafe fn multiply(target: Target, left: Matrix, weight: &Weight, sta
             for (index, row) in rows.enumerate() {
                 round(row, &mut x[index..], left.rows);
             }
+            let source = tiles.source();
             let ready = || {
-                let (all, x) = (&tiles[..], &x[..]);
+                let (source, x) = (&source, &x[..]);
                 move |range: Range<usize>, first: usize, sums: &mut [[f32; PANEL]]| {
-                    single::few(&all[range], &x[first * sums.len()..], sums);
+                    let x = &x[first * sums.len()..];
+                    source.with(range, |tiles| single::few(tiles, x, sums));
                 }
             };
             // SAFETY: as promised by the caller.

@@ -8,6 +8,7 @@
 mod block;
 mod few;
 mod fixed;
+mod late;
 pub(crate) mod levels;
 mod lines;
 mod pack;
@@ -18,6 +19,7 @@ mod pairs;
 mod quads;
 mod quantise;
 mod single;
+mod source;
 mod stored;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
@@ -97,6 +99,9 @@ pub(crate) unsafe fn multiply(
     digits: Digits,
     threads: bool,
 ) {
+    if let Right::Transposed(weight) | Right::Straight(weight) = right {
+        weight.count_product();
+    }
     if let Right::Transposed(weight) = right
         && few::takes(&left, weight)
     {

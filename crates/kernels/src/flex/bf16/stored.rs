@@ -30,7 +30,7 @@ impl Stored<'_> {
         }
     }
 
-    fn tile(self, rows: Range<usize>, columns: Range<usize>, tile: &mut Tile) {
+    pub(super) fn tile(self, rows: Range<usize>, columns: Range<usize>, tile: &mut Tile) {
         #[cfg(target_arch = "x86_64")]
         if rows.len() == PANEL && columns.len() == DEPTH && unit() != Unit::Single {
             let values = &self.values[rows.start * self.width + columns.start..];

@@ -2,16 +2,18 @@
 
 use std::ops::Range;
 
-use half::bf16;
+use burn::tensor::TensorData;
+use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 
 use super::block::BLOCK;
+use super::late::LateTiles;
 use super::levels::{Bits, Levels, OutOfRange};
-use super::lines::{self, Line, lines_mut};
+use super::lines::{self, lines_mut};
 use super::pack::{DEPTH, Digits, Form, PANEL, Tile, pack};
 use super::pages::Pages;
 use super::parts;
-use super::stored::Stored;
+use super::source::Source;
 use super::turn::turn;
 use crate::flex::linear::Matrix;
 
@@ -23,7 +25,7 @@ pub(crate) struct Weight {
 }
 
 pub(super) enum Tiles {
-    Bf16(Pages<Tile>),
+    Bf16(LateTiles),
     Levels(Levels),
 }
 
@@ -42,11 +44,14 @@ impl Weight {
             read(rows.clone(), part.clone(), values);
         };
         let tiles = match bits {
-            None => Tiles::Bf16(bf16_tiles([outputs, inputs], |rows, part, values, tiles| {
-                block(&rows, &part, values);
-                let matrix = Matrix::new(values, part.len());
-                pack(matrix, 0, 0..part.len(), Form::Pairs, Digits::One, tiles);
-            })),
+            None => {
+                let tiles = bf16_tiles([outputs, inputs], |rows, part, values, tiles| {
+                    block(&rows, &part, values);
+                    let matrix = Matrix::new(values, part.len());
+                    pack(matrix, 0, 0..part.len(), Form::Pairs, Digits::One, tiles);
+                });
+                Tiles::Bf16(LateTiles::ready([outputs, inputs], tiles))
+            }
             Some(bits) => {
                 let mut levels = Levels::new(bits, count([outputs, inputs]));
                 for part in parts(inputs) {
@@ -66,16 +71,18 @@ impl Weight {
         })
     }
 
-    /// Packs rows in bfloat16 without a change to their numbers.
-    pub(crate) fn stored([outputs, inputs]: [usize; 2], values: &[bf16]) -> Self {
-        let stored = Stored {
-            values,
-            width: inputs,
-        };
-        let fill = |rows, part, _: &mut _, tiles: &mut _| stored.pack(rows, part, tiles);
+    /// Of rows in bfloat16, without a change to their numbers: `numbers` must be of that type and shape.
+    pub(crate) fn stored(shape: [usize; 2], numbers: TensorData) -> Self {
         Self {
-            shape: [outputs, inputs],
-            tiles: Tiles::Bf16(bf16_tiles([outputs, inputs], fill)),
+            shape,
+            tiles: Tiles::Bf16(LateTiles::of_rows(shape, numbers)),
+        }
+    }
+
+    /// Counts a product with it.
+    pub(super) fn count_product(&self) {
+        if let Tiles::Bf16(tiles) = &self.tiles {
+            tiles.count_product();
         }
     }
 
@@ -90,7 +97,7 @@ impl Weight {
     /// Memory that it takes.
     pub(crate) fn bytes(&self) -> usize {
         match &self.tiles {
-            Tiles::Bf16(tiles) => size_of_val::<[Tile]>(tiles),
+            Tiles::Bf16(_) => count(self.shape) * size_of::<Tile>(),
             Tiles::Levels(levels) => levels.bytes(),
         }
     }
@@ -120,7 +127,7 @@ impl Weight {
             Tiles::Bf16(tiles) => {
                 let start = self.place(part, first);
                 let length = count.next_multiple_of(BLOCK) / PANEL * part.len().div_ceil(DEPTH);
-                Some(&tiles[start..start + length])
+                tiles.all().map(|tiles| &tiles[start..start + length])
             }
             Tiles::Levels(_) => None,
         }
@@ -128,21 +135,14 @@ impl Weight {
 
     /// Fills `tiles` with those of a part of the inputs, for the outputs from `first` on.
     pub(super) fn unpack_tiles(&self, part: &Range<usize>, first: usize, digits: Digits, tiles: &mut [Tile]) {
-        let start = self.place(part, first);
-        if digits == Digits::Rounded {
-            let lines = lines_mut(tiles).as_chunks_mut().0.iter_mut();
-            return lines
-                .enumerate()
-                .for_each(|(index, lines)| self.lines(start + index, lines));
+        let (source, start) = (self.source(), self.place(part, first));
+        if digits != Digits::Rounded {
+            return source.fill(start, tiles);
         }
-        match &self.tiles {
-            Tiles::Bf16(own) => tiles.copy_from_slice(&own[start..start + tiles.len()]),
-            Tiles::Levels(levels) => {
-                for (index, tile) in tiles.iter_mut().enumerate() {
-                    levels.unpack(start + index, tile);
-                }
-            }
-        }
+        let lines = lines_mut(tiles).as_chunks_mut().0.iter_mut();
+        lines
+            .enumerate()
+            .for_each(|(index, lines)| source.lines(start + index, lines));
     }
 
     /// Fills `tiles` with those of the weight turned around, for sums along a part of the outputs: panels of inputs, from
@@ -157,6 +157,7 @@ impl Weight {
         let steps = outputs.len().div_ceil(DEPTH);
         let panel = digits.panel(outputs.len());
         let blocks = tiles.len() / panel / 2;
+        let source = self.source();
         let mut unpacked = [Tile::default(); 2];
         let mut widened = [[[0.0; PANEL]; DEPTH]; 2];
         let mut turn_block = |step: usize, block: usize| {
@@ -168,43 +169,29 @@ impl Weight {
             let (lower, upper) = tiles[2 * block * panel..].split_at_mut(panel);
             if digits == Digits::Rounded {
                 for (lines, place) in widened.iter_mut().zip(places) {
-                    self.lines(place, lines);
+                    source.lines(place, lines);
                 }
                 let target = |half| &mut lines_mut(half)[step * DEPTH..][..DEPTH];
                 return lines::turn(widened.each_ref(), [target(lower), target(upper)]);
             }
-            let source = match &self.tiles {
-                Tiles::Bf16(tiles) => places.map(|place| &tiles[place]),
-                Tiles::Levels(levels) => {
-                    for (tile, place) in unpacked.iter_mut().zip(places) {
-                        levels.unpack(place, tile);
-                    }
-                    unpacked.each_ref()
-                }
-            };
-            turn(source, [&mut lower[step], &mut upper[step]]);
+            let [first, second] = &mut unpacked;
+            let tiles = [source.tile(places[0], first), source.tile(places[1], second)];
+            turn(tiles, [&mut lower[step], &mut upper[step]]);
         };
         // Neighbours in memory one after the other.
         (0..steps).for_each(|step| (0..blocks).for_each(|block| turn_block(step, block)));
     }
 
-    /// The numbers of a tile in the precision of bfloat16.
-    fn lines(&self, index: usize, lines: &mut [Line; DEPTH]) {
-        match &self.tiles {
-            Tiles::Bf16(tiles) => lines::widen(&tiles[index], lines),
-            Tiles::Levels(levels) => levels.lines(index, lines),
-        }
-    }
-
     /// The numbers of some outputs, from a multiple of [`PANEL`] on, and some inputs, from a multiple of [`DEPTH`] on, in
     /// single precision: all outputs of the first input, then those of the next.
     pub(crate) fn columns(&self, outputs: Range<usize>, inputs: Range<usize>) -> Vec<f32> {
+        let source = self.source();
         let mut values = vec![0.0; outputs.len() * inputs.len()];
         for part in parts(self.inputs()) {
             let steps = (part.start.max(inputs.start)..part.end.min(inputs.end)).step_by(DEPTH);
             for panel in outputs.clone().step_by(PANEL) {
                 for step in steps.clone() {
-                    let numbers = self.numbers(self.place(&part, panel) + (step - part.start) / DEPTH);
+                    let numbers = source.numbers(self.place(&part, panel) + (step - part.start) / DEPTH);
                     let rows = &mut values[(step - inputs.start) * outputs.len()..];
                     for (row, numbers) in rows.chunks_mut(outputs.len()).zip(numbers) {
                         let row = &mut row[panel - outputs.start..];
@@ -219,49 +206,46 @@ impl Weight {
 
     /// The numbers of one output in single precision.
     pub(crate) fn row(&self, output: usize, target: &mut [f32]) {
+        let source = self.source();
+        if let Source::Rows(rows) = &source {
+            return rows.row(output).convert_to_f32_slice(target);
+        }
         for part in parts(self.inputs()) {
             let tiles = self.panel(&part, output / PANEL * PANEL);
             for (tile, target) in tiles.zip(target[part].chunks_mut(DEPTH)) {
-                for (number, column) in target.iter_mut().zip(self.numbers(tile)) {
+                for (number, column) in target.iter_mut().zip(source.numbers(tile)) {
                     *number = column[output % PANEL];
                 }
             }
         }
     }
 
-    /// The numbers of a tile: those of its first column, then those of the next.
-    fn numbers(&self, index: usize) -> [[f32; PANEL]; DEPTH] {
+    fn source(&self) -> Source<'_> {
         match &self.tiles {
-            Tiles::Bf16(tiles) => {
-                let mut numbers = [[0.0; PANEL]; DEPTH];
-                let pairs = tiles[index].0.as_chunks::<PANEL>().0;
-                for (pair, columns) in pairs.iter().zip(numbers.as_chunks_mut::<2>().0) {
-                    *columns = [
-                        pair.map(|pair| f32::from_bits(pair << 16)),
-                        pair.map(|pair| f32::from_bits(pair & 0xffff_0000)),
-                    ];
-                }
-                numbers
-            }
-            Tiles::Levels(levels) => levels.numbers(index),
+            Tiles::Bf16(tiles) => tiles.source(),
+            Tiles::Levels(levels) => Source::Levels(levels),
         }
     }
 
     /// Index of the first tile of a part of the inputs and of the panel that begins at an output.
     fn place(&self, part: &Range<usize>, output: usize) -> usize {
-        let panels = self.outputs().next_multiple_of(BLOCK) / PANEL;
-        part.start / DEPTH * panels + output / PANEL * part.len().div_ceil(DEPTH)
+        part.start / DEPTH * panels(self.outputs()) + output / PANEL * part.len().div_ceil(DEPTH)
     }
+}
+
+/// Panels of so many outputs.
+pub(super) fn panels(outputs: usize) -> usize {
+    outputs.next_multiple_of(BLOCK) / PANEL
 }
 
 /// Tiles of a weight.
 fn count([outputs, inputs]: [usize; 2]) -> usize {
-    outputs.next_multiple_of(BLOCK) / PANEL * inputs.div_ceil(DEPTH)
+    panels(outputs) * inputs.div_ceil(DEPTH)
 }
 
 /// Tiles of a part of the inputs, and how many of them belong to a block of outputs.
 fn places(outputs: usize, part: &Range<usize>) -> (Range<usize>, usize) {
-    let panels = outputs.next_multiple_of(BLOCK) / PANEL;
+    let panels = panels(outputs);
     let start = part.start / DEPTH * panels;
     let pair = 2 * part.len().div_ceil(DEPTH);
     (start..start + panels / 2 * pair, pair)
@@ -273,7 +257,7 @@ fn block_rows(index: usize, outputs: usize) -> Range<usize> {
 }
 
 /// Tiles that `fill` writes, a block of outputs and a part of the inputs at a time, with numbers at hand that it may use.
-fn bf16_tiles(
+pub(super) fn bf16_tiles(
     [outputs, inputs]: [usize; 2],
     fill: impl Fn(Range<usize>, Range<usize>, &mut Vec<f32>, &mut [Tile]) + Sync,
 ) -> Pages<Tile> {
