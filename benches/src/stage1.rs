@@ -55,7 +55,7 @@ impl Stage1 {
                 let negatives = NegativeSource::Drawn(&mut generator);
                 representation_loss(&model, features.clone(), &texts, &options, negatives)
             })?;
-            let gradients = loss.total().backward();
+            let gradients = loss.terms.total().context("no term has a weight")?.backward();
             let (moved, report) = optimizer.step(model, &gradients, &settings, &|_| 1e-4);
             anyhow::ensure!(report.gradient_norm.is_finite(), "the gradients are no numbers");
             state = Some(moved);

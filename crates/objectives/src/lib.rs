@@ -1,15 +1,25 @@
 //! The objectives of both stages. Each gives its loss and what the next one or a log needs; none knows a trainer.
 
-mod contrastive;
-mod generation;
-mod generative;
-mod matching;
+mod global_batch;
+mod hard_negatives;
+mod itc;
+mod itg;
+mod itm;
+mod language_modelling;
 mod names;
+mod parts;
 mod representation;
+mod terms;
 
-pub use contrastive::{Contrast, contrast};
-pub use generation::generation_loss;
-pub use generative::Bridge;
-pub use matching::{Negatives, draw_negatives, matching_loss};
+pub use global_batch::{FeaturesOf, RepresentationStep};
+pub use hard_negatives::{NegativeSource, NegativeWeights, Negatives, draw_negatives, negative_weights};
+pub use itc::{Embeddings, Similarities, itc_loss, similarities};
+pub use itg::itg_loss;
+pub use itm::{itm_logits, itm_loss};
+pub use language_modelling::Bridge;
 pub use names::{LAVIS_LLAMA_BRIDGE, LAVIS_OPT_BRIDGE, LAVIS_T5_BRIDGE};
-pub use representation::{NegativeSource, RepresentationLoss, RepresentationOptions, representation_loss};
+pub use parts::{StepGradients, average_over_parts};
+pub use representation::{
+    ItgMean, RepresentationLoss, RepresentationOptions, RepresentationWeights, representation_loss,
+};
+pub use terms::{Term, Terms};

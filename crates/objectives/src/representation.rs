@@ -1,67 +1,86 @@
-//! One step of stage 1: all three objectives at once.
+//! What stage 1 minimises: all three objectives at once.
 
 use blip2_core::ModelError;
 use blip2_qformer::{RepresentationModel, TextBatch};
 use burn::tensor::Tensor;
-use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::{Negatives, contrast, draw_negatives, generation_loss, matching_loss};
+use crate::{NegativeSource, NegativeWeights, Negatives, RepresentationStep, Terms};
 
 /// What stage 1 leaves open.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct RepresentationOptions {
     /// Id of `[DEC]`, the first token of a text to generate.
     pub start_token: u32,
     /// Label smoothing of contrast and generation.
     pub label_smoothing: f64,
+    /// Shares of the loss.
+    pub weights: RepresentationWeights,
+    /// How likely each partner is as a negative.
+    pub negatives: NegativeWeights,
+    /// What generation is averaged over.
+    pub itg_mean: ItgMean,
 }
 
 impl Default for RepresentationOptions {
-    /// As LAVIS: `[DEC]` behind BERT's vocabulary, smoothing 0.1.
+    /// As LAVIS: `[DEC]` behind BERT's vocabulary, smoothing 0.1, equal weights.
     fn default() -> Self {
         Self {
             start_token: 30_522,
             label_smoothing: 0.1,
+            weights: RepresentationWeights::default(),
+            negatives: NegativeWeights::default(),
+            itg_mean: ItgMean::default(),
         }
     }
 }
 
-/// The three losses, each `[1]`, and the negatives that matching was asked about.
-#[derive(Clone, Debug)]
-pub struct RepresentationLoss {
+/// Shares of the loss. A term of weight 0 is not computed: `itg = 0.0` is the ablation of the paper's table 6.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RepresentationWeights {
     /// Image-text contrast.
-    pub contrastive: Tensor<1>,
+    pub itc: f64,
     /// Image-text matching.
-    pub matching: Tensor<1>,
+    pub itm: f64,
     /// Image-grounded text generation.
-    pub generation: Tensor<1>,
-    /// `[1]`, without gradient: how far the query states of an image differ from one another (standard deviation over the
-    /// queries, mean over images and dimensions). Near zero, all queries say the same.
-    pub query_spread: Tensor<1>,
-    /// As drawn, or as given.
-    pub negatives: Negatives,
+    pub itg: f64,
 }
 
-impl RepresentationLoss {
-    /// The sum `[1]` that stage 1 minimises: equal weights.
-    pub fn total(&self) -> Tensor<1> {
-        self.contrastive.clone() + self.matching.clone() + self.generation.clone()
+impl Default for RepresentationWeights {
+    fn default() -> Self {
+        Self {
+            itc: 1.0,
+            itm: 1.0,
+            itg: 1.0,
+        }
     }
 }
 
-/// Where the negatives of matching come from.
-pub enum NegativeSource<'a> {
-    /// Drawn by similarity.
-    Drawn(&'a mut ChaCha8Rng),
-    /// Given: a test that compares with recorded draws.
-    Given(Negatives),
+/// What the loss of generation is the mean over, where the batch has several parts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ItgMean {
+    /// The tokens of a part, then the parts: as LAVIS on that many ranks. A token of a part with short texts counts more.
+    #[default]
+    Part,
+    /// The tokens of the global batch: the same for any number of parts.
+    Global,
 }
 
-/// The losses of one batch: `features` `[batch, patches, encoder width]` of the frozen encoder and their texts.
-///
-/// The cross-attention keys and values of the images are computed once, for the query pass and all of matching.
+/// The terms of one part, and what it was asked about.
+#[derive(Clone, Debug)]
+pub struct RepresentationLoss {
+    /// `itc`, `itm` and `itg` as far as they have a weight. Watched: `query_spread`, how far the query states of an image differ
+    /// from one another (standard deviation over the queries, mean over images and dimensions; near zero, all queries say the
+    /// same), and `temperature`.
+    pub terms: Terms,
+    /// The negatives of matching by their row in the global batch, as drawn or as given; none where matching has no weight.
+    pub negatives: Negatives,
+}
+
+/// The losses of a batch in one part: `features` `[batch, patches, encoder width]` of the frozen encoder and their texts.
 ///
 /// # Errors
 /// [`ModelError`] where features and texts do not fit each other or the model.
@@ -72,39 +91,6 @@ pub fn representation_loss(
     options: &RepresentationOptions,
     negatives: NegativeSource<'_>,
 ) -> Result<RepresentationLoss, ModelError> {
-    let [batch, _, _] = features.dims();
-    if batch != texts.len() {
-        return Err(ModelError::Invalid(format!(
-            "{batch} images and {} texts are not a batch of pairs",
-            texts.len()
-        )));
-    }
-    let context = model.image_context(features)?;
-    let images = model.qformer.query_pass(&context, batch);
-    let contrast = contrast(
-        model.image_embeddings(images.hidden.clone()),
-        model.text_embeddings(texts)?,
-        model.temperature.val(),
-        options.label_smoothing,
-    );
-    let negatives = match negatives {
-        NegativeSource::Drawn(generator) => draw_negatives(&contrast, generator)?,
-        NegativeSource::Given(negatives) => negatives,
-    };
-    let matching = matching_loss(model, &context, texts, &negatives)?;
-    let generation = generation_loss(
-        model,
-        &images,
-        texts,
-        options.start_token,
-        options.label_smoothing,
-    )?;
-    let query_spread = images.hidden.detach().var_bias(1).sqrt().mean();
-    Ok(RepresentationLoss {
-        contrastive: contrast.loss,
-        matching,
-        generation,
-        query_spread,
-        negatives,
-    })
+    let step = RepresentationStep::new(model, options, texts.rows(), 1, negatives, 0)?;
+    step.part(0, &mut |_| Ok(features.clone()))
 }

@@ -27,6 +27,21 @@ impl KeyValue {
         }
     }
 
+    /// How many rows are read.
+    pub(crate) fn count(&self) -> usize {
+        self.rows.as_ref().map_or(self.key.dims()[0], Vec::len)
+    }
+
+    /// The rows of both, those of `more` behind.
+    pub(crate) fn with_rows(&self, more: &Self) -> Self {
+        let (own, more) = (self.clone().gathered(), more.clone().gathered());
+        Self {
+            key: Tensor::cat(vec![own.key, more.key], 0),
+            value: Tensor::cat(vec![own.value, more.value], 0),
+            rows: None,
+        }
+    }
+
     /// The rows at `indices`, to be read where they lie.
     pub(crate) fn select(&self, indices: &[usize]) -> Self {
         let row = |index: &usize| self.rows.as_ref().map_or(*index, |rows| rows[*index]);

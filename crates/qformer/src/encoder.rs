@@ -38,6 +38,14 @@ impl ImageContext {
         self.layers[index].as_ref()
     }
 
+    /// How many images there are.
+    pub fn images(&self) -> usize {
+        let first = self.layers[0].as_ref();
+        first
+            .expect("layer 0 reads the image: 0 is a multiple of every frequency")
+            .count()
+    }
+
     /// The images at `indices`, in that order. Nothing is copied.
     ///
     /// # Panics
@@ -48,6 +56,16 @@ impl ImageContext {
                 .layers
                 .iter()
                 .map(|layer| layer.as_ref().map(|kv| kv.select(indices)))
+                .collect(),
+        }
+    }
+
+    /// These images and, behind them, those of `more`, which the same model prepared.
+    pub fn followed_by(&self, more: &Self) -> Self {
+        let pairs = self.layers.iter().zip(&more.layers);
+        Self {
+            layers: pairs
+                .map(|(own, more)| Some(own.as_ref()?.with_rows(more.as_ref()?)))
                 .collect(),
         }
     }

@@ -3,7 +3,7 @@
 
 use blip2_core::Initializer;
 use blip2_core::layers::Linear;
-use blip2_objectives::contrast;
+use blip2_objectives::{Embeddings, itc_loss, similarities};
 use blip2_qformer::{RepresentationModel, TextBatch, unit_length};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -54,15 +54,15 @@ impl Task<MeanBaseline> for BaselineTask<'_> {
     fn loss(&mut self, model: &MeanBaseline, step: u64) -> Result<StepLoss, TrainError> {
         let indices = self.corpus.batch(self.seed, self.stage.batch, step)?;
         let (features, texts) = self.corpus.pairs(&indices, &self.device)?;
-        let contrast = contrast(
-            model.image_embeddings(features),
-            model.text_embeddings(&texts)?,
-            model.text.temperature.val(),
-            self.label_smoothing,
-        );
-        let itc = f64::from(contrast.loss.clone().into_scalar::<f32>());
+        let own = Embeddings {
+            images: model.image_embeddings(features),
+            texts: model.text_embeddings(&texts)?,
+        };
+        let similarities = similarities(&own, &own, model.text.temperature.val());
+        let total = itc_loss(&similarities, 0, self.label_smoothing);
+        let itc = f64::from(total.clone().into_scalar::<f32>());
         Ok(StepLoss {
-            total: contrast.loss,
+            total,
             terms: vec![("itc", itc)],
         })
     }

@@ -168,11 +168,8 @@ impl Reporter<'_> {
             let negatives = NegativeSource::Drawn(&mut generator);
             let model = &self.outcome.representation.model;
             let loss = representation_loss(model, features, &texts, &options, negatives)?;
-            for (sum, term) in sums
-                .iter_mut()
-                .zip([loss.contrastive, loss.matching, loss.generation])
-            {
-                *sum += f64::from(term.into_scalar::<f32>()) / LOSS_BATCHES as f64;
+            for (sum, term) in sums.iter_mut().zip(loss.terms.iter()) {
+                *sum += f64::from(term.value.clone().into_scalar::<f32>()) / LOSS_BATCHES as f64;
             }
         }
         Ok(sums)

@@ -36,19 +36,12 @@ impl Task<RepresentationModel> for RepresentationTask<'_> {
             &self.options,
             NegativeSource::Drawn(&mut generator),
         )?;
-        let scalar = |tensor: &Tensor<1>| f64::from(tensor.clone().into_scalar::<f32>());
-        let mut terms = vec![
-            ("itc", scalar(&loss.contrastive)),
-            ("itm", scalar(&loss.matching)),
-            ("itg", scalar(&loss.generation)),
-        ];
-        if step.is_multiple_of(self.stage.log_every) || step == 1 {
-            terms.push(("temperature", scalar(&model.temperature.val())));
-            terms.push(("query_spread", scalar(&loss.query_spread)));
-        }
+        let logged = step.is_multiple_of(self.stage.log_every) || step == 1;
+        let read = loss.terms.iter().filter(|term| term.weight != 0.0 || logged);
+        let terms = read.map(|term| (term.name, f64::from(term.value.clone().into_scalar::<f32>())));
         Ok(StepLoss {
-            total: loss.total(),
-            terms,
+            total: loss.terms.total().expect("all terms have a weight"),
+            terms: terms.collect(),
         })
     }
 

@@ -79,7 +79,7 @@ impl Case {
         let model = load(model, &weights, &LAVIS_REPRESENTATION, LoadOptions::default()).expect("weights");
         let options = RepresentationOptions {
             start_token: vocabulary as u32 - 1,
-            label_smoothing: 0.1,
+            ..RepresentationOptions::default()
         };
         Self {
             model,

@@ -2,12 +2,13 @@
 
 mod bridge;
 mod case;
-mod contrast;
-mod generation;
 mod golden_stage1;
 mod golden_stage2;
 mod gradients;
-mod negatives;
+mod hard_negatives;
+mod itc;
+mod itg;
+mod parts;
 mod start;
 mod threads;
 #[path = "../../../qformer/tests/main/tiny.rs"]

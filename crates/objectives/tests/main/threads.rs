@@ -52,17 +52,12 @@ fn step(products: Products) -> BTreeMap<String, Vec<f32>> {
     let loss = with_products(products, || {
         representation_loss(&model, features, &texts, &options, negatives).unwrap()
     });
-    let mut all: BTreeMap<String, Vec<f32>> = gradients(&model, &loss.total().backward())
+    let mut all: BTreeMap<String, Vec<f32>> = gradients(&model, &loss.terms.total().unwrap().backward())
         .into_iter()
         .filter_map(|(name, gradient)| Some((format!("gradient of {name}"), gradient?)))
         .collect();
-    for (name, part) in [
-        ("contrastive", loss.contrastive),
-        ("matching", loss.matching),
-        ("generation", loss.generation),
-    ] {
-        all.insert(name.to_owned(), vec![part.into_scalar::<f32>()]);
-    }
+    let terms = loss.terms.iter();
+    all.extend(terms.map(|term| (term.name.to_owned(), vec![term.value.clone().into_scalar()])));
     all
 }
 

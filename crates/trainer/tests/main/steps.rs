@@ -43,7 +43,7 @@ pub(crate) fn train(
         generator.set_stream(step);
         let drawn = NegativeSource::Drawn(&mut generator);
         let loss = representation_loss(&model, features, &texts, &options, drawn).expect("loss");
-        let gradients = loss.total().backward();
+        let gradients = loss.terms.total().expect("loss").backward();
         let rate = |path: &str| {
             if path.contains("projection") {
                 1e-3

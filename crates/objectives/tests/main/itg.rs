@@ -1,7 +1,7 @@
 //! The generation loss against logits and labels written out, row by row.
 
 use blip2_core::ModelError;
-use blip2_objectives::generation_loss;
+use blip2_objectives::itg_loss;
 use blip2_qformer::TextBatch;
 use burn::tensor::Device;
 use burn::tensor::activation::log_softmax;
@@ -18,8 +18,7 @@ fn only_the_words_after_the_first_are_predicted() {
         .image_context(tiny::features(batch, &device))
         .expect("features");
     let images = model.qformer.query_pass(&context, batch);
-    let loss =
-        generation_loss(&model, &images, &tiny::texts(batch, &device), START, smoothing).expect("loss");
+    let loss = itg_loss(&model, &images, &tiny::texts(batch, &device), START, smoothing).expect("loss");
 
     let vocabulary = model.qformer.config().vocab_size as f64;
     let (mut sum, mut count) = (0.0, 0.0);
@@ -52,12 +51,12 @@ fn texts_of_one_token_have_nothing_to_predict() {
     let context = model.image_context(tiny::features(2, &device)).expect("features");
     let images = model.qformer.query_pass(&context, 2);
     let texts = TextBatch::new(vec![vec![1], vec![2]], &device).expect("texts");
-    let error = generation_loss(&model, &images, &texts, START, 0.1).unwrap_err();
+    let error = itg_loss(&model, &images, &texts, START, 0.1).unwrap_err();
     assert!(
         matches!(&error, ModelError::Invalid(text) if text.contains("second token")),
         "{error}"
     );
-    let outside = generation_loss(&model, &images, &tiny::texts(2, &device), 90, 0.1).unwrap_err();
+    let outside = itg_loss(&model, &images, &tiny::texts(2, &device), 90, 0.1).unwrap_err();
     assert!(
         matches!(outside, ModelError::Vocabulary { id: 90, .. }),
         "{outside}"

@@ -11,7 +11,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 ///
 /// # Errors
 /// [`ModelError`] where the texts do not fit the model, or all of them are a single token long.
-pub fn generation_loss(
+pub fn itg_loss(
     model: &RepresentationModel,
     images: &QueryOutput,
     texts: &TextBatch,

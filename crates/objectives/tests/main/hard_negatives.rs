@@ -1,7 +1,9 @@
 //! Hard negatives: never the own partner, in proportion to the softmax of the similarity, and refused where there are none.
 
 use blip2_core::ModelError;
-use blip2_objectives::{Contrast, Negatives, draw_negatives, matching_loss};
+use blip2_objectives::{
+    NegativeWeights, Negatives, Similarities, draw_negatives, itm_logits, negative_weights,
+};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -15,11 +17,12 @@ const SIMILARITY: [f32; BATCH * BATCH] = [
     9.0, 0.0, 1.0, 2.0, -1.0, 9.0, 0.5, 0.5, 3.0, 1.0, 9.0, -7.0, 0.3, 0.2, 0.1, 9.0,
 ];
 
-fn contrast(image_to_text: &[f32], batch: usize) -> Contrast {
+const RULE: NegativeWeights = NegativeWeights::Softmax;
+
+fn similarities(image_to_text: &[f32], batch: usize) -> Similarities {
     let device = Device::flex();
     let image_to_text = Tensor::from_data(TensorData::new(image_to_text.to_vec(), [batch, batch]), &device);
-    Contrast {
-        loss: Tensor::zeros([1], &device),
+    Similarities {
         text_to_image: image_to_text.clone().transpose(),
         image_to_text,
     }
@@ -40,11 +43,12 @@ fn expected(own: usize, score: impl Fn(usize) -> f32) -> [f64; BATCH] {
 
 #[test]
 fn draws_follow_the_softmax_and_never_take_the_own_partner() {
-    let contrast = contrast(&SIMILARITY, BATCH);
+    let similarities = similarities(&SIMILARITY, BATCH);
     let mut generator = ChaCha8Rng::seed_from_u64(11);
     let mut counts = [[[0.0; BATCH]; BATCH]; 2];
     for _ in 0..DRAWS {
-        let Negatives { images, texts } = draw_negatives(&contrast, &mut generator).expect("negatives");
+        let Negatives { images, texts } =
+            draw_negatives(&similarities, RULE, &mut generator).expect("negatives");
         for own in 0..BATCH {
             counts[0][own][images[own]] += 1.0;
             counts[1][own][texts[own]] += 1.0;
@@ -71,11 +75,11 @@ fn draws_follow_the_softmax_and_never_take_the_own_partner() {
 
 #[test]
 fn a_generator_decides_its_draws() {
-    let contrast = contrast(&SIMILARITY, BATCH);
+    let similarities = similarities(&SIMILARITY, BATCH);
     let draws = |seed| {
         let mut generator = ChaCha8Rng::seed_from_u64(seed);
         (0..8)
-            .map(|_| draw_negatives(&contrast, &mut generator).expect("negatives"))
+            .map(|_| draw_negatives(&similarities, RULE, &mut generator).expect("negatives"))
             .collect::<Vec<_>>()
     };
     assert_eq!(draws(1), draws(1));
@@ -84,11 +88,11 @@ fn a_generator_decides_its_draws() {
 
 #[test]
 fn enormous_similarities_do_not_overflow() {
-    let contrast = contrast(&[0.0, 3e38, -3e38, 1e30, 0.0, 1e30, 1.0, 2.0, 0.0], 3);
+    let similarities = similarities(&[0.0, 3e38, -3e38, 1e30, 0.0, 1e30, 1.0, 2.0, 0.0], 3);
     let mut generator = ChaCha8Rng::seed_from_u64(1);
     for _ in 0..100 {
         assert_eq!(
-            draw_negatives(&contrast, &mut generator)
+            draw_negatives(&similarities, RULE, &mut generator)
                 .expect("negatives")
                 .texts[0],
             1
@@ -98,7 +102,8 @@ fn enormous_similarities_do_not_overflow() {
 
 #[test]
 fn one_pair_has_no_negative() {
-    let error = draw_negatives(&contrast(&[1.0], 1), &mut ChaCha8Rng::seed_from_u64(1)).unwrap_err();
+    let error =
+        draw_negatives(&similarities(&[1.0], 1), RULE, &mut ChaCha8Rng::seed_from_u64(1)).unwrap_err();
     assert!(
         matches!(&error, ModelError::Invalid(text) if text.contains("at least 2")),
         "{error}"
@@ -111,8 +116,12 @@ fn similarities_that_are_no_numbers_are_refused() {
         for place in (0..BATCH * BATCH).filter(|place| place % (BATCH + 1) != 0) {
             let mut similarity = SIMILARITY;
             similarity[place] = bad;
-            let error =
-                draw_negatives(&contrast(&similarity, BATCH), &mut ChaCha8Rng::seed_from_u64(1)).unwrap_err();
+            let error = draw_negatives(
+                &similarities(&similarity, BATCH),
+                RULE,
+                &mut ChaCha8Rng::seed_from_u64(1),
+            )
+            .unwrap_err();
             assert!(
                 matches!(&error, ModelError::Invalid(text) if text.contains("not finite")),
                 "{bad}: {error}"
@@ -132,7 +141,7 @@ fn negatives_of_another_batch_are_refused() {
             images: images.to_vec(),
             texts: texts_for_images.to_vec(),
         };
-        matching_loss(&model, &context, &texts, &negatives)
+        itm_logits(&model, &context, &texts, &negatives)
     };
     loss(&[1, 2, 0], &[2, 0, 1]).expect("negatives of this batch");
     for (images, texts) in [
@@ -143,8 +152,28 @@ fn negatives_of_another_batch_are_refused() {
     ] {
         let error = loss(images, texts).unwrap_err();
         assert!(
-            matches!(&error, ModelError::Invalid(text) if text.contains("batch of 3")),
+            matches!(&error, ModelError::Invalid(text) if text.contains("3 images and 3 texts")),
             "{error}"
         );
+    }
+}
+
+#[test]
+fn a_floor_lets_everyone_but_the_own_partner_be_drawn() {
+    let second = Tensor::<2>::from_data([[0.0f32, 40.0, 0.0], [1.0, 2.0, 3.0]], &Device::flex());
+    let weights = negative_weights(&second, 1, NegativeWeights::SoftmaxFloor).expect("weights");
+    // The own partner of the first row takes all of the softmax, and is then left out.
+    for (weight, expected) in weights[0].iter().zip([1e-4, 0.0, 1e-4]) {
+        assert!((weight - expected).abs() < 1e-12, "{weights:?}");
+    }
+    let exponentials = [1.0f64, 2.0, 3.0].map(f64::exp);
+    let total: f64 = exponentials.iter().sum();
+    let expected = [
+        exponentials[0] / total + 1e-4,
+        exponentials[1] / total + 1e-4,
+        0.0,
+    ];
+    for (weight, expected) in weights[1].iter().zip(expected) {
+        assert!((weight - expected).abs() < 1e-7, "{weights:?}");
     }
 }

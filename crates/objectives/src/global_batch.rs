@@ -1,0 +1,272 @@
+//! A step of stage 1 on a global batch, cut in parts as the reference cuts it over its ranks.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use blip2_core::ModelError;
+use blip2_qformer::{ImageContext, RepresentationModel, TextBatch};
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Device, Tensor};
+
+use crate::hard_negatives::Draws;
+use crate::{
+    Embeddings, ItgMean, NegativeSource, Negatives, RepresentationLoss, RepresentationOptions, StepGradients,
+    Terms, average_over_parts, itc_loss, itg_loss, itm_logits, itm_loss, similarities,
+};
+
+/// How far the seeds of two parts lie apart: not by 1, which is what steps are apart.
+const SEEDS_APART: u64 = 0xD1B5_4A32_D192_ED03;
+
+/// The features `[rows, patches, encoder width]` of a frozen encoder for some rows of a global batch, which may lie in another
+/// part: read from a store, encoded anew, or sent by another device. They travel before the layer norm, which is applied here:
+/// then no gradient has to travel back.
+pub type FeaturesOf<'a, E> = &'a mut dyn FnMut(&[usize]) -> Result<Tensor<3>, E>;
+
+/// A step of stage 1 on a global batch.
+///
+/// On one device [`RepresentationStep::gradients`] is all that is needed. On several, each embeds its parts
+/// ([`RepresentationStep::embed`]), is given what all of them made ([`RepresentationStep::against`]), and takes the loss of its
+/// parts ([`RepresentationStep::part`]).
+pub struct RepresentationStep<'a> {
+    model: &'a RepresentationModel,
+    options: &'a RepresentationOptions,
+    texts: &'a [Vec<u32>],
+    parts: usize,
+    draws: Draws,
+    seed: u64,
+    /// Of the whole batch; `None` with a single part, which knows them itself.
+    all: Option<Embeddings>,
+}
+
+impl<'a> RepresentationStep<'a> {
+    /// A step on as many pairs as there are `texts` (token ids, `[CLS]` first), cut in `parts` of neighbouring rows. With
+    /// several parts, `seed` decides the dropout of each: both times that a part is computed, the device's generator is seeded.
+    ///
+    /// # Errors
+    /// [`ModelError::Invalid`] where the parts do not hold the same number of pairs each, or the given negatives are none of
+    /// this batch.
+    pub fn new(
+        model: &'a RepresentationModel,
+        options: &'a RepresentationOptions,
+        texts: &'a [Vec<u32>],
+        parts: usize,
+        negatives: NegativeSource<'_>,
+        seed: u64,
+    ) -> Result<Self, ModelError> {
+        if parts == 0 || texts.is_empty() || !texts.len().is_multiple_of(parts) {
+            return Err(ModelError::Invalid(format!(
+                "a batch of {} pairs cannot be cut in {parts} equal parts: choose a number of parts that divides it",
+                texts.len()
+            )));
+        }
+        Ok(Self {
+            model,
+            options,
+            texts,
+            parts,
+            draws: Draws::new(negatives, texts.len())?,
+            seed,
+            all: None,
+        })
+    }
+
+    /// The mean gradients and terms of all parts, computed one after the other. `features` is asked for the rows of a part, and
+    /// for those negatives of a part that lie elsewhere; with several parts for each part twice, first for the embeddings that
+    /// all parts are compared with.
+    ///
+    /// # Errors
+    /// What `features` fails with; [`ModelError`] where features, texts and model do not fit each other.
+    pub fn gradients<E: From<ModelError>>(mut self, features: FeaturesOf<'_, E>) -> Result<StepGradients, E> {
+        if self.parts > 1 && self.compares() {
+            let model = untracked(self.model);
+            let embeddings = (0..self.parts).map(|part| self.embed(&model, part, features));
+            self.all = Some(Embeddings::gathered(embeddings.collect::<Result<_, E>>()?));
+        }
+        average_over_parts(self.model, self.parts, |part| {
+            Ok(self.part(part, features)?.terms)
+        })
+    }
+
+    /// What the other parts compare with `part`, as `model` sees it: the model of the step, without gradients.
+    ///
+    /// # Errors
+    /// As for [`RepresentationStep::gradients`].
+    pub fn embed<E: From<ModelError>>(
+        &self,
+        model: &RepresentationModel,
+        part: usize,
+        features: FeaturesOf<'_, E>,
+    ) -> Result<Embeddings, E> {
+        let (rows, texts) = self.begin(part)?;
+        let context = prepared(model, rows.clone(), features)?;
+        let images = model.qformer.query_pass(&context, rows.len()).hidden;
+        let embeddings = Embeddings {
+            images: model.image_embeddings(images).inner(),
+            texts: model.text_embeddings(&texts)?.inner(),
+        };
+        drop(context);
+        sweep(&texts.ids.device());
+        Ok(embeddings)
+    }
+
+    /// Compares with `all` embeddings of the global batch from now on.
+    pub fn against(self, all: Embeddings) -> Self {
+        Self {
+            all: Some(all),
+            ..self
+        }
+    }
+
+    /// The terms of `part`. The cross-attention keys and values of an image are computed once, for the query pass and all of
+    /// matching.
+    ///
+    /// # Errors
+    /// As for [`RepresentationStep::gradients`].
+    pub fn part<E: From<ModelError>>(
+        &self,
+        part: usize,
+        features: FeaturesOf<'_, E>,
+    ) -> Result<RepresentationLoss, E> {
+        let (model, options, weights) = (self.model, self.options, self.options.weights);
+        let (rows, texts) = self.begin(part)?;
+        let mut context = prepared(model, rows.clone(), features)?;
+        let images = model.qformer.query_pass(&context, rows.len());
+        let mut terms = Terms::default();
+        let mut negatives = Negatives::default();
+        if self.compares() {
+            let own = Embeddings {
+                images: model.image_embeddings(images.hidden.clone()),
+                texts: model.text_embeddings(&texts)?,
+            };
+            let all = self.all.as_ref().unwrap_or(&own);
+            let similarities = similarities(&own, all, model.temperature.val());
+            if weights.itc != 0.0 {
+                let loss = itc_loss(&similarities, rows.start, options.label_smoothing);
+                terms.add("itc", weights.itc, loss);
+            }
+            if weights.itm != 0.0 {
+                negatives = self
+                    .draws
+                    .negatives(&similarities, rows.clone(), options.negatives)?;
+                let (placed, elsewhere) = placed(&negatives, &rows);
+                if !elsewhere.images.is_empty() {
+                    context = context.followed_by(&prepared(model, elsewhere.images, features)?);
+                }
+                let texts = self.texts(rows.clone().chain(elsewhere.texts))?;
+                let logits = itm_logits(model, &context, &texts, &placed)?;
+                terms.add("itm", weights.itm, itm_loss(logits));
+            }
+        }
+        if weights.itg != 0.0 {
+            let (start, smoothing) = (options.start_token, options.label_smoothing);
+            let mean = itg_loss(model, &images, &texts, start, smoothing)?;
+            terms.add("itg", weights.itg, mean * self.itg_share(&rows));
+        }
+        terms.watch("temperature", model.temperature.val());
+        terms.watch("query_spread", images.hidden.detach().var_bias(1).sqrt().mean());
+        Ok(RepresentationLoss { terms, negatives })
+    }
+
+    /// Whether pairs are compared at all.
+    fn compares(&self) -> bool {
+        self.options.weights.itc != 0.0 || self.options.weights.itm != 0.0
+    }
+
+    /// The rows of `part` and their texts; the same dropout whenever it begins.
+    fn begin(&self, part: usize) -> Result<(Range<usize>, TextBatch), ModelError> {
+        let pairs = self.texts.len() / self.parts;
+        let rows = part * pairs..(part + 1) * pairs;
+        if part >= self.parts {
+            return Err(ModelError::Invalid(format!(
+                "there is no part {part}: the batch has {}",
+                self.parts
+            )));
+        }
+        if self.parts > 1 {
+            let apart = (part as u64).wrapping_mul(SEEDS_APART);
+            self.model.qformer.device().seed(self.seed.wrapping_add(apart));
+        }
+        let texts = self.texts(rows.clone())?;
+        Ok((rows, texts))
+    }
+
+    /// The texts of `rows` of the global batch, padded to the longest of them.
+    fn texts(&self, rows: impl Iterator<Item = usize>) -> Result<TextBatch, ModelError> {
+        let rows = rows.map(|row| self.texts[row].clone()).collect();
+        TextBatch::new(rows, &self.model.qformer.device())
+    }
+
+    /// What the mean over the tokens of `rows` is multiplied with, so that the mean over parts is the one that is asked for.
+    fn itg_share(&self, rows: &Range<usize>) -> f64 {
+        let predicted =
+            |texts: &[Vec<u32>]| -> usize { texts.iter().map(|text| text.len().saturating_sub(1)).sum() };
+        match self.options.itg_mean {
+            ItgMean::Part => 1.0,
+            ItgMean::Global => {
+                (predicted(&self.texts[rows.clone()]) * self.parts) as f64 / predicted(self.texts) as f64
+            }
+        }
+    }
+}
+
+/// `model` without graph and gradients, but with the dropout of training.
+fn untracked(model: &RepresentationModel) -> RepresentationModel {
+    // What makes a parameter that was never read is shared with its clones, and so is that they are frozen.
+    model.visit(&mut Read);
+    model.clone().freeze()
+}
+
+/// On an autodiff device burn keeps what a pass without gradients computed until some backward pass is over: lets one be over.
+fn sweep(device: &Device) {
+    if device.is_autodiff() {
+        Tensor::<1>::zeros([1], device).require_grad().backward();
+    }
+}
+
+/// Reads every parameter.
+struct Read;
+
+impl ModuleVisitor for Read {
+    fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+        parameter.val();
+    }
+}
+
+/// The images of `rows` of the global batch as `model` reads them.
+fn prepared<E: From<ModelError>>(
+    model: &RepresentationModel,
+    rows: impl IntoIterator<Item = usize>,
+    features: FeaturesOf<'_, E>,
+) -> Result<ImageContext, E> {
+    let rows: Vec<usize> = rows.into_iter().collect();
+    let features = features(&rows)?;
+    let [images, _, _] = features.dims();
+    if images != rows.len() {
+        return Err(ModelError::Invalid(format!(
+            "{images} images and {} texts are not a batch of pairs",
+            rows.len()
+        ))
+        .into());
+    }
+    Ok(model.image_context(features)?)
+}
+
+/// Negatives of a part as places: its own rows come first, then what other parts hold.
+fn placed(negatives: &Negatives, own: &Range<usize>) -> (Negatives, Negatives) {
+    let split = |rows: &[usize]| -> (Vec<usize>, Vec<usize>) {
+        let elsewhere: BTreeSet<usize> = rows.iter().copied().filter(|row| !own.contains(row)).collect();
+        let elsewhere: Vec<usize> = elsewhere.into_iter().collect();
+        let place = |row: &usize| match elsewhere.binary_search(row) {
+            Ok(place) => own.len() + place,
+            Err(_) => row - own.start,
+        };
+        (rows.iter().map(place).collect(), elsewhere)
+    };
+    let (images, other_images) = split(&negatives.images);
+    let (texts, other_texts) = split(&negatives.texts);
+    let elsewhere = Negatives {
+        images: other_images,
+        texts: other_texts,
+    };
+    (Negatives { images, texts }, elsewhere)
+}

@@ -1,0 +1,81 @@
+//! ITC: image-text contrast (paper section 3.2, LAVIS `blip2_qformer.py`), against all pairs of the global batch.
+
+use blip2_kernels::{CrossEntropyOptions, cross_entropy};
+use burn::tensor::{Int, Tensor};
+
+/// Contrastive embeddings of pairs, of unit length; row `i` of both belongs together.
+#[derive(Clone, Debug)]
+pub struct Embeddings {
+    /// `[pairs, queries, embedding]`.
+    pub images: Tensor<3>,
+    /// `[pairs, embedding]`.
+    pub texts: Tensor<2>,
+}
+
+impl Embeddings {
+    /// The pairs of all `parts`, one part behind the other.
+    pub fn gathered(parts: Vec<Self>) -> Self {
+        let (images, texts) = parts.into_iter().map(|part| (part.images, part.texts)).unzip();
+        Self {
+            images: Tensor::cat(images, 0),
+            texts: Tensor::cat(texts, 0),
+        }
+    }
+
+    /// The same without gradient: what others are compared with.
+    pub fn detached(&self) -> Self {
+        Self {
+            images: self.images.clone().detach(),
+            texts: self.texts.clone().detach(),
+        }
+    }
+}
+
+/// How alike the pairs of a part and those of the global batch are, divided by the temperature.
+#[derive(Clone, Debug)]
+pub struct Similarities {
+    /// `[part, batch]`: each image of the part with each text.
+    pub image_to_text: Tensor<2>,
+    /// `[part, batch]`: each text of the part with each image.
+    pub text_to_image: Tensor<2>,
+}
+
+/// Compares the pairs of a part, `own`, with `all` pairs of the global batch. A pair's similarity is that of its best query,
+/// divided by `temperature` `[1]`.
+///
+/// As in the reference, what is compared against carries no gradient, the part's own rows of it neither: image to text trains
+/// the images and text to image the texts; both train the temperature. So it is with a single part too.
+pub fn similarities(own: &Embeddings, all: &Embeddings, temperature: Tensor<1>) -> Similarities {
+    let all = all.detached();
+    let temperature = temperature.reshape([1, 1]);
+    Similarities {
+        image_to_text: best_query(own.images.clone(), all.texts) / temperature.clone(),
+        text_to_image: best_query(all.images, own.texts.clone()).transpose() / temperature,
+    }
+}
+
+/// The mean `[1]` of the contrastive loss over both directions and the rows of a part, whose first pair is row `first` of the
+/// global batch.
+pub fn itc_loss(similarities: &Similarities, first: usize, label_smoothing: f64) -> Tensor<1> {
+    let [pairs, _] = similarities.image_to_text.dims();
+    let device = similarities.image_to_text.device();
+    let targets = Tensor::<1, Int>::arange(first as i64..(first + pairs) as i64, &device);
+    let options = CrossEntropyOptions { label_smoothing };
+    (cross_entropy(
+        similarities.image_to_text.clone(),
+        targets.clone(),
+        options.clone(),
+    ) + cross_entropy(similarities.text_to_image.clone(), targets, options))
+        / 2.0
+}
+
+/// Similarity of each image's best query with each text, `[images, texts]`.
+fn best_query(images: Tensor<3>, texts: Tensor<2>) -> Tensor<2> {
+    let [count, queries, width] = images.dims();
+    let others = texts.dims()[0];
+    let similarity = images.reshape([count * queries, width]).matmul(texts.transpose());
+    similarity
+        .reshape([count, queries, others])
+        .max_dim(1)
+        .reshape([count, others])
+}
