@@ -6,8 +6,12 @@
 mod ahead;
 pub mod features;
 pub mod loader;
+pub mod mixture;
+pub mod order;
+mod permutation;
 pub mod pixels;
 mod random;
+mod recent;
 pub mod scenes;
 pub mod sets;
 pub mod text;

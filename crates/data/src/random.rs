@@ -33,11 +33,16 @@ impl Stream {
         // Numbers past the last whole multiple of `bound` would favour the small results: draw again.
         let limit = u64::MAX - u64::MAX % bound;
         loop {
-            let drawn = self.0.next_u64();
+            let drawn = self.bits();
             if drawn < limit {
                 return (drawn % bound) as usize;
             }
         }
+    }
+
+    /// 64 random bits.
+    pub fn bits(&mut self) -> u64 {
+        self.0.next_u64()
     }
 
     /// A number in `[0, 1)` with 24 random bits, exact in `f32`.

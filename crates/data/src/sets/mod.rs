@@ -3,10 +3,13 @@
 //! A [`Dataset`] knows how many samples it has without holding them, and reads any of them alone: order, mixtures, loaders
 //! and resumption stand on that and on nothing else.
 
+mod cache;
 mod picture;
 mod report;
 mod sample;
+pub mod webdataset;
 
+pub use cache::Cache;
 pub use picture::Picture;
 pub use report::{Report, Severity};
 pub use sample::{Answer, Question, Sample, SampleError};

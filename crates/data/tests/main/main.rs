@@ -1,12 +1,19 @@
 //! The data crate against the reference: one binary, a module a subject.
 
 mod assets;
+mod data_loader;
 mod drawing;
 mod features;
 mod golden;
+mod golden_augment;
+mod golden_data;
 mod golden_pictures;
 mod loader;
+mod mixture;
+mod numbers;
+mod order;
 mod pixels;
 mod repertoire;
 mod scenes;
 mod text;
+mod webdataset;

@@ -1,5 +1,5 @@
-//! In what order a run sees its examples: decided by seed and epoch alone, so that a resumed run goes on exactly where
-//! the broken one stopped.
+//! The order of a data set in memory, whole epochs at a time: decided by seed and epoch alone, so that a resumed run goes on
+//! exactly where the broken one stopped.
 
 use crate::Stream;
 use serde::{Deserialize, Serialize};
