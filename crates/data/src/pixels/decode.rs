@@ -28,6 +28,17 @@ pub enum Orientation {
     AsStored,
 }
 
+/// What the names of picture files end with.
+pub const ENDINGS: [&str; 12] = [
+    "jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "gif", "bmp", "tif", "tiff", "avif",
+];
+
+/// Whether the name of `path` is that of a picture; the content may be another.
+pub fn has_picture_name(path: &Path) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    ending.is_some_and(|ending| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)))
+}
+
 impl DecodeOptions {
     /// Turned upright, at most [`MAX_PIXELS`].
     pub fn upright() -> Self {

@@ -18,7 +18,7 @@ mod tiff;
 mod webp;
 
 pub use augment::{Augmentation, View};
-pub use decode::{DecodeOptions, MAX_PIXELS, Orientation, decode, open};
+pub use decode::{DecodeOptions, ENDINGS, MAX_PIXELS, Orientation, decode, has_picture_name, open};
 pub use error::PixelsError;
 pub use image::RgbImage;
 pub use processor::ImageProcessor;

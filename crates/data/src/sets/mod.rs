@@ -3,16 +3,44 @@
 //! A [`Dataset`] knows how many samples it has without holding them, and reads any of them alone: order, mixtures, loaders
 //! and resumption stand on that and on nothing else.
 
+mod annotated;
 mod cache;
+mod captioned;
+mod coco;
+mod csv;
+mod error;
+mod flickr30k;
+mod folder;
+mod formats;
+mod gqa;
+mod imagefolder;
+mod images;
+mod img2dataset;
+mod json;
+mod karpathy;
+mod lavis;
+mod parquet;
+mod paths;
 mod picture;
+mod reason;
+mod records;
 mod report;
+mod rows;
 mod sample;
+mod sbu;
+mod spec;
+mod tsv;
+mod visual_genome;
+mod vqa;
 pub mod webdataset;
 
 pub use cache::Cache;
+pub use error::SetError;
+pub use formats::{Formats, OpenOptions, open};
 pub use picture::Picture;
 pub use report::{Report, Severity};
 pub use sample::{Answer, Question, Sample, SampleError};
+pub use spec::DataSpec;
 
 /// Samples by index. Implementations are read by many threads at once.
 pub trait Dataset: Send + Sync {

@@ -1,8 +1,9 @@
 //! One example of a data set, and what can be wrong with it.
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::Picture;
+use super::{Picture, reason};
 
 /// A picture with what is said and asked about it.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,7 +21,7 @@ pub struct Sample {
 }
 
 /// A question about a picture, with the answers that people gave.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Question {
     /// Names the question in result files.
     pub id: String,
@@ -31,7 +32,7 @@ pub struct Question {
 }
 
 /// An answer and how many people gave it, word for word.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
     /// Not normalised.
     pub text: String,
@@ -49,4 +50,15 @@ pub struct SampleError {
     pub reason: &'static str,
     /// What was wrong and where.
     pub problem: String,
+}
+
+impl SampleError {
+    /// What was asked for lies behind the last of `count` samples.
+    pub(super) fn beyond(index: u64, count: u64) -> Self {
+        Self {
+            key: index.to_string(),
+            reason: reason::NO_SUCH_SAMPLE,
+            problem: format!("the data set has {count} samples"),
+        }
+    }
 }
