@@ -29,15 +29,15 @@ impl Annotated {
             read(spec, file, &mut listing)?;
         }
         let images = Images::of(spec, paths::folder_of(&files[0]));
-        Ok(Self::new(spec.name(), images, listing))
+        Ok(Self::boxed(spec.name(), images, listing))
     }
 
     /// What `listing` says of pictures in `folder`.
     pub(super) fn within(name: String, folder: &Path, listing: Listing) -> Box<dyn Dataset> {
-        Self::new(name, Images::within(folder), listing)
+        Self::boxed(name, Images::within(folder), listing)
     }
 
-    fn new(name: String, images: Images, listing: Listing) -> Box<dyn Dataset> {
+    fn boxed(name: String, images: Images, listing: Listing) -> Box<dyn Dataset> {
         let Listing { rows, left_out, .. } = listing;
         Box::new(Self {
             name,

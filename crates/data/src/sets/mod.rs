@@ -29,6 +29,7 @@ mod rows;
 mod sample;
 mod sbu;
 mod spec;
+mod summary;
 mod tsv;
 mod visual_genome;
 mod vqa;
@@ -41,6 +42,7 @@ pub use picture::Picture;
 pub use report::{Report, Severity};
 pub use sample::{Answer, Question, Sample, SampleError};
 pub use spec::DataSpec;
+pub use summary::{Example, Spread, Summary};
 
 /// Samples by index. Implementations are read by many threads at once.
 pub trait Dataset: Send + Sync {
