@@ -238,7 +238,7 @@ fn optimiser(count: usize, device: &Device) -> Workload {
         epsilon: 1e-8,
         weight_decay: 0.05,
         step: 1,
-        gradient_scale: 1.0,
+        gradient_scale: 1.0.into(),
     };
     let gradient: Tensor<1> = leaf([count], device);
     let mut state = (gradient.ones_like(), gradient.zeros_like(), gradient.zeros_like());

@@ -56,8 +56,8 @@ impl Stage1 {
                 representation_loss(&model, features.clone(), &texts, &options, negatives)
             })?;
             let gradients = loss.terms.total().context("no term has a weight")?.backward();
-            let (moved, report) = optimizer.step(model, &gradients, &settings, &|_| 1e-4);
-            anyhow::ensure!(report.gradient_norm.is_finite(), "the gradients are no numbers");
+            let (moved, norm) = optimizer.step(model, &gradients, &settings, &|_| 1e-4);
+            anyhow::ensure!(norm.read().is_finite(), "the gradients are no numbers");
             state = Some(moved);
             Ok(())
         };

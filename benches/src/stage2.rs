@@ -126,8 +126,8 @@ impl Stage2 {
             let bridge = state.take().context("the last step failed")?;
             let loss =
                 precision.scope(|| bridge.loss(language_model.as_ref(), features.clone(), &examples))?;
-            let (moved, report) = optimizer.step(bridge, &loss.backward(), &settings, &|_| 1e-4);
-            anyhow::ensure!(report.gradient_norm.is_finite(), "the gradients are no numbers");
+            let (moved, norm) = optimizer.step(bridge, &loss.backward(), &settings, &|_| 1e-4);
+            anyhow::ensure!(norm.read().is_finite(), "the gradients are no numbers");
             state = Some(moved);
             Ok(())
         }))

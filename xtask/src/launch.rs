@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::time::SystemTime;
 use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
@@ -27,7 +28,7 @@ struct Options {
     /// Continue the run in the run folder from its last checkpoint
     #[arg(long)]
     resume: bool,
-    /// Restart from the last checkpoint, so many times, when a signal kills the run
+    /// Restart from the last checkpoint, so many times, when the run is killed, or fails after it had begun to train
     #[arg(long, value_name = "N", default_value_t = 0)]
     max_restarts: u32,
     /// Cache folder [default: $BLIP2_HOME, else blip2 in the user's cache folder]
@@ -135,14 +136,17 @@ impl Training {
         })
     }
 
-    /// Runs to the end, and again from the last checkpoint each time that a signal kills the run.
+    /// Runs to the end, and again from the last checkpoint each time that the run is killed, or fails while it trains. What
+    /// is refused before that would be refused again.
     fn supervise(&self) -> Result<Ending> {
         let mut resume = self.resume;
         for restart in 1.. {
+            let before = self.logged();
             let ending = process::run(&mut self.command(resume), || ())?;
-            let Ending::Signal(_) = ending else {
+            let was_training = matches!(ending, Ending::Signal(_)) || self.logged() != before;
+            if ending.is_success() || !was_training {
                 return Ok(ending);
-            };
+            }
             eprintln!("{} {ending}", places::shown(&self.binary));
             if restart > self.max_restarts {
                 eprintln!("repeat the command with --resume to continue from the last checkpoint");
@@ -155,6 +159,13 @@ impl Training {
             resume = true;
         }
         bail!("more restarts than can be counted")
+    }
+
+    /// When the run last wrote into its log, where it has one.
+    fn logged(&self) -> Option<SystemTime> {
+        fs::metadata(self.run.join("metrics.jsonl"))
+            .and_then(|log| log.modified())
+            .ok()
     }
 
     fn command(&self, resume: bool) -> Command {

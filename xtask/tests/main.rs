@@ -98,13 +98,27 @@ fn a_recipe_is_built_and_launched_with_what_was_asked() {
 }
 
 #[test]
-fn an_exit_code_is_forwarded_and_not_retried() {
-    let world = World::new("exit 2");
-    assert_eq!(
-        world.run(&["pretrain", "--max-restarts", "3"]).status.code(),
-        Some(2)
+fn what_refuses_to_start_is_not_started_again() {
+    for code in [1, 2] {
+        let world = World::new(&format!("exit {code}"));
+        assert_eq!(
+            world.run(&["pretrain", "--max-restarts", "3"]).status.code(),
+            Some(code)
+        );
+        assert_eq!(world.launches().len(), 1);
+    }
+}
+
+#[test]
+fn a_run_that_fails_while_it_trains_is_resumed() {
+    let world = World::new(
+        "mkdir -p run; echo {} >> run/metrics.jsonl; touch -d \"@$(wc -l < blip2.log)\" run/metrics.jsonl\n\
+         [ $(wc -l < blip2.log) -ge 3 ]",
     );
-    assert_eq!(world.launches().len(), 1);
+    let output = world.run(&["pretrain", "--max-restarts", "5"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(world.launches()[2], format!("{LAUNCH} --resume"));
+    assert_eq!(world.launches().len(), 3);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! What goes into BLIP-2: pixels as the reference processor makes them, cleaned and tokenised text, the emoji data
-//! sets, features of a frozen encoder stored on disk, and the order in which a run reads them.
+//! What goes into BLIP-2: pixels as the reference processor makes them, cleaned and tokenised text, data sets, features of a
+//! frozen encoder stored on disk, and the order in which a run reads them.
 //!
 //! Everything random here is a pure function of a seed: no global state, no clock.
 
@@ -12,7 +12,6 @@ mod permutation;
 pub mod pixels;
 mod random;
 mod recent;
-pub mod scenes;
 pub mod sets;
 pub mod text;
 

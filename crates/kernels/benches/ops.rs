@@ -255,7 +255,7 @@ fn measure() -> Vec<(String, f64, Option<f64>)> {
         epsilon: 1e-8,
         weight_decay: 0.05,
         step: 1,
-        gradient_scale: 1.0,
+        gradient_scale: 1.0.into(),
     };
     let gradient = random([CLASSES, WIDTH], &plain);
     let mut state = Some([gradient.ones_like(), gradient.zeros_like(), gradient.zeros_like()]);

@@ -1,10 +1,10 @@
-//! The optimiser's step and the norm that gradients are clipped by.
+//! AdamW, the optimiser's step, and sums of squares.
 
 use burn::backend::Flex;
 use burn::tensor::Tensor;
 
 use crate::extension::{facts, primitive, takes};
-use crate::{composed, flex};
+use crate::{Scalar, composed, flex};
 
 /// Hyper-parameters of one [`adamw`] step.
 #[derive(Clone, Debug)]
@@ -21,8 +21,9 @@ pub struct AdamWStep {
     pub weight_decay: f64,
     /// Number of this step, from 1.
     pub step: u64,
-    /// Factor on the gradient: below 1 when the global norm is clipped.
-    pub gradient_scale: f64,
+    /// Factor on the gradient: [`GradientNorm::clip`](crate::GradientNorm::clip). Where it is NaN on the device, the step leaves
+    /// parameter and moments as they are.
+    pub gradient_scale: Scalar,
 }
 
 impl AdamWStep {
@@ -58,9 +59,11 @@ pub fn adamw<const D: usize>(
         tensors.iter().all(|tensor| !tensor.is_autodiff()),
         "adamw: the tensors must be plain, not on an autodiff device"
     );
-    if takes(&tensors.each_ref().map(facts)) {
+    if let Scalar::Known(scale) = step.gradient_scale
+        && takes(&tensors.each_ref().map(facts))
+    {
         let [parameter, gradient, first, second] = tensors.map(primitive);
-        return flex::optimizer::adamw(parameter, gradient, first, second, step)
+        return flex::optimizer::adamw(parameter, gradient, first, second, step, scale)
             .map(Tensor::from_primitive::<Flex>)
             .into();
     }
@@ -78,6 +81,6 @@ pub fn sum_of_squares<const D: usize>(x: &Tensor<D>) -> f64 {
     if takes(&[facts(&x)]) {
         flex::optimizer::sum_of_squares(primitive(x))
     } else {
-        composed::sum_of_squares(&x)
+        composed::squares(&x).into_scalar()
     }
 }

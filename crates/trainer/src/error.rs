@@ -1,11 +1,10 @@
 //! What can end a run.
 
-use std::path::PathBuf;
-
-use thiserror::Error;
+use std::error::Error;
+use std::path::{Path, PathBuf};
 
 /// A run that could not start or go on. What was checkpointed stays, and `--resume` goes on from there.
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum TrainError {
     /// A recipe that cannot be used.
     #[error("recipe {path}: {reason}", path = path.display())]
@@ -36,7 +35,8 @@ pub enum TrainError {
     },
     /// Loss or gradient is no number.
     #[error(
-        "{phase} diverged at step {step}: {what} is {value}; lower the learning rate or clip the gradient norm"
+        "{phase} diverged at step {step}: {what} is {value}, and {skipped} such steps were skipped before; lower the learning \
+         rate or clip the gradient norm (the last checkpoint is from before, and what was in the batch stands in metrics.jsonl)"
     )]
     Diverged {
         /// Which phase.
@@ -47,7 +47,15 @@ pub enum TrainError {
         what: String,
         /// Its value.
         value: f64,
+        /// How often that was let pass before.
+        skipped: u64,
     },
+    /// An objective gave no term of the loss.
+    #[error("no term of the loss has a weight: there is nothing to learn")]
+    NothingToLearn,
+    /// A row whose features are to be computed now came without a picture.
+    #[error("sample {0} came without its picture: live features need a row source that opens pictures")]
+    NoPicture(String),
     /// A frozen model changed, which must not happen.
     #[error("the frozen {0} is no longer what was loaded: this is a bug, its results cannot be trusted")]
     Thawed(&'static str),
@@ -60,9 +68,6 @@ pub enum TrainError {
     /// Loading or saving models.
     #[error(transparent)]
     Blip2(#[from] blip2::Blip2Error),
-    /// Drawing scenes.
-    #[error(transparent)]
-    Scenes(#[from] blip2_data::scenes::ScenesError),
     /// Preparing pixels.
     #[error(transparent)]
     Pixels(#[from] blip2_data::pixels::PixelsError),
@@ -78,10 +83,20 @@ pub enum TrainError {
     /// The language model's tokenizer.
     #[error(transparent)]
     Tokenizer(#[from] blip2_llm_adapters::TokenizerError),
-    /// Measuring.
+    /// A part that the caller brought failed: a row source, an evaluator, an objective.
     #[error(transparent)]
-    Evaluation(#[from] blip2_evaluation::EvaluationError),
-    /// Writing the report.
-    #[error(transparent)]
-    Report(#[from] blip2_report::ReportError),
+    Other(Box<dyn Error + Send + Sync>),
+}
+
+impl TrainError {
+    /// What a part of the caller's own failed with.
+    pub fn other(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+/// What the operating system said when it was to do `action` with `path`.
+pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> TrainError + use<> {
+    let path = path.to_owned();
+    move |source| TrainError::Io { action, path, source }
 }

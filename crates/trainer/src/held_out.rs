@@ -1,67 +1,65 @@
-//! Pictures that training never showed.
+//! The evaluator that needs nothing but data: the objective's own terms on samples that training does not see.
 
-use blip2_data::pixels::RgbImage;
-use blip2_data::scenes::{Scene, SceneSet, Split};
-use burn::tensor::{Device, Tensor};
+use burn::module::Module;
+use burn::tensor::Device;
 
-use crate::corpus::encode_scenes;
-use crate::pretrain::Frozen;
-use crate::{Recipe, TrainError};
+use crate::{Batch, Evaluator, FeatureSource, Objective, Row, StepContext, TrainError};
 
-/// Held-out pictures with what the frozen encoder makes of them.
-pub(crate) struct HeldOut {
-    pub(crate) name: String,
-    /// What the pictures show, where they are scenes.
-    pub(crate) scenes: Vec<Scene>,
-    pub(crate) pictures: Vec<RgbImage>,
-    /// `[pictures, tokens, width]`, off the tape.
-    pub(crate) features: Tensor<3>,
+/// The mean of each term over the same batches each time, off the tape. `loss` is their weighted sum.
+pub struct HeldOutLoss<'a, M: Module> {
+    /// What the log calls it.
+    pub name: String,
+    /// Steps from one time to the next; 0: at the end alone.
+    pub every: u64,
+    /// What it is measured on.
+    pub batches: Vec<Vec<Row>>,
+    /// Knows their pictures.
+    pub features: &'a dyn FeatureSource,
+    /// What is measured.
+    pub objective: &'a dyn Objective<M>,
+    /// Decides the negatives, with the number of the batch.
+    pub seed: u64,
+    /// The model's, without autodiff.
+    pub device: Device,
 }
 
-impl HeldOut {
-    /// The first `count` scenes of a part: a caption comes as often as it comes.
-    pub(crate) fn first(
-        recipe: &Recipe,
-        split: Split,
-        count: usize,
-        frozen: &Frozen,
-    ) -> Result<Self, TrainError> {
-        let set = scenes(recipe, split)?;
-        let scenes = (0..count as u64).map(|index| set.scene(index)).collect();
-        Self::encoded(recipe, split, scenes, frozen)
+impl<M: Module> Evaluator<M> for HeldOutLoss<'_, M> {
+    fn name(&self) -> &str {
+        &self.name
     }
 
-    /// Up to `count` scenes of a part of which no two have the same caption.
-    pub(crate) fn distinct(
-        recipe: &Recipe,
-        split: Split,
-        count: usize,
-        frozen: &Frozen,
-    ) -> Result<Self, TrainError> {
-        Self::encoded(recipe, split, scenes(recipe, split)?.distinct(count), frozen)
+    fn every(&self) -> u64 {
+        self.every
     }
 
-    fn encoded(
-        recipe: &Recipe,
-        split: Split,
-        scenes: Vec<Scene>,
-        frozen: &Frozen,
-    ) -> Result<Self, TrainError> {
-        let side = recipe.encoder.image_size;
-        let (pictures, features) = encode_scenes(frozen, side, &scenes, &Device::flex())?;
-        Ok(Self {
-            name: split.name().to_owned(),
-            scenes,
-            pictures,
-            features,
-        })
+    fn evaluate(&mut self, model: &M, _step: u64) -> Result<Vec<(String, f64)>, TrainError> {
+        let model = model.valid();
+        let mut sums: Vec<(String, f64)> = Vec::new();
+        for (number, rows) in (1..).zip(&self.batches) {
+            let batch = Batch {
+                features: self.features.features(rows, &self.device)?,
+                rows: rows.clone(),
+            };
+            let context = StepContext {
+                step: number,
+                seed: self.seed,
+                part: 0,
+                parts: 1,
+            };
+            let terms = self.objective.terms(&model, &batch, &context)?;
+            let total = terms.total().map(|total| ("loss", total));
+            let named = terms
+                .iter()
+                .map(|term| (term.name, term.value.clone()))
+                .chain(total);
+            for (index, (name, value)) in named.enumerate() {
+                let value = f64::from(value.into_scalar::<f32>()) / self.batches.len() as f64;
+                match sums.get_mut(index) {
+                    Some((_, sum)) => *sum += value,
+                    None => sums.push((name.to_owned(), value)),
+                }
+            }
+        }
+        Ok(sums)
     }
-}
-
-fn scenes(recipe: &Recipe, split: Split) -> Result<SceneSet, TrainError> {
-    Ok(SceneSet {
-        seed: recipe.data.seed,
-        split,
-        repertoire: recipe.data.repertoire()?,
-    })
 }

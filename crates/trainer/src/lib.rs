@@ -1,30 +1,55 @@
-//! Training BLIP-2: recipes, optimiser groups, schedules, the loop, checkpoints, the run log, and the run of the embedded
-//! default through both stages.
+//! The open trainer of BLIP-2: recipes, feature sources, objectives, optimiser groups, schedules, the loop, checkpoints,
+//! evaluators and the run log.
 //!
-//! A run is decided by (recipe, seed): order, negatives and initial weights are functions of the step, so that a run that
-//! was killed and resumed ends with the figures of one that was not.
+//! ```text
+//! RowSource ──rows of step N──> FeatureSource ──features──> Objective: named terms ──> gradients ──> Optimizer
+//! (data sets in order)          (live or stored)            (stage 1, stage 2, yours)
+//! ```
+//!
+//! A [`Run`] is a folder. A [`Trainer`] trains one model in it for one phase; each of its parts is a trait with
+//! implementations here that have no other doors than yours would.
+//!
+//! A run is decided by (recipe, seed): rows, negatives and initial weights are functions of the step, so that a run that was
+//! killed and resumed ends with the figures of one that was not.
 
-mod baseline;
+mod batch;
 mod checkpoint;
-mod corpus;
 mod error;
-mod evaluate;
-mod figures;
-mod gallery;
-mod generative;
+mod evaluator;
+mod features;
 mod held_out;
 mod log;
+mod measured;
+mod objective;
+mod observer;
 mod optimizer;
-mod pretrain;
+mod prefix_language_modelling;
+mod rates;
 mod recipe;
-mod representation;
+mod run;
 mod schedule;
-mod training;
+mod stage1;
+mod stage2;
+mod start;
+mod tensorboard;
+mod trainer;
 
-pub use checkpoint::{Checkpoints, State};
+pub use batch::{Batch, Row, RowSource};
+pub use checkpoint::{Checkpoints, Kept, State};
 pub use error::TrainError;
+pub use evaluator::Evaluator;
+pub use features::{FeatureSource, Live, encode};
+pub use held_out::HeldOutLoss;
 pub use log::RunLog;
-pub use optimizer::{Optimizer, OptimizerConfig, StepReport, is_decayed};
-pub use pretrain::{Observer, PretrainOptions, pretrain};
-pub use recipe::{BridgeRecipe, DataRecipe, EvaluationRecipe, Precision, Projection, Recipe, StageRecipe};
+pub use objective::{Objective, StepContext};
+pub use observer::Observer;
+pub use optimizer::{Optimizer, OptimizerConfig, is_decayed};
+pub use prefix_language_modelling::PrefixRows;
+pub use rates::Origin;
+pub use recipe::{BridgeRecipe, Precision, Projection, RecipeFile, StageRecipe};
+pub use run::{Run, RunOptions, check_frozen};
 pub use schedule::Schedule;
+pub use stage1::{RepresentationObjective, bounded, tokenise};
+pub use stage2::{GenerativeObjective, Prompts};
+pub use start::{Trunk, bridge_from, representation_from_bert};
+pub use trainer::{Trained, Trainer};

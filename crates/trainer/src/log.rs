@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use crate::TrainError;
-use crate::checkpoint::io;
+use crate::error::io;
 
 /// The log of a run, appended to as it goes.
 pub struct RunLog {

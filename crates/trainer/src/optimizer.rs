@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use blip2_core::weights::{TensorStore, WeightError};
-use blip2_kernels::{AdamWStep, adamw, sum_of_squares};
+use blip2_kernels::{AdamWStep, GradientNorm, Scalar, adamw};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
@@ -21,13 +21,6 @@ pub struct OptimizerConfig {
     pub weight_decay: f64,
     /// Gradients are scaled down to this norm over all parameters; absent: no clipping, as the reference.
     pub clip_norm: Option<f64>,
-}
-
-/// What one step did.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StepReport {
-    /// Norm of all gradients before clipping.
-    pub gradient_norm: f64,
 }
 
 /// AdamW's state: two moments for each parameter that ever had a gradient.
@@ -55,44 +48,44 @@ impl Optimizer {
         Self::default()
     }
 
-    /// Steps taken.
+    /// Steps taken, those included that changed nothing.
     pub fn steps(&self) -> u64 {
         self.steps
     }
 
-    /// Moves `module` against `gradients`, each parameter at `rate(path)`. Parameters without a gradient stay as they are.
+    /// Moves `module` against `gradients`, each parameter at `rate(path)`, and gives the norm of all gradients before clipping.
+    /// Parameters without a gradient stay as they are.
     ///
-    /// Where the gradient norm that it reports is not finite, nothing has been changed.
+    /// Where the norm is not finite, the step counts but changes nothing, neither parameters nor moments; on devices other than
+    /// the processor that is found out there, without waiting.
     pub fn step<M: Module>(
         &mut self,
         module: M,
         gradients: &Gradients,
         config: &OptimizerConfig,
         rate: &dyn Fn(&str) -> f64,
-    ) -> (M, StepReport) {
-        let mut norm = Norm {
+    ) -> (M, GradientNorm) {
+        let mut visitor = Norm {
             gradients,
-            squares: 0.0,
+            norm: GradientNorm::default(),
         };
-        module.visit(&mut norm);
-        let gradient_norm = norm.squares.sqrt();
-        if !gradient_norm.is_finite() {
-            return (module, StepReport { gradient_norm });
-        }
-        let gradient_scale = match config.clip_norm {
-            Some(limit) if gradient_norm > limit => limit / gradient_norm,
-            _ => 1.0,
-        };
+        module.visit(&mut visitor);
+        let norm = visitor.norm;
         self.steps += 1;
+        if let Scalar::Known(known) = norm.value()
+            && !known.is_finite()
+        {
+            return (module, norm);
+        }
         let mut update = Update {
             path: Vec::new(),
             gradients,
             optimizer: self,
             config,
             rate,
-            gradient_scale,
+            gradient_scale: norm.clip(config.clip_norm),
         };
-        (module.map(&mut update), StepReport { gradient_norm })
+        (module.map(&mut update), norm)
     }
 
     /// The moments by name, for a checkpoint: `first.PATH` and `second.PATH`.
@@ -131,13 +124,13 @@ impl Optimizer {
 
 struct Norm<'a> {
     gradients: &'a Gradients,
-    squares: f64,
+    norm: GradientNorm,
 }
 
 impl ModuleVisitor for Norm<'_> {
     fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
         if let Some(gradient) = parameter.val().grad(self.gradients) {
-            self.squares += sum_of_squares(&gradient);
+            self.norm.add(&gradient);
         }
     }
 }
@@ -148,7 +141,7 @@ struct Update<'a> {
     optimizer: &'a mut Optimizer,
     config: &'a OptimizerConfig,
     rate: &'a dyn Fn(&str) -> f64,
-    gradient_scale: f64,
+    gradient_scale: Scalar,
 }
 
 impl ModuleMapper for Update<'_> {
@@ -186,7 +179,7 @@ impl ModuleMapper for Update<'_> {
                 0.0
             },
             step: self.optimizer.steps,
-            gradient_scale: self.gradient_scale,
+            gradient_scale: self.gradient_scale.clone(),
         };
         let (id, value, mapper) = parameter.consume();
         let device = value.device();

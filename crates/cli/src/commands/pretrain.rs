@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use blip2::home;
-use blip2_trainer::{Observer, PretrainOptions, pretrain};
+use blip2_mini::{PretrainOptions, pretrain};
+use blip2_trainer::Observer;
 use clap::Args;
 use indicatif::ProgressBar;
 

@@ -4,6 +4,7 @@ use super::{PixelsError, RgbImage, resize};
 use blip2_core::files;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::Deserialize;
+use std::borrow::Borrow;
 use std::path::Path;
 
 /// The mean and deviation of CLIP's training pictures (RGB, 0 to 1), which every BLIP-2 encoder was fed with.
@@ -203,10 +204,14 @@ impl ImageProcessor {
     ///
     /// # Errors
     /// If this processor's own width or height is 0.
-    pub fn batch(&self, pictures: &[RgbImage], device: &Device) -> Result<Tensor<4>, PixelsError> {
+    pub fn batch<P: Borrow<RgbImage>>(
+        &self,
+        pictures: &[P],
+        device: &Device,
+    ) -> Result<Tensor<4>, PixelsError> {
         let mut values = Vec::with_capacity(pictures.len() * 3 * (self.width * self.height) as usize);
         for picture in pictures {
-            values.extend(self.process(picture)?);
+            values.extend(self.process(picture.borrow())?);
         }
         let shape = [pictures.len(), 3, self.height as usize, self.width as usize];
         Ok(Tensor::from_data(TensorData::new(values, shape), device))

@@ -2,7 +2,6 @@
 
 mod assets;
 mod data_loader;
-mod drawing;
 mod features;
 mod golden;
 mod golden_augment;
@@ -14,8 +13,6 @@ mod mixture;
 mod numbers;
 mod order;
 mod pixels;
-mod repertoire;
-mod scenes;
 mod sets;
 mod text;
 mod webdataset;

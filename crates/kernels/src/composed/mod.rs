@@ -13,7 +13,7 @@ pub(crate) use attention::{attention, attention_in_parts};
 pub(crate) use embedding::embedding;
 pub(crate) use loss::{cross_entropy, linear};
 pub(crate) use norm::{layer_norm, rms_norm};
-pub(crate) use optimizer::{adamw, sum_of_squares};
+pub(crate) use optimizer::{adamw, squares};
 
 use burn::tensor::{DType, Tensor};
 

@@ -20,7 +20,7 @@ pub(crate) struct Factors {
 }
 
 impl Factors {
-    fn new(step: &AdamWStep) -> Self {
+    fn new(step: &AdamWStep, gradient_scale: f64) -> Self {
         let (first_correction, second_correction) = step.corrections();
         Self {
             kept: (1.0 - step.learning_rate * step.weight_decay) as f32,
@@ -29,7 +29,7 @@ impl Factors {
             beta2: step.beta2 as f32,
             epsilon: step.epsilon as f32,
             second_correction: second_correction as f32,
-            gradient_scale: step.gradient_scale as f32,
+            gradient_scale: gradient_scale as f32,
         }
     }
 }
@@ -41,8 +41,9 @@ pub(crate) fn adamw(
     first_moment: FlexTensor,
     second_moment: FlexTensor,
     step: &AdamWStep,
+    gradient_scale: f64,
 ) -> [FlexTensor; 3] {
-    let factors = Factors::new(step);
+    let factors = Factors::new(step, gradient_scale);
     let gradient = dense(gradient);
     let [mut parameter, mut first, mut second] = [parameter, first_moment, second_moment].map(solid);
     let piece = piece(1);

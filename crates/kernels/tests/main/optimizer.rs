@@ -1,12 +1,15 @@
-use blip2_kernels::{AdamWStep, adamw, sum_of_squares};
+use blip2_kernels::{AdamWStep, GradientNorm, Scalar, adamw, sum_of_squares};
 use burn::tensor::{DType, Tensor};
 
 use crate::support::{close, numbers, read, tensor};
 
+/// Factor on the gradients of the definition's test.
+const SCALE: f64 = 0.7;
+
 /// `torch.optim.AdamW` in scalars, as its documentation states it.
 fn reference(parameter: &mut [f64; 3], gradient: f64, step: &AdamWStep) {
     let [value, first, second] = parameter;
-    let gradient = gradient * step.gradient_scale;
+    let gradient = gradient * SCALE;
     *value -= step.learning_rate * step.weight_decay * *value;
     *first = step.beta1 * *first + (1.0 - step.beta1) * gradient;
     *second = step.beta2 * *second + (1.0 - step.beta2) * gradient * gradient;
@@ -30,7 +33,7 @@ fn adamw_follows_its_definition() {
                 epsilon: 1e-8,
                 weight_decay: 0.05,
                 step: number,
-                gradient_scale: 0.7,
+                gradient_scale: SCALE.into(),
             };
             let gradient = numbers(10 + number, count);
             for (parameter, gradient) in expected.iter_mut().zip(&gradient) {
@@ -61,7 +64,7 @@ fn adamw_leaves_shared_tensors_alone() {
         epsilon: 1e-8,
         weight_decay: 0.0,
         step: 1,
-        gradient_scale: 1.0,
+        gradient_scale: 1.0.into(),
     };
     let (moved, _, _) = adamw(
         shared.clone(),
@@ -84,4 +87,73 @@ fn sum_of_squares_adds_in_double_precision() {
     let expected: f64 = x.iter().map(|x| x * x).sum();
     let found = sum_of_squares(&tensor(&x, [17, 59], DType::F32).swap_dims(0, 1));
     assert!((found / expected - 1.0).abs() < 1e-6);
+}
+
+/// The norm over two tensors, and what it makes of a limit, where a kernel knows it at once (single precision) and where it
+/// stays a tensor (double).
+fn norm_of(values: [&[f64]; 2], dtype: DType) -> GradientNorm {
+    let mut norm = GradientNorm::default();
+    for values in values {
+        norm.add(&tensor(values, [values.len()], dtype));
+    }
+    norm
+}
+
+fn number(scalar: Scalar) -> f64 {
+    match scalar {
+        Scalar::Known(number) => number,
+        Scalar::OnDevice(tensor) => tensor.into_scalar(),
+    }
+}
+
+#[test]
+fn the_norm_is_the_same_on_the_device_and_at_once() {
+    for dtype in [DType::F32, DType::F64] {
+        let norm = norm_of([&[3.0, 0.0], &[4.0]], dtype);
+        assert_eq!(norm.read(), 5.0, "{dtype:?}");
+        assert_eq!(matches!(norm.value(), Scalar::Known(_)), dtype == DType::F32);
+        for (limit, expected) in [(None, 1.0), (Some(2.0), 0.4), (Some(7.0), 1.0)] {
+            let scale = number(norm.clip(limit));
+            assert!((scale - expected).abs() < 1e-6, "{dtype:?} {limit:?}: {scale}");
+        }
+    }
+}
+
+#[test]
+fn a_norm_that_is_no_number_leaves_everything_as_it_was() {
+    let values = [1.0, -2.0, 3.0];
+    let step = |gradient_scale| AdamWStep {
+        learning_rate: 0.1,
+        beta1: 0.9,
+        beta2: 0.98,
+        epsilon: 1e-8,
+        weight_decay: 0.05,
+        step: 3,
+        gradient_scale,
+    };
+    let x = || tensor::<1>(&values, [3], DType::F64);
+    for (bad, limit) in [
+        (f64::NAN, None),
+        (f64::INFINITY, Some(1.0)),
+        (f64::NEG_INFINITY, None),
+    ] {
+        let gradient = [0.1, bad, 0.3];
+        let scale = norm_of([&gradient, &[1.0]], DType::F64).clip(limit);
+        let moved = adamw(
+            x(),
+            tensor(&gradient, [3], DType::F64),
+            x(),
+            x().square(),
+            &step(scale),
+        );
+        assert_eq!(read(moved.0), values, "{bad}");
+        assert_eq!(read(moved.1), values, "{bad}");
+        assert_eq!(read(moved.2), [1.0, 4.0, 9.0], "{bad}");
+    }
+    // And one that is a number scales, as a known factor does.
+    let gradient = tensor(&[3.0, 0.0, 4.0], [3], DType::F64);
+    let scale = norm_of([&[3.0, 0.0, 4.0], &[0.0]], DType::F64).clip(Some(2.0));
+    let [ours, known] =
+        [scale, 0.4.into()].map(|scale| adamw(x(), gradient.clone(), x(), x().square(), &step(scale)).0);
+    close("clipped", &read(ours), &read(known), 1e-7);
 }

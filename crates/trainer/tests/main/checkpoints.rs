@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use blip2_core::weights::fingerprint;
 use blip2_qformer::RepresentationModel;
-use blip2_trainer::{Checkpoints, Optimizer, State, TrainError};
+use blip2_trainer::{Checkpoints, Kept, Optimizer, State, TrainError};
 use tempfile::TempDir;
 
 use crate::steps::{device, fresh, train};
@@ -28,7 +28,7 @@ struct Run {
 impl Run {
     fn of(steps: u64) -> Self {
         let folder = tempfile::tempdir().expect("folder");
-        let checkpoints = Checkpoints::new(folder.path(), "stage1");
+        let mut checkpoints = Checkpoints::new(folder.path(), "stage1", Kept::default());
         let (mut model, mut optimizer, mut fingerprints) = (fresh(), Optimizer::new(), Vec::new());
         for step in 1..=steps {
             model = train(model, &mut optimizer, step..=step);
@@ -37,6 +37,7 @@ impl Run {
                 .expect("saving");
             fingerprints.push(fingerprint(&model));
         }
+        checkpoints.finish().expect("written");
         Self { folder, fingerprints }
     }
 
@@ -49,7 +50,7 @@ impl Run {
     }
 
     fn latest(&self) -> (RepresentationModel, Option<(Optimizer, State)>) {
-        Checkpoints::new(self.folder.path(), "stage1")
+        Checkpoints::new(self.folder.path(), "stage1", Kept::default())
             .latest(fresh(), RECIPE, &device())
             .expect("loading")
     }
@@ -72,6 +73,8 @@ fn state(step: u64) -> State {
         step,
         recipe: RECIPE.to_owned(),
         seconds: step as f64,
+        skipped: 0,
+        score: None,
     }
 }
 
@@ -135,7 +138,7 @@ fn where_nothing_is_whole_the_run_begins_anew() {
     assert_eq!(fingerprint(&model), fingerprint(&fresh()));
 
     let empty = tempfile::tempdir().expect("folder");
-    let (_, found) = Checkpoints::new(empty.path(), "stage1")
+    let (_, found) = Checkpoints::new(empty.path(), "stage1", Kept::default())
         .latest(fresh(), RECIPE, &device())
         .expect("loading");
     assert!(found.is_none());
@@ -145,7 +148,7 @@ fn where_nothing_is_whole_the_run_begins_anew() {
 #[test]
 fn another_recipe_is_refused() {
     let run = Run::of(1);
-    let checkpoints = Checkpoints::new(run.folder.path(), "stage1");
+    let checkpoints = Checkpoints::new(run.folder.path(), "stage1", Kept::default());
     let error = checkpoints
         .latest(fresh(), "another digest", &device())
         .err()
@@ -169,6 +172,32 @@ fn the_newest_two_are_kept() {
 }
 
 #[test]
+fn the_best_is_kept_beside_the_newest() {
+    for (largest, expected) in [(false, [2, 5]), (true, [4, 5])] {
+        let folder = tempfile::tempdir().expect("folder");
+        let kept = Kept {
+            newest: 1,
+            best: Some("held-out/loss".to_owned()),
+            largest,
+        };
+        let mut checkpoints = Checkpoints::new(folder.path(), "stage1", kept);
+        let scores = [Some(3.0), Some(1.0), None, Some(4.0), Some(2.0)];
+        for (step, score) in (1..).zip(scores) {
+            let state = State { score, ..state(step) };
+            checkpoints
+                .save(&fresh(), &Optimizer::new(), &state)
+                .expect("saving");
+        }
+        checkpoints.finish().expect("written");
+        let kept = names(&folder.path().join("checkpoints/stage1"));
+        assert_eq!(
+            kept,
+            BTreeSet::from(expected.map(|step| format!("step-{step:08}")))
+        );
+    }
+}
+
+#[test]
 fn leftovers_of_a_killed_run_are_ignored_and_replaced() {
     let run = Run::of(1);
     let leftover = run.phase().join("step-00000002.partial");
@@ -181,7 +210,7 @@ fn leftovers_of_a_killed_run_are_ignored_and_replaced() {
 
     let mut optimizer = Optimizer::new();
     let model = train(fresh(), &mut optimizer, 1..=2);
-    Checkpoints::new(run.folder.path(), "stage1")
+    Checkpoints::new(run.folder.path(), "stage1", Kept::default())
         .save(&model, &optimizer, &state(2))
         .expect("saving");
     assert_eq!(
@@ -199,7 +228,7 @@ fn a_step_taken_again_replaces_its_checkpoint() {
     let (model, found) = run.latest();
     let (mut optimizer, _) = found.expect("the first checkpoint");
     let model = train(model, &mut optimizer, 2..=2);
-    Checkpoints::new(run.folder.path(), "stage1")
+    Checkpoints::new(run.folder.path(), "stage1", Kept::default())
         .save(&model, &optimizer, &state(2))
         .expect("saving");
     run.assert_latest(2, "the second, taken again");
@@ -208,7 +237,7 @@ fn a_step_taken_again_replaces_its_checkpoint() {
 #[test]
 fn phases_do_not_see_each_other() {
     let run = Run::of(1);
-    let (_, found) = Checkpoints::new(run.folder.path(), "stage2")
+    let (_, found) = Checkpoints::new(run.folder.path(), "stage2", Kept::default())
         .latest(fresh(), RECIPE, &device())
         .expect("loading");
     assert!(found.is_none());
@@ -220,7 +249,7 @@ fn a_model_of_other_sizes_is_an_error_not_a_damage() {
     let mut config = crate::tiny::config();
     config.qformer.intermediate_size = 40;
     let other = crate::tiny::model(&config, &device());
-    let error = Checkpoints::new(run.folder.path(), "stage1")
+    let error = Checkpoints::new(run.folder.path(), "stage1", Kept::default())
         .latest(other, RECIPE, &device())
         .err();
     assert!(matches!(&error, Some(TrainError::Weights(_))), "{error:?}");

@@ -6,8 +6,9 @@ mod checkpoints;
 mod golden;
 mod log;
 mod optimizer;
-mod recipe;
 mod resume;
+mod start;
 mod steps;
 #[path = "../../../qformer/tests/main/tiny.rs"]
 mod tiny;
+mod training;

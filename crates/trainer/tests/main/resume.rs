@@ -1,7 +1,7 @@
 //! A run that was stopped and resumed ends bit for bit where an unbroken one ends.
 
 use blip2_core::weights::fingerprint;
-use blip2_trainer::{Checkpoints, Optimizer, State};
+use blip2_trainer::{Checkpoints, Kept, Optimizer, State};
 
 use crate::steps::{device, fresh, train};
 
@@ -12,15 +12,18 @@ fn two_steps_a_checkpoint_and_two_steps_are_four_steps() {
     let straight_moments = optimizer.state();
 
     let run = tempfile::tempdir().expect("folder");
-    let checkpoints = Checkpoints::new(run.path(), "stage1");
+    let mut checkpoints = Checkpoints::new(run.path(), "stage1", Kept::default());
     let mut optimizer = Optimizer::new();
     let half = train(fresh(), &mut optimizer, 1..=2);
     let state = State {
         step: 2,
         recipe: "recipe".to_owned(),
         seconds: 0.25,
+        skipped: 0,
+        score: None,
     };
     checkpoints.save(&half, &optimizer, &state).expect("saving");
+    checkpoints.finish().expect("written");
     drop((half, optimizer));
 
     let (model, found) = checkpoints.latest(fresh(), "recipe", &device()).expect("loading");

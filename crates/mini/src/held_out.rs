@@ -1,0 +1,67 @@
+//! Pictures that training never showed.
+
+use blip2_data::pixels::RgbImage;
+use burn::tensor::{Device, Tensor};
+
+use crate::corpus::encode_scenes;
+use crate::pretrain::Frozen;
+use crate::scenes::{Scene, SceneSet, Split};
+use crate::{MiniError, MiniRecipe};
+
+/// Held-out pictures with what the frozen encoder makes of them.
+pub(crate) struct HeldOut {
+    pub(crate) name: String,
+    /// What the pictures show, where they are scenes.
+    pub(crate) scenes: Vec<Scene>,
+    pub(crate) pictures: Vec<RgbImage>,
+    /// `[pictures, tokens, width]`, off the tape.
+    pub(crate) features: Tensor<3>,
+}
+
+impl HeldOut {
+    /// The first `count` scenes of a part: a caption comes as often as it comes.
+    pub(crate) fn first(
+        recipe: &MiniRecipe,
+        split: Split,
+        count: usize,
+        frozen: &Frozen,
+    ) -> Result<Self, MiniError> {
+        let set = scenes(recipe, split)?;
+        let scenes = (0..count as u64).map(|index| set.scene(index)).collect();
+        Self::encoded(recipe, split, scenes, frozen)
+    }
+
+    /// Up to `count` scenes of a part of which no two have the same caption.
+    pub(crate) fn distinct(
+        recipe: &MiniRecipe,
+        split: Split,
+        count: usize,
+        frozen: &Frozen,
+    ) -> Result<Self, MiniError> {
+        Self::encoded(recipe, split, scenes(recipe, split)?.distinct(count), frozen)
+    }
+
+    fn encoded(
+        recipe: &MiniRecipe,
+        split: Split,
+        scenes: Vec<Scene>,
+        frozen: &Frozen,
+    ) -> Result<Self, MiniError> {
+        let side = recipe.encoder.image_size;
+        let (pictures, features) = encode_scenes(frozen, side, &scenes, &Device::flex())?;
+        Ok(Self {
+            name: split.name().to_owned(),
+            scenes,
+            pictures,
+            features,
+        })
+    }
+}
+
+fn scenes(recipe: &MiniRecipe, split: Split) -> Result<SceneSet, MiniError> {
+    Ok(SceneSet {
+        seed: recipe.data.seed,
+        split,
+        repertoire: recipe.data.repertoire()?,
+    })
+}

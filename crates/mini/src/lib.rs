@@ -1,0 +1,19 @@
+//! The embedded default: both stages of BLIP-2 on *emoji scenes*, small enough for two cores, nothing about it simulated.
+//!
+//! An ordinary client of `blip2-trainer`: scenes are a source of rows, the mean-feature baseline is an objective, and what a
+//! run is worth is measured on pictures that training never showed. Nothing else in the house knows of it.
+
+mod baseline;
+mod corpus;
+mod error;
+mod evaluate;
+mod figures;
+mod gallery;
+mod held_out;
+mod pretrain;
+mod recipe;
+pub mod scenes;
+
+pub use error::MiniError;
+pub use pretrain::{PretrainOptions, pretrain};
+pub use recipe::{DataRecipe, EvaluationRecipe, MiniRecipe};

@@ -1,0 +1,274 @@
+//! The run of the embedded default: features, both stages, the baseline and the ablation, figures and report.
+
+use std::path::{Path, PathBuf};
+
+use blip2::{LoadedEncoder, LoadedLanguageModel, load_encoder, load_language_model, save_pretrained};
+use blip2_core::Initializer;
+use blip2_data::text::BertTokenizer;
+use blip2_objectives::{Bridge, RepresentationOptions};
+use blip2_qformer::RepresentationModel;
+use blip2_trainer::{
+    GenerativeObjective, Observer, Origin, Prompts, RecipeFile, RepresentationObjective, Run, RunOptions,
+    Trained, Trainer, bridge_from, check_frozen, representation_from_bert,
+};
+use burn::tensor::Device;
+
+use crate::baseline::{self, BaselineObjective, MeanBaseline};
+use crate::corpus::{Captions, CaptionsAndQuestions, Corpus};
+use crate::figures::{Outcome, Reporter};
+use crate::scenes::{EmojiAssets, EmojiNames, SceneArtist};
+use crate::{MiniError, MiniRecipe};
+
+/// What to run and where.
+#[derive(Clone, Debug)]
+pub struct PretrainOptions {
+    /// The TOML file.
+    pub recipe: PathBuf,
+    /// `key=value` pairs that replace entries of the recipe.
+    pub overrides: Vec<String>,
+    /// The run folder; made where it is missing.
+    pub run: PathBuf,
+    /// Go on from the newest checkpoints of the run folder, from the start where there are none.
+    pub resume: bool,
+    /// Where assets lie and features are stored.
+    pub home: PathBuf,
+}
+
+/// The frozen models of a run, and who draws.
+pub(crate) struct Frozen {
+    pub(crate) encoder: LoadedEncoder,
+    /// SHA-256 of the encoder's weights as they were loaded.
+    pub(crate) encoder_fingerprint: String,
+    pub(crate) language_model: LoadedLanguageModel,
+    /// The same of the language model's.
+    language_model_fingerprint: String,
+    pub(crate) tokenizer: BertTokenizer,
+    pub(crate) artist: SceneArtist,
+    assets: EmojiAssets,
+}
+
+impl Frozen {
+    fn load(recipe: &MiniRecipe, home: &Path, device: &Device) -> Result<Self, MiniError> {
+        let assets = EmojiAssets::in_home(home);
+        let encoder = load_encoder(&recipe.encoder, home, device)?;
+        let language_model = load_language_model(&recipe.language_model, home, device)?;
+        Ok(Self {
+            encoder_fingerprint: encoder.encoder.fingerprint(),
+            encoder,
+            language_model_fingerprint: language_model.model.fingerprint(),
+            language_model,
+            tokenizer: BertTokenizer::from_file(&home.join(&recipe.vocabulary))?,
+            artist: SceneArtist::load(&assets)?,
+            assets,
+        })
+    }
+
+    /// Single emoji by name. Read when needed: the drawings take much memory.
+    pub(crate) fn names(&self) -> Result<EmojiNames, MiniError> {
+        Ok(EmojiNames::load(&self.assets)?)
+    }
+
+    /// Name and SHA-256 of each model as it was loaded.
+    fn loaded(&self) -> [(&'static str, String); 2] {
+        [
+            ("encoder", self.encoder_fingerprint.clone()),
+            ("language_model", self.language_model_fingerprint.clone()),
+        ]
+    }
+
+    /// The same as they are now.
+    fn present(&self) -> [(&'static str, String); 2] {
+        [
+            ("encoder", self.encoder.encoder.fingerprint()),
+            ("language_model", self.language_model.model.fingerprint()),
+        ]
+    }
+}
+
+/// Runs `options` to its end and writes models, `report.json` and `report.html` into the run folder.
+///
+/// # Errors
+/// [`MiniError`]; the run folder then holds the checkpoints so far, and resuming goes on from them.
+pub fn pretrain(options: PretrainOptions, observer: &dyn Observer) -> Result<(), MiniError> {
+    let recipe = MiniRecipe::read(&options.recipe, &options.overrides)?;
+    let resolved = recipe.to_toml()?;
+    let device = Device::flex();
+    let mut run = Run::open(RunOptions {
+        folder: options.run,
+        recipe: resolved.clone(),
+        seed: recipe.seed,
+        resume: options.resume,
+        device: device.clone(),
+        observer,
+    })?;
+    let frozen = Frozen::load(&recipe, &options.home, &device)?;
+    let corpus = Corpus::prepare(&recipe, &options.home, &frozen, observer)?;
+    run.log_frozen("before", &frozen.loaded())?;
+    let phases = Phases {
+        recipe: &recipe,
+        home: &options.home,
+        frozen: &frozen,
+        corpus: &corpus,
+    };
+    let outcome = phases.train(&mut run)?;
+    let present = frozen.present();
+    run.log_frozen("after", &present)?;
+    check_frozen(&frozen.loaded(), &present)?;
+
+    save_pretrained(
+        &run.folder().join("model"),
+        &recipe.model_config(),
+        Some(&outcome.representation.model),
+        Some(&outcome.bridge.model),
+    )?;
+    let reporter = Reporter {
+        run: &run,
+        recipe: &recipe,
+        frozen: &frozen,
+        corpus: &corpus,
+        outcome: &outcome.valid(),
+    };
+    reporter.write(resolved)
+}
+
+/// All that is trained, one after the other.
+struct Phases<'a> {
+    recipe: &'a MiniRecipe,
+    home: &'a Path,
+    frozen: &'a Frozen,
+    corpus: &'a Corpus,
+}
+
+impl Phases<'_> {
+    fn train(&self, run: &mut Run<'_>) -> Result<Outcome, MiniError> {
+        let representation = self.stage1(run)?;
+        let baseline = self.baseline(run)?;
+        let started = self.bridge_from(run, representation.model.clone())?;
+        let bridge = self.stage2(run, "stage2", Origin::from_stage1, started)?;
+        let alone = match self.recipe.ablation {
+            true => {
+                let started = self.bridge_from(run, self.initial(run)?)?;
+                Some(self.stage2(run, "stage2-alone", Origin::from_bert, started)?)
+            }
+            false => None,
+        };
+        Ok(Outcome {
+            representation,
+            baseline,
+            bridge,
+            alone,
+        })
+    }
+
+    /// A stage-1 model as BERT and the seed make it.
+    fn initial(&self, run: &Run<'_>) -> Result<RepresentationModel, MiniError> {
+        Ok(representation_from_bert(
+            &self.recipe.representation,
+            self.frozen.encoder.encoder.width(),
+            &self.home.join(&self.recipe.bert),
+            self.recipe.seed,
+            run.device(),
+        )?)
+    }
+
+    fn stage1(&self, run: &mut Run<'_>) -> Result<Trained<RepresentationModel>, MiniError> {
+        let stage = &self.recipe.stage1;
+        let model = self.initial(run)?;
+        let objective = RepresentationObjective {
+            tokenizer: &self.frozen.tokenizer,
+            max_text_tokens: self.recipe.max_text_tokens,
+            options: stage.representation_options(self.frozen.tokenizer.decode_id()),
+            maximum_temperature: stage.maximum_temperature,
+        };
+        let mut trainer = Trainer {
+            phase: "stage1",
+            stage,
+            rows: &mut self.captions(stage.batch),
+            features: &self.corpus.features,
+            objective: &objective,
+            origin: Origin::from_bert,
+            evaluators: Vec::new(),
+        };
+        Ok(trainer.train(run, model)?)
+    }
+
+    fn captions(&self, batch: usize) -> Captions<'_> {
+        Captions {
+            corpus: self.corpus,
+            batch,
+            seed: self.recipe.seed,
+        }
+    }
+
+    fn baseline(&self, run: &mut Run<'_>) -> Result<Option<Trained<MeanBaseline>>, MiniError> {
+        let Some(stage) = &self.recipe.baseline else {
+            return Ok(None);
+        };
+        let text = self.initial(run)?;
+        let mut initializer = Initializer::new(self.recipe.seed ^ 1, run.device());
+        let model = MeanBaseline::new(&mut initializer, text, self.recipe.representation.embedding_size);
+        let objective = BaselineObjective {
+            tokenizer: &self.frozen.tokenizer,
+            max_text_tokens: self.recipe.max_text_tokens,
+            label_smoothing: RepresentationOptions::default().label_smoothing,
+            maximum_temperature: stage.maximum_temperature,
+        };
+        let mut trainer = Trainer {
+            phase: "baseline",
+            stage,
+            rows: &mut self.captions(stage.batch),
+            features: &self.corpus.features,
+            objective: &objective,
+            origin: baseline::origin,
+            evaluators: Vec::new(),
+        };
+        Ok(Some(trainer.train(run, model)?))
+    }
+
+    /// Where stage 2 starts: with the Q-Former as stage 1 left it, or as BERT gave it.
+    fn bridge_from(&self, run: &Run<'_>, representation: RepresentationModel) -> Result<Bridge, MiniError> {
+        let first: Vec<_> = (0..self.recipe.stage2.batch).collect();
+        Ok(bridge_from(
+            representation,
+            self.frozen.language_model.model.as_ref(),
+            self.recipe.bridge.projection,
+            || Ok(self.corpus.features.batch(&first, run.device())?),
+            self.recipe.seed,
+            run.device(),
+        )?)
+    }
+
+    fn stage2(
+        &self,
+        run: &mut Run<'_>,
+        phase: &str,
+        origin: fn(&str) -> Origin,
+        bridge: Bridge,
+    ) -> Result<Trained<Bridge>, MiniError> {
+        let stage = &self.recipe.stage2;
+        let language_model = &self.frozen.language_model;
+        let prompts = Prompts::new(&self.recipe.language_model, &language_model.tokenizer);
+        let mut rows = CaptionsAndQuestions {
+            corpus: self.corpus,
+            batch: stage.batch,
+            seed: self.recipe.seed,
+            questions: self.recipe.data.questions,
+            prompts: &prompts,
+        };
+        let objective = GenerativeObjective {
+            language_model,
+            prompts: &prompts,
+            max_text_tokens: None,
+        };
+        let mut trainer = Trainer {
+            phase,
+            stage,
+            rows: &mut rows,
+            features: &self.corpus.features,
+            objective: &objective,
+            origin,
+            evaluators: Vec::new(),
+        };
+        Ok(trainer.train(run, bridge)?)
+    }
+}

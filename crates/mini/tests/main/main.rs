@@ -1,0 +1,8 @@
+//! The embedded default through what it offers to others, in one binary: scenes and recipes. Whole runs are tested with the
+//! program (`crates/cli/tests/main/pretrain.rs`).
+
+mod assets;
+mod drawing;
+mod recipe;
+mod repertoire;
+mod scenes;

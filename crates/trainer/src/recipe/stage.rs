@@ -1,0 +1,113 @@
+//! The section of a recipe that decides one phase of training.
+
+use blip2_kernels::Products;
+use blip2_objectives::{ItgMean, RepresentationOptions, RepresentationWeights};
+use serde::{Deserialize, Serialize};
+
+use crate::{Kept, OptimizerConfig, Schedule};
+
+/// One phase of training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StageRecipe {
+    /// Optimiser steps.
+    pub steps: u64,
+    /// Pairs a step.
+    pub batch: usize,
+    /// In how many parts the batch is cut: one after the other on one device, so that a part has to fit, not the batch. The
+    /// mathematics is the reference's on as many devices.
+    #[serde(default = "one")]
+    pub parts: usize,
+    /// Stage 1 alone: shares of the loss, `itg = 0.0` leaves out generation (the ablation of the paper's table 6).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<RepresentationWeights>,
+    /// Stage 1 alone: what generation is averaged over, where there are several parts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub itg_mean: Option<ItgMean>,
+    /// Learning rate of tensors that start at random.
+    pub schedule: Schedule,
+    /// Learning rate of tensors that start pretrained, as a share of the schedule's.
+    pub pretrained_rate: f64,
+    /// Learning rate of the query tokens, likewise. Too fast, they become one: see `query_spread` in the log.
+    pub query_rate: f64,
+    /// AdamW.
+    pub optimizer: OptimizerConfig,
+    /// The temperature is kept at or below this; absent: free, as the reference.
+    pub maximum_temperature: Option<f32>,
+    /// Precision of the matrix products of the loss and its gradients; everything else stays in single precision.
+    #[serde(default)]
+    pub precision: Precision,
+    /// How many steps may be skipped because their loss or gradient is no number: they leave the model as it is, and the names
+    /// of their samples in the log. One more ends the run.
+    #[serde(default)]
+    pub skip_bad_steps: u64,
+    /// Steps between checkpoints.
+    pub checkpoint_every: u64,
+    /// Which checkpoints stay: the newest two where nothing is said.
+    #[serde(default)]
+    pub keep: Kept,
+    /// Steps between lines of the log. In between, nothing is read from the device.
+    pub log_every: u64,
+}
+
+fn one() -> usize {
+    1
+}
+
+impl StageRecipe {
+    /// The objectives of stage 1 as this section has them; `start_token` is the id of `[DEC]`.
+    pub fn representation_options(&self, start_token: u32) -> RepresentationOptions {
+        RepresentationOptions {
+            start_token,
+            weights: self.weights.unwrap_or_default(),
+            itg_mean: self.itg_mean.unwrap_or_default(),
+            ..RepresentationOptions::default()
+        }
+    }
+
+    /// What of the section called `name` cannot work on `samples` samples.
+    ///
+    /// # Errors
+    /// A sentence with the key at fault.
+    pub fn check(&self, name: &str, samples: u64) -> Result<(), String> {
+        if self.batch < 2 || self.batch as u64 > samples {
+            return Err(format!(
+                "{name}.batch is {}: it must be at least 2, so that a pair has a negative, and at most the {samples} samples \
+                 that there are",
+                self.batch
+            ));
+        }
+        if self.parts == 0 || !self.batch.is_multiple_of(self.parts) {
+            return Err(format!(
+                "{name}.parts is {}: it must divide the batch of {}",
+                self.parts, self.batch
+            ));
+        }
+        if self.checkpoint_every == 0 || self.log_every == 0 {
+            return Err(format!(
+                "{name}.checkpoint_every and {name}.log_every must be at least 1"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Precision of matrix products in training.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Single precision.
+    #[default]
+    F32,
+    /// Operands rounded to bfloat16, sums in single precision.
+    Bf16,
+}
+
+impl From<Precision> for Products {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self::F32,
+            Precision::Bf16 => Self::Bf16,
+        }
+    }
+}

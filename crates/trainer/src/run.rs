@@ -1,0 +1,199 @@
+//! A run folder, and what all phases of a run share.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use serde_json::{Map, Value, json};
+
+use crate::checkpoint::digest;
+use crate::error::io;
+use crate::tensorboard::EventFile;
+use crate::{Observer, RunLog, TrainError};
+
+/// The resolved recipe in a run folder.
+const RECIPE: &str = "recipe.toml";
+
+/// What decides a run, and where it lives.
+pub struct RunOptions<'a> {
+    /// The run folder; made where it is missing.
+    pub folder: PathBuf,
+    /// The resolved recipe as TOML: with another one, nothing is resumed.
+    pub recipe: String,
+    /// Decides everything random.
+    pub seed: u64,
+    /// Go on in a folder that holds a run already.
+    pub resume: bool,
+    /// Where models are trained, without autodiff.
+    pub device: Device,
+    /// Who is told.
+    pub observer: &'a dyn Observer,
+}
+
+/// A run that is under way. Its phases train one after the other ([`Trainer`](crate::Trainer)).
+pub struct Run<'a> {
+    pub(crate) folder: PathBuf,
+    /// SHA-256 of the resolved recipe.
+    pub(crate) recipe: String,
+    pub(crate) seed: u64,
+    pub(crate) log: RunLog,
+    pub(crate) observer: &'a dyn Observer,
+    /// With autodiff.
+    pub(crate) device: Device,
+    /// Of the phase that is under way.
+    events: Option<EventFile>,
+}
+
+impl<'a> Run<'a> {
+    /// Opens the run folder, and puts the recipe there.
+    ///
+    /// # Errors
+    /// [`TrainError::Run`] where the folder holds a run that is not to be resumed, or one of another recipe, which is left as
+    /// it was; [`TrainError::Io`] where the disk refuses.
+    pub fn open(options: RunOptions<'a>) -> Result<Self, TrainError> {
+        prepare(&options)?;
+        Ok(Self {
+            recipe: digest(&options.recipe),
+            seed: options.seed,
+            log: RunLog::open(&options.folder)?,
+            observer: options.observer,
+            device: options.device.autodiff(),
+            events: None,
+            folder: options.folder,
+        })
+    }
+
+    /// Where the run lives.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Decides everything random.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Where models are trained: with autodiff.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Who is told of the run.
+    pub fn observer(&self) -> &'a dyn Observer {
+        self.observer
+    }
+
+    /// What was measured so far.
+    pub fn log(&self) -> &RunLog {
+        &self.log
+    }
+
+    /// A phase of `steps` steps goes on after `done` of them: what the log holds of later ones is forgotten.
+    pub(crate) fn begin(&mut self, phase: &str, done: u64, steps: u64) -> Result<(), TrainError> {
+        if done < steps {
+            self.log.rewind(phase, done)?;
+            self.events = Some(EventFile::begin(
+                &self.folder.join("tensorboard").join(phase),
+                done,
+            )?);
+        }
+        self.observer.phase(phase, steps);
+        Ok(())
+    }
+
+    /// Writes a line of the log, and what of it is a number for TensorBoard.
+    pub(crate) fn record(&mut self, step: u64, line: Map<String, Value>) -> Result<(), TrainError> {
+        let numbers = |prefix: &str, values: &Map<String, Value>| -> Vec<(String, f64)> {
+            let number =
+                |(name, value): (&String, &Value)| Some((format!("{prefix}{name}"), value.as_f64()?));
+            values
+                .iter()
+                .filter(|(name, _)| *name != "step")
+                .filter_map(number)
+                .collect()
+        };
+        let mut figures = numbers("", &line);
+        for (name, value) in &line {
+            figures.extend(
+                value
+                    .as_object()
+                    .map(|inner| numbers(&format!("{name}/"), inner))
+                    .unwrap_or_default(),
+            );
+        }
+        if let (Some(events), false) = (&mut self.events, figures.is_empty()) {
+            events.write(step, &figures)?;
+        }
+        self.log.write(line)
+    }
+
+    /// Writes figures of an evaluation into the log: one object under the name of the evaluator.
+    pub(crate) fn log_figures(
+        &mut self,
+        phase: &str,
+        step: u64,
+        evaluator: &str,
+        figures: Vec<(String, f64)>,
+    ) -> Result<(), TrainError> {
+        let figures = figures.into_iter().map(|(name, value)| (name, json!(value)));
+        let mut line = Map::new();
+        line.insert("phase".into(), json!(phase));
+        line.insert("step".into(), json!(step));
+        line.insert(evaluator.into(), Value::Object(figures.collect()));
+        self.record(step, line)
+    }
+
+    /// Writes the SHA-256 of the frozen models, as they are in memory, into the log.
+    ///
+    /// # Errors
+    /// [`TrainError::Io`] where the disk refuses.
+    pub fn log_frozen(&mut self, when: &str, models: &[(&'static str, String)]) -> Result<(), TrainError> {
+        let mut line = Map::new();
+        line.insert("frozen".into(), json!(when));
+        for (name, fingerprint) in models {
+            line.insert((*name).into(), json!(fingerprint));
+        }
+        self.log.write(line)
+    }
+}
+
+/// Frozen models are bit for bit what they were when they were loaded: `before` and `after` hold a name and the SHA-256 of
+/// each.
+///
+/// # Errors
+/// [`TrainError::Thawed`] with the first that changed.
+pub fn check_frozen(
+    before: &[(&'static str, String)],
+    after: &[(&'static str, String)],
+) -> Result<(), TrainError> {
+    let changed = before.iter().zip(after).find(|(before, after)| before != after);
+    changed.map_or(Ok(()), |((name, _), _)| Err(TrainError::Thawed(name)))
+}
+
+fn prepare(options: &RunOptions<'_>) -> Result<(), TrainError> {
+    let folder = &options.folder;
+    let refuse = |reason: &str| {
+        Err(TrainError::Run {
+            path: folder.clone(),
+            reason: reason.to_owned(),
+        })
+    };
+    let file = folder.join(RECIPE);
+    if file.exists() && !options.resume {
+        return refuse("holds a run already: resume it with --resume, or choose another --run");
+    }
+    if file.exists() {
+        let begun = std::fs::read_to_string(&file).map_err(io("read", &file))?;
+        return match begun == options.recipe {
+            true => Ok(()),
+            false => refuse(
+                "was begun with another recipe or seed (its recipe.toml differs): resume with the same one, or choose \
+                 another --run",
+            ),
+        };
+    }
+    std::fs::create_dir_all(folder).map_err(io("create", folder))?;
+    let partial = file.with_extension("partial");
+    std::fs::write(&partial, &options.recipe)
+        .and_then(|()| std::fs::rename(&partial, &file))
+        .map_err(io("write", &file))
+}

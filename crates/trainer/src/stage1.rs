@@ -1,0 +1,120 @@
+//! Stage 1: representation learning by contrast (ITC), matching against hard negatives (ITM) and generation (ITG).
+
+use blip2_data::text::{BertTokenizer, Padding};
+use blip2_objectives::{
+    NegativeSource, RepresentationOptions, RepresentationStep, StepGradients, Terms, representation_loss,
+};
+use blip2_qformer::{RepresentationModel, TextBatch};
+use burn::module::Param;
+use burn::tensor::Tensor;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+use crate::{Batch, Objective, StepContext, TrainError};
+
+/// The three objectives of stage 1 (paper section 3.2): terms `itc`, `itm`, `itg`, and, watched, `temperature` and `query_spread`.
+pub struct RepresentationObjective<'a> {
+    /// The Q-Former's.
+    pub tokenizer: &'a BertTokenizer,
+    /// Longest text in tokens, special ones included.
+    pub max_text_tokens: usize,
+    /// What the objectives leave open.
+    pub options: RepresentationOptions,
+    /// The temperature is kept at or below this.
+    pub maximum_temperature: Option<f32>,
+}
+
+impl Objective<RepresentationModel> for RepresentationObjective<'_> {
+    fn terms(
+        &self,
+        model: &RepresentationModel,
+        batch: &Batch,
+        context: &StepContext,
+    ) -> Result<Terms, TrainError> {
+        let texts = TextBatch::new(self.tokenise(batch)?, &batch.features.device())?;
+        let negatives = &mut negatives(context);
+        let loss = representation_loss(
+            model,
+            batch.features.clone(),
+            &texts,
+            &self.options,
+            NegativeSource::Drawn(negatives),
+        )?;
+        Ok(loss.terms)
+    }
+
+    /// Parts compare themselves with the embeddings of the global batch, and draw their negatives from it.
+    fn gradients(
+        &self,
+        model: &RepresentationModel,
+        batch: &Batch,
+        context: &StepContext,
+    ) -> Result<StepGradients, TrainError> {
+        let texts = self.tokenise(batch)?;
+        let negatives = &mut negatives(context);
+        let step = RepresentationStep::new(
+            model,
+            &self.options,
+            &texts,
+            context.parts,
+            NegativeSource::Drawn(negatives),
+            context.device_seed(),
+        )?;
+        step.gradients(&mut |rows: &[usize]| Ok(batch.features_of(rows)))
+    }
+
+    fn settle(&self, mut model: RepresentationModel) -> RepresentationModel {
+        if let Some(limit) = self.maximum_temperature {
+            model.temperature = bounded(model.temperature, limit);
+        }
+        model
+    }
+}
+
+impl RepresentationObjective<'_> {
+    fn tokenise(&self, batch: &Batch) -> Result<Vec<Vec<u32>>, TrainError> {
+        let captions = batch.rows.iter().map(|row| row.text.as_str());
+        tokenise(self.tokenizer, captions, self.max_text_tokens)
+    }
+}
+
+/// What negatives of this step are drawn with.
+fn negatives(context: &StepContext) -> ChaCha8Rng {
+    let mut generator = ChaCha8Rng::seed_from_u64(context.seed);
+    generator.set_stream(context.step);
+    generator
+}
+
+/// The temperature, kept at or below `limit`.
+pub fn bounded(temperature: Param<Tensor<1>>, limit: f32) -> Param<Tensor<1>> {
+    temperature.map(|value| {
+        let device = value.device();
+        Tensor::from_inner(value.inner().clamp_max(limit))
+            .to_device(&device)
+            .require_grad()
+    })
+}
+
+/// Ids of each text, cleaned as LAVIS's `BlipCaptionProcessor` does, cut to `max_tokens` with `[CLS]` and `[SEP]`, without
+/// padding.
+///
+/// # Errors
+/// [`TrainError::Text`] where the tokenizer refuses.
+pub fn tokenise<'a>(
+    tokenizer: &BertTokenizer,
+    texts: impl Iterator<Item = &'a str>,
+    max_tokens: usize,
+) -> Result<Vec<Vec<u32>>, TrainError> {
+    let texts: Vec<String> = texts.map(|text| blip2_data::text::caption(text, "")).collect();
+    let batch = tokenizer.encode(&texts, max_tokens, Padding::Longest)?;
+    let rows = batch.ids.into_iter().zip(batch.mask);
+    Ok(rows
+        .map(|(ids, mask)| {
+            ids.into_iter()
+                .zip(mask)
+                .filter(|(_, seen)| *seen)
+                .map(|(id, _)| id)
+                .collect()
+        })
+        .collect())
+}

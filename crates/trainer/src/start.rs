@@ -1,0 +1,131 @@
+//! Where training starts: the Q-Former as BERT gave it, the bridge as stage 1 or somebody else left it.
+
+use std::path::Path;
+
+use blip2_core::layers::{LayerNorm, Linear};
+use blip2_core::weights::{LoadOptions, NameMap, SafetensorsStore, TensorStore, load, open_weights};
+use blip2_core::{Initializer, LanguageModel};
+use blip2_objectives::Bridge;
+use blip2_qformer::{
+    HUGGING_FACE_REPRESENTATION, LAVIS_REPRESENTATION, QFormer, RepresentationConfig, RepresentationModel,
+    load_bert,
+};
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+
+use crate::{Projection, TrainError};
+
+/// A stage-1 model as BERT (safetensors at `bert`) and the seed make it, for features of `encoder_width`.
+///
+/// # Errors
+/// [`TrainError::Recipe`] where the Q-Former is made for another width; [`TrainError::Weights`] where BERT does not fit.
+pub fn representation_from_bert(
+    config: &RepresentationConfig,
+    encoder_width: usize,
+    bert: &Path,
+    seed: u64,
+    device: &Device,
+) -> Result<RepresentationModel, TrainError> {
+    let width = config.qformer.encoder_hidden_size;
+    if width != encoder_width {
+        return Err(TrainError::Recipe {
+            path: "recipe.toml".into(),
+            reason: format!(
+                "representation.qformer.encoder_hidden_size is {width}, but the encoder's features are {encoder_width} wide"
+            ),
+        });
+    }
+    let model = RepresentationModel::new(&mut Initializer::new(seed, device), config)?;
+    Ok(load_bert(model, &SafetensorsStore::open(bert)?)?)
+}
+
+/// What stage 2 takes from before: all of a bridge but its projection.
+#[derive(Module, Debug)]
+pub struct Trunk {
+    /// Layer norm on the frozen encoder's features.
+    pub vision_norm: LayerNorm,
+    /// Without text branch.
+    pub qformer: QFormer,
+}
+
+impl Trunk {
+    /// Of the sizes of `config`, from the file or folder `path`: a model or run folder of ours, what LAVIS saved of stage 1 or
+    /// 2 (`.pth`), or a folder of `transformers`. Heads, text branch, projection and frozen models of it are left unread.
+    ///
+    /// # Errors
+    /// [`TrainError::Weights`] with all tensors that are missing or of another shape.
+    pub fn open(path: &Path, config: &RepresentationConfig, device: &Device) -> Result<Self, TrainError> {
+        let weights = match blip2::model_folder(path) {
+            Ok(folder) => [blip2::REPRESENTATION, blip2::BRIDGE]
+                .map(|name| folder.join(name))
+                .into_iter()
+                .find(|file| file.is_file())
+                .unwrap_or(folder),
+            Err(_) => path.to_owned(),
+        };
+        let store = open_weights(&weights)?;
+        let mut initializer = Initializer::new(0, device);
+        let width = config.qformer.encoder_hidden_size;
+        let trunk = Self {
+            vision_norm: LayerNorm::new(&mut initializer, width, config.vision_layer_norm_eps),
+            qformer: QFormer::new(&mut initializer, &config.qformer, false)?,
+        };
+        let names = NameMap {
+            rename: family(store.as_ref()).rename,
+            ignored: |_| true,
+        };
+        Ok(load(trunk, store.as_ref(), &names, LoadOptions::default())?)
+    }
+}
+
+impl From<RepresentationModel> for Trunk {
+    /// As stage 1 left it; its heads and text branch are dropped.
+    fn from(model: RepresentationModel) -> Self {
+        Self {
+            vision_norm: model.vision_norm,
+            qformer: model.qformer.without_text(),
+        }
+    }
+}
+
+/// By whose names the tensors of `store` go.
+fn family(store: &dyn TensorStore) -> NameMap {
+    let holds = |start: &str| store.tensors().keys().any(|name| name.starts_with(start));
+    if holds("Qformer.") {
+        LAVIS_REPRESENTATION
+    } else if holds("qformer.query_tokens") {
+        NameMap::OWN
+    } else {
+        HUGGING_FACE_REPRESENTATION
+    }
+}
+
+/// Where stage 2 starts: `trunk` with a new projection to the width of `language_model`. `features` gives those
+/// `[rows, tokens, width]` of some training pictures, where the projection is made for their scale.
+///
+/// # Errors
+/// What `features` fails with; [`TrainError::Model`] where all pictures look the same.
+pub fn bridge_from(
+    trunk: impl Into<Trunk>,
+    language_model: &dyn LanguageModel,
+    projection: Projection,
+    features: impl FnOnce() -> Result<Tensor<3>, TrainError>,
+    seed: u64,
+    device: &Device,
+) -> Result<Bridge, TrainError> {
+    let Trunk { vision_norm, qformer } = trunk.into();
+    let mut initializer = Initializer::new(seed ^ 2, device);
+    let width = qformer.config().hidden_size;
+    let bridge = Bridge {
+        projection: Linear::uniform(&mut initializer, width, language_model.hidden_size()),
+        vision_norm,
+        qformer,
+    };
+    match projection {
+        Projection::Pytorch => Ok(bridge),
+        Projection::EmbeddingScale => {
+            let deviation = language_model.embedding_deviation();
+            Ok(bridge.with_projection_at_scale(&mut initializer, features()?, deviation)?)
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! The loop that every phase of training runs in.
+
+use std::time::Instant;
+
+use blip2_kernels::with_products;
+use blip2_objectives::StepGradients;
+use burn::module::Module;
+
+use crate::checkpoint::{Checkpoints, State};
+use crate::measured::{Measured, StepFigures};
+use crate::rates::Origin;
+use crate::{
+    Batch, Evaluator, FeatureSource, Objective, Optimizer, RowSource, Run, StageRecipe, StepContext,
+    TrainError,
+};
+
+/// All that decides a phase of training but the model that it starts from.
+pub struct Trainer<'a, M: Module> {
+    /// Names the phase in the log, and its checkpoints.
+    pub phase: &'a str,
+    /// Steps, rates, precision.
+    pub stage: &'a StageRecipe,
+    /// What there is to learn from, in order.
+    pub rows: &'a mut dyn RowSource,
+    /// What the frozen encoder makes of the pictures.
+    pub features: &'a dyn FeatureSource,
+    /// What is to be learned.
+    pub objective: &'a dyn Objective<M>,
+    /// Where each parameter's first value comes from, by its path.
+    pub origin: fn(&str) -> Origin,
+    /// What is measured on the way and at the end.
+    pub evaluators: Vec<Box<dyn Evaluator<M> + 'a>>,
+}
+
+/// A model after its phase, and the seconds of training that it took.
+pub struct Trained<M> {
+    /// On the device that it was trained on, with autodiff.
+    pub model: M,
+    /// Of all sittings, evaluation on the way included.
+    pub seconds: f64,
+}
+
+impl<M: Module> Trained<M> {
+    /// The same off the tape.
+    pub fn valid(self) -> Self {
+        Self {
+            model: self.model.valid(),
+            seconds: self.seconds,
+        }
+    }
+}
+
+impl<M: Module> Trainer<'_, M> {
+    /// Trains `model` for the steps of the stage, from the newest checkpoint of the phase where there is one.
+    ///
+    /// # Errors
+    /// [`TrainError`]; the checkpoints so far stay.
+    pub fn train(&mut self, run: &mut Run<'_>, model: M) -> Result<Trained<M>, TrainError> {
+        let stage = self.stage;
+        let mut checkpoints = Checkpoints::new(&run.folder, self.phase, stage.keep.clone());
+        let (mut model, found) = checkpoints.latest(model, &run.recipe, &run.device)?;
+        let (mut optimizer, mut done) =
+            found.unwrap_or_else(|| (Optimizer::new(), State::beginning(&run.recipe)));
+        run.begin(self.phase, done.step, stage.steps)?;
+        let started = Instant::now();
+        let seconds_before = done.seconds;
+        let mut measured = Measured::new(self.phase, stage, done.skipped);
+        for step in done.step + 1..=stage.steps {
+            let context = StepContext {
+                step,
+                seed: run.seed,
+                part: 0,
+                parts: stage.parts,
+            };
+            run.device.seed(context.device_seed());
+            let waited = Instant::now();
+            let rows = self.rows.rows(step)?;
+            let data_wait = waited.elapsed();
+            let features = self.features.features(&rows, &run.device)?;
+            let batch = Batch { rows, features };
+            let StepGradients { gradients, terms } = with_products(stage.precision.into(), || {
+                self.objective.gradients(&model, &batch, &context)
+            })?;
+            let rate = stage.schedule.rate(step, stage.steps);
+            let rate_of = |path: &str| (self.origin)(path).rate(rate, stage);
+            let (moved, norm) = optimizer.step(model, &gradients, &stage.optimizer, &rate_of);
+            model = self.objective.settle(moved);
+
+            done = State {
+                step,
+                seconds: seconds_before + started.elapsed().as_secs_f64(),
+                ..done
+            };
+            measured.push(StepFigures::new(step, &batch, &terms, norm, data_wait)?);
+            let is_last = step == stage.steps;
+            let saves = step.is_multiple_of(stage.checkpoint_every) || is_last;
+            let evaluates = |every: u64| is_last || (every > 0 && step.is_multiple_of(every));
+            if step.is_multiple_of(stage.log_every) || step == 1 || saves {
+                done.skipped = measured.read(run, rate, done.seconds)?;
+            }
+            run.observer.step(step, measured.line());
+            for evaluator in &mut self.evaluators {
+                if evaluates(evaluator.every()) {
+                    let figures = evaluator.evaluate(&model, step)?;
+                    let best = figures
+                        .iter()
+                        .find(|(name, _)| stage.keep.best == Some(format!("{}/{name}", evaluator.name())));
+                    done.score = best.map_or(done.score, |(_, value)| Some(*value));
+                    run.log_figures(self.phase, step, evaluator.name(), figures)?;
+                }
+            }
+            if saves {
+                checkpoints.save(&model, &optimizer, &done)?;
+            }
+        }
+        checkpoints.finish()?;
+        Ok(Trained {
+            model,
+            seconds: done.seconds,
+        })
+    }
+}
