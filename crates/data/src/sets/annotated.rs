@@ -4,14 +4,38 @@ use std::path::{Path, PathBuf};
 
 use super::images::Images;
 use super::rows::{Row, Rows};
-use super::{DataSpec, Dataset, OpenOptions, Report, Sample, SampleError, SetError, Severity, paths, reason};
+use super::{
+    DataSpec, Dataset, OpenOptions, Picture, Report, Sample, SampleError, SetError, Severity, paths, reason,
+};
 
-/// Rows of annotations with folders of pictures.
+/// Rows of annotations, and where their pictures are.
 pub(super) struct Annotated {
     name: String,
-    images: Images,
+    pictures: Pictures,
     rows: Rows,
     left_out: LeftOut,
+}
+
+enum Pictures {
+    /// Files, named by rows.
+    Files(Images),
+    /// Samples of another data set; rows have their indices.
+    Samples(Box<dyn Dataset>),
+}
+
+impl Pictures {
+    fn read(&self, row: &Row) -> Result<Picture, SampleError> {
+        match self {
+            Self::Files(images) => images.read(&row.key, &row.picture),
+            Self::Samples(set) => {
+                let index = row
+                    .picture
+                    .parse()
+                    .expect("rows have indices, and they are numbers");
+                set.read(index).map(|sample| sample.picture)
+            }
+        }
+    }
 }
 
 impl Annotated {
@@ -38,10 +62,15 @@ impl Annotated {
     }
 
     fn boxed(name: String, images: Images, listing: Listing) -> Box<dyn Dataset> {
-        let Listing { rows, left_out, .. } = listing;
+        let Listing {
+            rows,
+            left_out,
+            archives,
+            ..
+        } = listing;
         Box::new(Self {
             name,
-            images,
+            pictures: archives.map_or(Pictures::Files(images), Pictures::Samples),
             rows,
             left_out,
         })
@@ -63,7 +92,7 @@ impl Dataset for Annotated {
             .get(index)
             .ok_or_else(|| SampleError::beyond(index, self.len()))?;
         Ok(Sample {
-            picture: self.images.read(&row.key, &row.picture)?,
+            picture: self.pictures.read(&row)?,
             key: row.key,
             texts: row.texts,
             question: row.question,
@@ -81,12 +110,14 @@ impl Dataset for Annotated {
 }
 
 /// What readers of annotations have found.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Listing {
     pub(super) rows: Rows,
     left_out: LeftOut,
     /// Whether a picture is a sample without any text.
     pub(super) textless: bool,
+    /// The data set whose samples are the pictures, named by their index; absent: rows name files.
+    pub(super) archives: Option<Box<dyn Dataset>>,
 }
 
 impl Listing {

@@ -1,19 +1,19 @@
 //! The formats that there are, by name. A program adds its own and hands the whole to whoever opens data sets.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{
-    DataSpec, Dataset, SetError, captioned, coco, flickr30k, folder, gqa, imagefolder, karpathy, lavis,
-    parquet, records, sbu, tsv, visual_genome, vqa,
+    Cache, DataSpec, Dataset, SetError, captioned, coco, flickr30k, folder, gqa, imagefolder, karpathy,
+    lavis, parquet, records, sbu, tsv, visual_genome, vqa,
 };
 
+use super::webdataset::{CaptionSource, Rules, WebDataset};
 /// What opening a data set may use.
 #[derive(Clone, Debug, Default)]
 pub struct OpenOptions {
-    /// Where indices are kept; absent: they are made again each time.
-    pub cache: Option<PathBuf>,
+    /// Where indices of shards are kept; without it, shards are not read.
+    pub cache: Option<Cache>,
     /// Whether a picture without any text is a sample too, as for writing captions.
     pub textless: bool,
 }
@@ -121,6 +121,7 @@ impl Formats {
                 "VQAv2's questions, its annotations, or LAVIS's list",
                 vqa::open,
             )
+            .with("webdataset", "tar archives, such as {00000..00331}.tar", shards)
     }
 
     /// One more, or another of that name.
@@ -163,6 +164,20 @@ impl Formats {
         };
         captioned::open((format.open)(spec, &textless)?, captions)
     }
+}
+
+/// webdataset's shards; `text = "json"` takes captions of `.json` members alone.
+fn shards(spec: &DataSpec, options: &OpenOptions) -> Result<Box<dyn Dataset>, SetError> {
+    let captions = match spec.text.as_deref() {
+        None => CaptionSource::Members,
+        Some("json") => CaptionSource::Json,
+        Some(other) => return Err(spec.error(format!("`text` is `json` or absent, not `{other}`"))),
+    };
+    let rules = Rules {
+        captions,
+        needs_text: !options.textless,
+    };
+    Ok(Box::new(WebDataset::of(spec, options, &spec.path, rules)?))
 }
 
 /// Opens the data set that `spec` names, in one of the formats that this crate reads; see [`Formats`] for others.

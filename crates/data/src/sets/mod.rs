@@ -38,6 +38,7 @@ pub mod webdataset;
 pub use cache::Cache;
 pub use error::SetError;
 pub use formats::{Formats, OpenOptions, open};
+pub use parquet::{Download, Downloads};
 pub use picture::Picture;
 pub use report::{Report, Severity};
 pub use sample::{Answer, Question, Sample, SampleError};

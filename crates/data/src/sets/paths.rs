@@ -2,10 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::webdataset::expand_braces;
 use super::{DataSpec, SetError};
-
-/// The most files that one path may name.
-const MOST: usize = 1 << 24;
 
 /// The files that `spec.path` names, in the order in which it names them; in a folder those that end with one of `endings`, by
 /// name.
@@ -14,7 +12,7 @@ const MOST: usize = 1 << 24;
 /// Where there is none, or braces do not close.
 pub(super) fn files(spec: &DataSpec, endings: &[&str]) -> Result<Vec<PathBuf>, SetError> {
     let mut files = Vec::new();
-    for path in braces(&spec.path).map_err(|problem| spec.error(problem))? {
+    for path in expand_braces(&spec.path).map_err(|problem| spec.error(problem))? {
         let path = PathBuf::from(path);
         if path.is_dir() {
             let all = format!("{}/**/*", glob::Pattern::escape(&path.to_string_lossy()));
@@ -48,45 +46,6 @@ fn matching(spec: &DataSpec, pattern: &str) -> Result<Vec<PathBuf>, SetError> {
             })
         })
         .collect()
-}
-
-/// `path` once for each choice that its braces leave: a list `{train,val}` or numbers `{00000..00331}`, which keep their
-/// zeros.
-///
-/// # Errors
-/// What is wrong with the braces.
-pub(super) fn braces(path: &str) -> Result<Vec<String>, String> {
-    let Some((before, rest)) = path.split_once('{') else {
-        return Ok(vec![path.to_owned()]);
-    };
-    let (inside, after) = rest
-        .split_once('}')
-        .ok_or_else(|| format!("a brace opens and does not close in `{path}`"))?;
-    let choices: Vec<String> = match inside.split_once("..") {
-        Some((first, last)) => numbers(first, last)?,
-        None => inside.split(',').map(str::to_owned).collect(),
-    };
-    let ends = braces(after)?;
-    if choices.len().saturating_mul(ends.len()) > MOST {
-        return Err(format!("`{path}` names more than {MOST} files"));
-    }
-    let paths = choices
-        .iter()
-        .flat_map(|choice| ends.iter().map(move |end| format!("{before}{choice}{end}")));
-    Ok(paths.collect())
-}
-
-fn numbers(first: &str, last: &str) -> Result<Vec<String>, String> {
-    let number = |text: &str| text.parse::<u64>().ok();
-    match (number(first), number(last)) {
-        (Some(from), Some(to)) if from <= to && to - from < MOST as u64 => {
-            let digits = first.len();
-            Ok((from..=to).map(|number| format!("{number:0digits$}")).collect())
-        }
-        _ => Err(format!(
-            "`{{{first}..{last}}}` should hold two whole numbers, the smaller first"
-        )),
-    }
 }
 
 /// The folder in which `file` lies.

@@ -23,22 +23,23 @@ pub(super) fn open(spec: &DataSpec, options: &OpenOptions) -> Result<Box<dyn Dat
         options,
         &[".json"],
         |spec, path, listing| match Json::open(path)?.layout()? {
-            Layout::Object => read(spec, path, listing),
+            Layout::Object => read(spec, options, path, listing),
             _ => lavis::read(spec, path, listing),
         },
     )
 }
 
-fn read(spec: &DataSpec, path: &Path, listing: &mut Listing) -> Result<(), SetError> {
+fn read(spec: &DataSpec, options: &OpenOptions, path: &Path, listing: &mut Listing) -> Result<(), SetError> {
     let Lists { image_urls, captions } = Json::open(path)?.parse()?;
     if image_urls.len() != captions.len() {
         let (urls, texts) = (image_urls.len(), captions.len());
         let problem = format!("{urls} image_urls and {texts} captions should be as many");
         return Err(SetError::malformed(path, problem));
     }
-    let mut fetched = Fetched::open(spec, path)?;
+    let mut fetched = Fetched::open(spec, options, path)?;
     for (line, (url, caption)) in (0..).zip(image_urls.iter().zip(&captions)) {
         fetched.push(listing, line, caption, url)?;
     }
+    listing.archives = fetched.into_archives();
     Ok(())
 }

@@ -11,15 +11,17 @@ const HEADERS: [[&str; 2]; 2] = [["caption", "url"], ["url", "caption"]];
 
 /// A sample a line, where there is a picture of it.
 pub(super) fn open(spec: &DataSpec, options: &OpenOptions) -> Result<Box<dyn Dataset>, SetError> {
-    Annotated::open(spec, options, &[".tsv"], read)
+    Annotated::open(spec, options, &[".tsv"], |spec, path, listing| {
+        read(spec, options, path, listing)
+    })
 }
 
 /// Lines are split at the tab alone: a quote is text, though img2dataset drops those around a caption. The caption comes first
 /// in CC3M's file, the address in CC12M's: which is told by what an address looks like.
-fn read(spec: &DataSpec, path: &Path, listing: &mut Listing) -> Result<(), SetError> {
+fn read(spec: &DataSpec, options: &OpenOptions, path: &Path, listing: &mut Listing) -> Result<(), SetError> {
     let map = json::map(path)?;
     let bytes = map.as_deref().unwrap_or_default();
-    let mut fetched = Fetched::open(spec, path)?;
+    let mut fetched = Fetched::open(spec, options, path)?;
     let mut number = 0;
     for (place, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
         let wrong = |problem: &str| SetError::malformed_at(path, &format!("line {}", place + 1), problem);
@@ -41,5 +43,6 @@ fn read(spec: &DataSpec, path: &Path, listing: &mut Listing) -> Result<(), SetEr
         fetched.push(listing, number, caption, url)?;
         number += 1;
     }
+    listing.archives = fetched.into_archives();
     Ok(())
 }

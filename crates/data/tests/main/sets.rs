@@ -117,7 +117,7 @@ fn what_cannot_be_meant_is_refused_with_what_could() {
         let error = DataSpec::all(&file).expect_err("no data set").to_string();
         assert!(error.contains(said) && error.contains("wrong.toml"), "{error}");
     }
-    for path in ["{1..x}.json", "{9..1}.json", "{open.json"] {
+    for path in ["{open.json", "closed}.json"] {
         assert!(refusal(&DataSpec::new("coco", path)).contains(path), "{path}");
     }
 }

@@ -1,6 +1,9 @@
 //! Files of the official tasks: what is read of them, and what is refused.
 
+use std::collections::HashMap;
+
 use blip2_evaluation::official::{Coverage, Document, Id, OfficialError, caption_task, vqa_task};
+use blip2_golden::{Check, each, find, root};
 use serde_json::{Value, json};
 
 const CAPTIONS: &str = r#"{"info": {}, "images": [{"id": 7}], "annotations": [
@@ -28,6 +31,45 @@ fn captions(results: &Value, coverage: Coverage) -> Result<Vec<(Id, String, Vec<
         .zip(images)
         .map(|(id, (candidate, references))| (id, candidate, references))
         .collect())
+}
+
+/// LAVIS's `*_gt.json` of COCO: captions of people by image, in the order of the file.
+#[test]
+fn golden_ground_truth_is_read_as_pycocotools_reads_it() {
+    if !root().join("data/coco").exists() {
+        return;
+    }
+    let expected = blip2_golden::json("data/coco/expected.json").expect("just seen");
+    let files = expected["files"].as_object().expect("files");
+    each(
+        files.iter().filter(|(_, file)| file["captions"].is_object()),
+        |(file, expected)| {
+            let path = format!("data/coco/annotations/{file}");
+            let content = std::fs::read(find(&path).expect("the folder has its files")).expect("a file");
+            let expected = expected["captions"].as_object().expect("captions by image");
+            let number = |id: &String| id.parse::<i64>().expect("a number");
+            let results: Vec<Value> = expected
+                .keys()
+                .map(|id| json!({"image_id": number(id), "caption": "a dog"}))
+                .collect();
+            let results = Value::from(results).to_string();
+            let (results, annotations) = (document("r.json", results.as_bytes()), document(&path, &content));
+            let task = caption_task(results, annotations, Coverage::All).expect("captions of each image");
+            let mut check = Check::new(&path);
+            let theirs: HashMap<Id, Value> = expected
+                .iter()
+                .map(|(id, texts)| (Id::Number(number(id)), texts.clone()))
+                .collect();
+            let theirs: Vec<Value> = task.ids.iter().map(|id| theirs[id].clone()).collect();
+            let ours: Vec<Value> = task
+                .images
+                .iter()
+                .map(|image| Value::from(image.references.clone()))
+                .collect();
+            check.identical("captions", &ours, &theirs);
+            check.identical("images", &[task.ids.len()], &[expected.len()]);
+        },
+    );
 }
 
 #[test]

@@ -9,31 +9,31 @@ use super::Columns;
 
 /// What became of one address.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Download {
+pub struct Download {
     /// Digits: those of the shard, then of the row in it.
-    pub(crate) key: String,
-    pub(crate) url: String,
-    /// Why there is no picture.
-    pub(crate) failure: Option<&'static str>,
+    pub key: String,
+    /// The address.
+    pub url: String,
+    /// Why there is no picture: `failed_to_download` or `failed_to_resize`.
+    pub failure: Option<&'static str>,
 }
 
-/// All rows of such a table, in its order.
+/// The table that img2dataset writes beside each shard, or as the shard: what became of each address.
 #[derive(Debug)]
-pub(crate) struct Downloads(Vec<Download>);
+pub struct Downloads(Vec<Download>);
 
 impl Downloads {
     /// The table at `path`; `None` where the file is another one.
-    pub(crate) fn open(path: &Path) -> Result<Option<Self>, SetError> {
+    ///
+    /// # Errors
+    /// Where it is no whole Parquet file.
+    pub fn open(path: &Path) -> Result<Option<Self>, SetError> {
         downloads(&Columns::open(path)?)
     }
 
-    /// `count` rows from `first` on.
-    pub(crate) fn rows(&self, first: u64, count: u64) -> &[Download] {
-        &self.0[first as usize..(first + count) as usize]
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Download> {
-        self.0.iter()
+    /// All rows, in their order.
+    pub fn rows(&self) -> &[Download] {
+        &self.0
     }
 }
 

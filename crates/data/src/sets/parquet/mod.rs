@@ -11,7 +11,8 @@ use parquet::errors::ParquetError;
 use sha2::{Digest, Sha256};
 
 pub(super) use self::columns::{Cell, Columns, Leaf};
-pub(super) use self::downloads::{Download, Downloads, downloads};
+use self::downloads::downloads;
+pub use self::downloads::{Download, Downloads};
 use super::annotated::{LeftOut, Listing};
 use super::images::Images;
 use super::{DataSpec, Dataset, OpenOptions, Picture, Report, Sample, SampleError, SetError, paths, reason};
@@ -72,7 +73,7 @@ pub(super) fn open(spec: &DataSpec, options: &OpenOptions) -> Result<Box<dyn Dat
         let downloads = downloads(&file.columns)?;
         for (place, count) in file.columns.groups.iter().enumerate() {
             let rows = downloads.as_ref().map(|downloads| {
-                let own = downloads.rows(first_row, *count);
+                let own = &downloads.rows()[first_row as usize..(first_row + *count) as usize];
                 let failed = own.iter().filter_map(|own| Some((&own.key, own.failure?)));
                 failed.for_each(|(key, failure)| listing.leave_out(key, failure));
                 let whole = own.iter().zip(0..).filter(|(own, _)| own.failure.is_none());

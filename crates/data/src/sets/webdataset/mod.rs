@@ -18,6 +18,7 @@ mod survey;
 mod tar;
 mod unpack;
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -28,7 +29,7 @@ pub use braces::{BracesError, expand as expand_braces};
 pub use rules::{CaptionSource, Rules};
 
 use super::cache::Cache;
-use super::{Dataset, Report, Sample, SampleError};
+use super::{DataSpec, Dataset, OpenOptions, Report, Sample, SampleError, SetError};
 use crate::ahead;
 use handles::Handles;
 use index::Index;
@@ -111,11 +112,43 @@ impl WebDataset {
         })
     }
 
+    /// The shards at `path` under the name of `spec`.
+    pub(super) fn of(
+        spec: &DataSpec,
+        options: &OpenOptions,
+        path: &str,
+        rules: Rules,
+    ) -> Result<Self, SetError> {
+        let cache = options.cache.clone();
+        let cache = cache
+            .ok_or_else(|| spec.error("shards need a folder for their indices: `OpenOptions::cache`"))?;
+        Self::open(&spec.name(), path, cache, rules).map_err(|error| spec.error(error))
+    }
+
     /// The sample at `index`, and what looked odd in it though it can be used: a JSON member beside the text that is no JSON.
     ///
     /// # Errors
     /// As [`Dataset::read`].
     pub fn examine(&self, index: u64) -> Result<(Sample, Vec<Report>), SampleError> {
+        self.at(index, |archive, place, shard| {
+            sample::read(archive, place, self.rules, shard)
+        })
+    }
+
+    /// The key of the sample at `index`, for which headers are read and nothing else.
+    ///
+    /// # Errors
+    /// If the shard cannot be read, or there is no such sample.
+    pub(super) fn key(&self, index: u64) -> Result<String, SampleError> {
+        self.at(index, sample::key)
+    }
+
+    /// Lets `read` have the archive of the sample at `index`, where it lies in it, and the shard's name.
+    fn at<T>(
+        &self,
+        index: u64,
+        read: impl FnOnce(&File, [u64; 2], &str) -> Result<T, Failure>,
+    ) -> Result<T, SampleError> {
         let shard = self.before.partition_point(|before| *before <= index);
         let Some(shard) = shard.checked_sub(1).filter(|shard| *shard < self.shards.len()) else {
             let problem = format!("there are {} samples", self.len());
@@ -138,11 +171,11 @@ impl WebDataset {
             .handles
             .get(shard, open)
             .map_err(|error| failed(error.into()))?;
-        sample::read(&archive, index.place(within), self.rules, &place.name).map_err(failed)
+        read(&archive, index.place(within), &place.name).map_err(failed)
     }
 
     /// The archive, which must still be the one that was indexed.
-    fn open_shard(&self, place: &Place, stamp: Stamp) -> io::Result<std::fs::File> {
+    fn open_shard(&self, place: &Place, stamp: Stamp) -> io::Result<File> {
         if place.stamp()? != stamp {
             return Err(io::Error::other(
                 "it was changed since its index was made; start again",

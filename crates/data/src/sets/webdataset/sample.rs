@@ -46,6 +46,18 @@ pub(super) fn read(
     }
 }
 
+/// The key of the sample between `start` and `end`: headers are read, nothing else.
+///
+/// # Errors
+/// If the archive cannot be read, or there is no such sample.
+pub(super) fn key(archive: &File, [start, end]: [u64; 2], shard: &str) -> Result<String, Failure> {
+    let group = Groups::new(archive, start)?.next()?;
+    let group = group.filter(|group| group.end >= end);
+    group
+        .map(|group| group.key())
+        .ok_or_else(|| wrong_index(start, shard))
+}
+
 fn assemble(
     source: &impl ReadAt,
     [start, end]: [u64; 2],

@@ -1,7 +1,7 @@
 //! Data sets as the tools that are in use write them (`data`): each sample, each text, each picture, and what is skipped why.
 
 mod archives;
-mod pictures;
+pub(crate) mod pictures;
 mod sums;
 
 use std::path::PathBuf;

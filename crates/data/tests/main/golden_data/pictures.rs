@@ -8,15 +8,15 @@ use sha2::{Digest, Sha256};
 use super::{list, text};
 
 /// Mean colours of 4 x 4 cells of every picture, by the hash of its pixels.
-pub(super) struct Cells(Value);
+pub(crate) struct Cells(Value);
 
 impl Cells {
-    pub(super) fn open() -> Self {
+    pub(crate) fn open() -> Self {
         Self(json("data/pixels.json").expect("the folder has its mean colours"))
     }
 
     /// Compares `picture` with what `image` says of it: `size`, `rgb_sha256`, `lossless`, `mean_rgb`, `mean_tolerance`.
-    pub(super) fn check(&self, check: &mut Check, what: &str, picture: &RgbImage, image: &Value) {
+    pub(crate) fn check(&self, check: &mut Check, what: &str, picture: &RgbImage, image: &Value) {
         let size = [picture.width(), picture.height()].map(u64::from);
         let expected: Vec<u64> = list(&image["size"]).iter().filter_map(Value::as_u64).collect();
         check.identical(&format!("size/{what}"), &size, &expected);
@@ -55,7 +55,7 @@ impl Cells {
     }
 }
 
-pub(super) fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes)
         .iter()
         .map(|byte| format!("{byte:02x}"))

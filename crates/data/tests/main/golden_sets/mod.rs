@@ -2,18 +2,17 @@
 //! pixel by pixel, and what is left out with its reason.
 
 mod captions;
-mod pictures;
 mod questions;
 mod tables;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use blip2_data::sets::{DataSpec, Dataset, OpenOptions, Sample, SampleError, open};
+use blip2_data::sets::{DataSpec, Dataset, OpenOptions, Picture, Sample, SampleError, open};
 use blip2_golden::{Check, find, json};
 use serde_json::{Map, Value};
 
-use pictures::compare_pictures;
+use crate::golden_data::pictures::{Cells, sha256};
 
 /// A folder of `data`, and what is expected of it.
 struct Folder {
@@ -145,6 +144,29 @@ impl Contents {
         all.sort();
         all
     }
+}
+
+/// Compares the picture of each sample with what is expected under `image`, and its bytes with those of the file.
+fn compare_pictures<'all>(
+    check: &mut Check,
+    what: &str,
+    pairs: impl Iterator<Item = (&'all Sample, &'all Value)>,
+) {
+    let cells = Cells::open();
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for (sample, expected) in pairs {
+        let image = &expected["image"];
+        if image.is_null() {
+            continue;
+        }
+        if let Picture::Encoded(bytes) = &sample.picture {
+            ours.push(sha256(bytes));
+            theirs.push(word(&image["bytes_sha256"]));
+        }
+        let picture = sample.picture.decode(&sample.key).expect("decoded before");
+        cells.check(check, &format!("{what}/{}", sample.key), &picture, image);
+    }
+    check.identical(&format!("bytes/{what}"), &ours, &theirs);
 }
 
 /// Compares pictures with those in the samples of `expected`, each file under the folder that it lies in.

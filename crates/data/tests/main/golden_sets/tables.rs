@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use blip2_data::pixels::{DecodeOptions, decode};
-use blip2_data::sets::{DataSpec, Picture};
+use blip2_data::sets::{Cache, DataSpec, Downloads, OpenOptions, Picture};
 use blip2_golden::{Check, each};
 use serde_json::Value;
 
 use super::{
-    Contents, Folder, compare_files, compare_pictures, golden, list, object, opened, skipped, text, texts,
-    word, words,
+    Contents, Folder, compare_files, compare_pictures, golden, list, object, opened, opened_with, skipped,
+    text, texts, word, words,
 };
 
 #[test]
@@ -293,6 +293,39 @@ fn img2dataset_parquet() {
 }
 
 #[test]
+fn img2dataset_tables() {
+    let shards = |folder: &Folder, shards: &Value, below: &str| {
+        for (shard, expected) in object(shards) {
+            let file = format!(
+                "{below}{}.parquet",
+                shard.trim_end_matches(".tar").trim_end_matches(".parquet")
+            );
+            let table = Downloads::open(&folder.path(&file))
+                .expect("a file")
+                .expect("a table of img2dataset");
+            let mut check = folder.check(&file);
+            let keys: Vec<String> = table.rows().iter().map(|row| row.key.clone()).collect();
+            check.identical("keys", &keys, &texts(&expected["keys_in_parquet_order"]));
+            let failed = table
+                .rows()
+                .iter()
+                .filter_map(|row| Some((row.key.clone(), row.failure?.to_owned())));
+            let mut failed: Vec<(String, String)> = failed.collect();
+            failed.sort();
+            check.identical("failed", &failed, &skipped(&expected["failed"], "key"));
+        }
+    };
+    if let Some(folder) = Folder::find("img2dataset") {
+        each(object(&folder.expected["runs"]), |(run, expected)| {
+            shards(&folder, &expected["shards"], &format!("{run}/"));
+        });
+    }
+    if let Some(folder) = Folder::find("sbu") {
+        shards(&folder, &folder.expected["files"]["images"], "images/");
+    }
+}
+
+#[test]
 fn lists_of_addresses() {
     each([("cc3m", "tsv"), ("sbu", "sbu")], |(name, format)| {
         let Some(folder) = Folder::find(name) else { return };
@@ -319,7 +352,14 @@ fn lists_of_addresses() {
                 compare_files(&folder, &contents, samples);
                 continue;
             }
-            let contents = Contents::of(&*opened(&folder.spec(format, file, "images")));
+            let contents = {
+                let cache = tempfile::tempdir().expect("a folder");
+                let options = OpenOptions {
+                    cache: Some(Cache::new(cache.path(), 1 << 30)),
+                    ..OpenOptions::default()
+                };
+                Contents::of(&*opened_with(&folder.spec(format, file, "images"), &options))
+            };
             check.identical("keys", &contents.keys(), &words(samples, "key"));
             check.identical(
                 "captions",
