@@ -25,7 +25,7 @@ impl Folder {
     /// `data/NAME`; `None` where the folder that is proved lacks it.
     fn find(name: &str) -> Option<Self> {
         let name = format!("data/{name}");
-        // The repository's own folder has none of them.
+        // A golden folder may have some of them alone, the repository's own too.
         if !golden(&name).exists() {
             return None;
         }
