@@ -19,6 +19,7 @@ mod emulate;
 mod launch;
 mod parity;
 mod places;
+mod plan;
 mod process;
 mod report;
 mod tidy;
@@ -76,6 +77,8 @@ enum Command {
     },
     /// Train by a recipe, restarting a run that is killed
     Pretrain(launch::Pretrain),
+    /// What a recipe costs on so many devices: steps, operations, memory, network, hours
+    Plan(plan::Plan),
 }
 
 /// The code to end with after checks that have all passed, or not.
@@ -110,6 +113,7 @@ fn main() -> ExitCode {
         }),
         Command::Demo(demo) => demo.run(),
         Command::Pretrain(pretrain) => pretrain.run(),
+        Command::Plan(plan) => plan.run(),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -29,9 +29,14 @@ pub(crate) fn sizes() -> Value {
     json("lavis/config.json").expect("sizes beside the recorded runs")
 }
 
-/// The weights in a recorded file.
+/// The weights in a recorded file of `lavis`.
 pub(crate) fn weights(file: &str) -> SafetensorsStore {
-    let path = find(&format!("lavis/{file}.safetensors")).expect("weights beside the recorded runs");
+    store(&format!("lavis/{file}.safetensors"))
+}
+
+/// The weights in `file`, relative to the golden folder.
+pub(crate) fn store(file: &str) -> SafetensorsStore {
+    let path = find(file).expect("weights beside the recorded runs");
     SafetensorsStore::open(&path).expect("safetensors")
 }
 
@@ -47,40 +52,52 @@ pub(crate) fn qformer_config(sizes: &Value, weights: &SafetensorsStore) -> QForm
     }
 }
 
-/// Features `[batch, patches, width]` that the frozen `encoder`, EVA's or CLIP's, makes of the recorded images.
-pub(crate) fn features(encoder: &str, weights: &SafetensorsStore, io: &TensorFile) -> Tensor<3> {
-    let vit = &sizes()["vit"];
+/// The frozen image encoder of a recorded run, EVA's or CLIP's.
+pub(crate) fn encoder(kind: &str, sizes: &Value, weights: &SafetensorsStore) -> VisionTransformer {
+    let vit = &sizes["vit"];
     let heads = vit["heads"].as_u64().expect("heads") as usize;
     let config = VisionTransformerConfig {
-        layer_norm_eps: vit[encoder]["layer_norm_eps"].as_f64().expect("epsilon"),
+        layer_norm_eps: vit[kind]["layer_norm_eps"].as_f64().expect("epsilon"),
         ..VisionTransformerConfig::of_lavis(weights, heads).expect("encoder")
     };
-    let encoder = VisionTransformer::from_lavis(weights, &config, &device()).expect("encoder");
+    VisionTransformer::from_lavis(weights, &config, &device()).expect("encoder")
+}
+
+/// Features `[batch, patches, width]` that the frozen encoder makes of the recorded images.
+pub(crate) fn features(kind: &str, weights: &SafetensorsStore, io: &TensorFile) -> Tensor<3> {
+    let encoder = encoder(kind, &sizes(), weights);
     encoder.encode(io.tensor("image")).expect("features")
+}
+
+/// The stage-1 model with these weights, trainable, and what it is trained with.
+pub(crate) fn stage1(
+    sizes: &Value,
+    weights: &SafetensorsStore,
+) -> (RepresentationModel, RepresentationOptions) {
+    let vocabulary = weights.tensors()["Qformer.bert.embeddings.word_embeddings.weight"].shape[0];
+    let qformer = QFormerConfig {
+        vocab_size: vocabulary,
+        ..qformer_config(sizes, weights)
+    };
+    let config = RepresentationConfig {
+        qformer,
+        embedding_size: weights.tensors()["vision_proj.weight"].shape[0],
+        vision_layer_norm_eps: sizes["ln_vision_eps"].as_f64().expect("epsilon"),
+    };
+    let device = device().autodiff();
+    let model = RepresentationModel::new(&mut Initializer::new(0, &device), &config).expect("model");
+    let model = load(model, weights, &LAVIS_REPRESENTATION, LoadOptions::default()).expect("weights");
+    let options = RepresentationOptions {
+        start_token: vocabulary as u32 - 1,
+        ..RepresentationOptions::default()
+    };
+    (model, options)
 }
 
 impl Case {
     pub(crate) fn new(encoder: &str) -> Self {
-        let sizes = sizes();
         let weights = weights(&format!("stage1_{encoder}_weights"));
-        let vocabulary = weights.tensors()["Qformer.bert.embeddings.word_embeddings.weight"].shape[0];
-        let qformer = QFormerConfig {
-            vocab_size: vocabulary,
-            ..qformer_config(&sizes, &weights)
-        };
-        let embedding_size = weights.tensors()["vision_proj.weight"].shape[0];
-        let config = RepresentationConfig {
-            qformer,
-            embedding_size,
-            vision_layer_norm_eps: sizes["ln_vision_eps"].as_f64().expect("epsilon"),
-        };
-        let device = device().autodiff();
-        let model = RepresentationModel::new(&mut Initializer::new(0, &device), &config).expect("model");
-        let model = load(model, &weights, &LAVIS_REPRESENTATION, LoadOptions::default()).expect("weights");
-        let options = RepresentationOptions {
-            start_token: vocabulary as u32 - 1,
-            ..RepresentationOptions::default()
-        };
+        let (model, options) = stage1(&sizes(), &weights);
         Self {
             model,
             options,
@@ -88,7 +105,7 @@ impl Case {
             check: Check::new(&format!("lavis/stage1_{encoder}")),
             encoder: encoder.to_owned(),
             weights,
-            device,
+            device: device().autodiff(),
         }
     }
 

@@ -1,16 +1,12 @@
 //! Every gradient of a module, by the path of its parameter, and how near each must be to the reference.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use blip2_core::Initializer;
 use blip2_core::weights::{ParameterInfo, parameters};
-use blip2_golden::{Check, TensorFile, device, tolerance, variants};
+use blip2_golden::{Check, TensorFile, device, tolerance};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor};
-
-use crate::case::Case;
-use crate::golden_stage1::step;
 
 /// The gradient of each parameter by its path; `None` where there is none.
 pub(crate) type ByPath = BTreeMap<String, Option<Vec<f32>>>;
@@ -71,7 +67,7 @@ pub(crate) struct Gradient {
     /// The parameter, as LAVIS calls it.
     pub(crate) name: String,
     /// Zeros where the parameter has none.
-    values: Vec<f32>,
+    pub(crate) values: Vec<f32>,
     /// The largest change when every weight is moved by about its last bit: single precision resolves no more.
     pub(crate) resolved: f64,
 }
@@ -130,24 +126,5 @@ impl Gradient {
             tolerance::GRADIENT,
             APART * self.resolved,
         );
-    }
-}
-
-/// The floor is for rounding alone.
-#[test]
-fn a_gradient_that_is_wrong_by_two_percent_is_found_however_its_terms_cancel() {
-    for encoder in variants("lavis/stage1_", "_io.safetensors") {
-        let mut case = Case::new(&encoder);
-        let (_, gradients) = step(&case);
-        let expected = TensorFile::open(&format!("lavis/stage1_{encoder}_grads.safetensors"));
-        case.check
-            .identical("gradients", &[gradients.len()], &[expected.names().len()]);
-        for mut gradient in gradients {
-            let rounding_alone = gradient.name.ends_with("key.bias");
-            gradient.values.iter_mut().for_each(|value| *value *= 1.02);
-            let compare = || gradient.check(&mut Check::new("none"), &expected);
-            let found = catch_unwind(AssertUnwindSafe(compare)).is_err();
-            assert!(found || rounding_alone, "{encoder}: {}", gradient.name);
-        }
     }
 }

@@ -4,6 +4,9 @@
 mod case;
 mod checkpoints;
 mod golden;
+mod golden_ranks;
+#[path = "../../../objectives/tests/main/gradients.rs"]
+mod gradients;
 mod log;
 mod optimizer;
 mod resume;
