@@ -4,6 +4,7 @@ mod ask;
 mod caption;
 mod completions;
 mod convert;
+mod data;
 mod doctor;
 mod embed;
 mod inspect;
@@ -34,6 +35,8 @@ pub(crate) enum Command {
     Convert(convert::Convert),
     /// Fetch a model from the hub into the Hugging Face cache
     Pull(pull::Pull),
+    /// Look through data sets: formats, counts, what is wrong with them
+    Data(data::Data),
     /// Measure captions or answers against what people wrote
     Score(score::Score),
     /// Check that everything is in place
@@ -55,6 +58,7 @@ impl Command {
             Self::Inspect(command) => command.run(),
             Self::Convert(command) => command.run(),
             Self::Pull(command) => command.run(),
+            Self::Data(command) => command.run(),
             Self::Score(command) => command.run(),
             Self::Doctor(command) => command.run(),
             Self::Pretrain(command) => command.run(),

@@ -3,6 +3,7 @@
 mod bad_input;
 mod caption;
 mod convert;
+mod data;
 mod dataset;
 mod dtype;
 mod hub;

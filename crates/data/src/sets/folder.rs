@@ -6,15 +6,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use walkdir::WalkDir;
 
 use super::annotated::{LeftOut, Listing};
 use super::images::Images;
 use super::img2dataset::failures;
 use super::json::Texts;
 use super::rows::{Row, Rows};
-use super::{DataSpec, Dataset, OpenOptions, Report, Sample, SampleError, SetError, reason};
+use super::{DataSpec, Dataset, OpenOptions, Report, Sample, SampleError, SetError, paths, reason};
 use crate::pixels::has_picture_name;
+
+/// The most bytes of a file of texts.
+const LONGEST: u64 = 1 << 20;
 
 /// Texts stay in their files until they are asked for.
 struct Folder {
@@ -35,21 +37,17 @@ pub(super) fn open(spec: &DataSpec, options: &OpenOptions) -> Result<Box<dyn Dat
     let (mut pictures, mut texts) = (Vec::new(), HashSet::new());
     let mut listing = Listing::new(true);
     listing.begin(&path);
-    for entry in WalkDir::new(&path).follow_links(true).sort_by_file_name() {
-        let entry = entry.map_err(|error| SetError::walking(&path, error))?;
-        let relative = entry.path().strip_prefix(&path).unwrap_or(entry.path());
-        let is_picture = has_picture_name(relative);
-        let is_text = relative.extension().is_some_and(|end| end == ending.as_str());
-        if entry.file_type().is_dir() || !is_picture && !is_text {
-            continue;
+    let (files, unusable) = paths::below(&path)?;
+    for file in files {
+        let name = Path::new(&file);
+        if has_picture_name(name) {
+            pictures.push(file);
+        } else if name.extension().is_some_and(|end| end == ending.as_str()) {
+            texts.insert(file);
         }
-        match relative.to_str() {
-            Some(name) if is_picture => pictures.push(name.to_owned()),
-            Some(name) => {
-                texts.insert(name.to_owned());
-            }
-            None => listing.leave_out(relative.display(), reason::PICTURE_UNREADABLE),
-        }
+    }
+    for file in unusable {
+        listing.leave_out(file, reason::PICTURE_UNREADABLE);
     }
     if pictures.is_empty() {
         return Err(SetError::malformed(&path, "the folder holds no picture"));
@@ -93,6 +91,14 @@ impl Folder {
             reason,
             problem: format!("{}: {problem}", path.display()),
         };
+        if let Some(length) = fs::metadata(&path)
+            .ok()
+            .map(|found| found.len())
+            .filter(|length| *length > LONGEST)
+        {
+            let problem = format!("it has {length} bytes, at most {LONGEST} are read");
+            return Err(failed(reason::TEXT_TOO_LARGE, problem));
+        }
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(_) if self.textless => return Ok(Vec::new()),

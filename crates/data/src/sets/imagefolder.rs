@@ -5,8 +5,6 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use walkdir::WalkDir;
-
 use super::annotated::{Annotated, Listing};
 use super::records::{Fields, lines, table};
 use super::{DataSpec, Dataset, OpenOptions, SetError, paths, reason};
@@ -54,15 +52,9 @@ fn metadata_of(folder: &Path) -> Option<PathBuf> {
 
 /// Paths of all pictures in `folder`, relative to it, in the order of their names.
 fn pictures(folder: &Path) -> Result<Vec<String>, SetError> {
-    let mut pictures = Vec::new();
-    for entry in WalkDir::new(folder).follow_links(true).sort_by_file_name() {
-        let entry = entry.map_err(|error| SetError::walking(folder, error))?;
-        let relative = entry.path().strip_prefix(folder).unwrap_or(entry.path());
-        if has_picture_name(relative) && !entry.file_type().is_dir() {
-            pictures.push(relative.to_string_lossy().into_owned());
-        }
-    }
-    Ok(pictures)
+    let (mut files, _) = paths::below(folder)?;
+    files.retain(|file| has_picture_name(Path::new(file)));
+    Ok(files)
 }
 
 fn read(spec: &DataSpec, folder: &str, metadata: &Path, listing: &mut Listing) -> Result<(), SetError> {

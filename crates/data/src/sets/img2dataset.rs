@@ -11,7 +11,7 @@ use super::annotated::Listing;
 use super::json::Json;
 use super::parquet::{Download, Downloads};
 use super::rows::Row;
-use super::webdataset::{Rules, WebDataset};
+use super::webdataset::{Rules, WebDataset, escape_braces};
 use super::{DataSpec, Dataset, OpenOptions, SetError, paths, reason};
 use crate::pixels::has_picture_name;
 
@@ -179,7 +179,7 @@ impl Archives {
     ) -> Result<Self, SetError> {
         let paths = numbers.iter().map(|number| {
             let path = folder.join(format!("{number:0digits$}.tar"));
-            path.display().to_string().replace(['{', '}'], "?")
+            escape_braces(&path.display().to_string())
         });
         // Their texts are not asked for: the list counts.
         let rules = Rules {

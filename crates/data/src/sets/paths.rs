@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use walkdir::WalkDir;
+
 use super::webdataset::expand_braces;
 use super::{DataSpec, SetError};
 
@@ -46,6 +48,33 @@ fn matching(spec: &DataSpec, pattern: &str) -> Result<Vec<PathBuf>, SetError> {
             })
         })
         .collect()
+}
+
+/// The files in `folder` and below, by their paths relative to it, in the order of their names; and what cannot be used of them: links
+/// that lead nowhere, names that are not UTF-8. Hidden files are left out, as the shell does.
+pub(super) fn below(folder: &Path) -> Result<(Vec<String>, Vec<String>), SetError> {
+    let (mut files, mut unusable) = (Vec::new(), Vec::new());
+    let entries = WalkDir::new(folder).follow_links(true).sort_by_file_name();
+    let entries = entries
+        .into_iter()
+        .filter_entry(|entry| entry.depth() == 0 || !entry.file_name().as_encoded_bytes().starts_with(b"."));
+    for entry in entries {
+        match entry {
+            Ok(entry) if entry.file_type().is_file() => {
+                let relative = entry.path().strip_prefix(folder).unwrap_or(entry.path());
+                match relative.to_str() {
+                    Some(name) => files.push(name.to_owned()),
+                    None => unusable.push(relative.display().to_string()),
+                }
+            }
+            Ok(_) => {}
+            Err(error) => match error.path().filter(|_| error.depth() > 0) {
+                Some(path) => unusable.push(path.display().to_string()),
+                None => return Err(SetError::walking(folder, error)),
+            },
+        }
+    }
+    Ok((files, unusable))
 }
 
 /// The folder in which `file` lies.

@@ -302,6 +302,9 @@ fn a_folder_has_texts_beside_its_pictures() {
     place.write("images/seen.txt", "as it is \n");
     place.write("images/below/deep.txt", b"\xe9t\xe9");
     place.write("images/lonely.png", "no text, and no picture either");
+    place.write("images/._seen.png", "what a Mac leaves behind");
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("nowhere.png", place.path("images/link.png")).expect("a link");
     let spec = DataSpec::new("folder", place.path("images"));
     let read = samples(&spec);
     let error = read[0].as_ref().expect_err("latin-1");
@@ -310,7 +313,14 @@ fn a_folder_has_texts_beside_its_pictures() {
         ("below/deep.png", "text_not_utf8")
     );
     assert_eq!(read[1].as_ref().expect("a sample").texts, ["as it is \n"]);
-    assert_eq!(left_out(&spec), [("lonely.png".to_owned(), "no_text".to_owned())]);
+    let skipped = left_out(&spec);
+    assert!(skipped.contains(&("lonely.png".to_owned(), "no_text".to_owned())));
+    assert_eq!((skipped.len(), read.len()), (1 + usize::from(cfg!(unix)), 2));
+    place.write("images/seen.txt", vec![b'x'; 2 << 20]);
+    assert_eq!(
+        samples(&spec)[1].as_ref().expect_err("a book").reason,
+        "text_too_large"
+    );
     assert!(refusal(&DataSpec::new("folder", place.path("nowhere"))).contains("nowhere"));
 }
 

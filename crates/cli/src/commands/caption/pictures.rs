@@ -3,15 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use blip2_data::pixels::{ENDINGS, has_picture_name};
 use glob::{MatchOptions, glob_with};
 use walkdir::WalkDir;
 
 use crate::model::named;
-
-/// What the names of picture files end with. In folders and globs nothing else is taken.
-const ENDINGS: [&str; 12] = [
-    "jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "gif", "bmp", "tif", "tiff", "avif",
-];
 
 /// The pictures that `arguments` name, one argument after the other; those of a folder or glob in the order of their names.
 /// `recursive` takes those in folders of a folder, too.
@@ -51,11 +47,6 @@ fn is_glob(argument: &Path) -> bool {
         .is_some_and(|text| text.contains(['*', '?', '[']))
 }
 
-fn is_picture(path: &Path) -> bool {
-    let ending = path.extension().and_then(|ending| ending.to_str());
-    ending.is_some_and(|ending| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)))
-}
-
 /// Hidden files and folders are left out, as the shell does.
 fn in_folder(folder: &Path, recursive: bool) -> Result<Vec<PathBuf>> {
     let depth = if recursive { usize::MAX } else { 1 };
@@ -71,12 +62,12 @@ fn in_folder(folder: &Path, recursive: bool) -> Result<Vec<PathBuf>> {
             Ok(entry) if entry.file_type().is_dir() => continue,
             Ok(entry) => entry.into_path(),
             // A link that leads nowhere fails as the picture that it should be.
-            Err(error) => match error.path().filter(|path| is_picture(path)) {
+            Err(error) => match error.path().filter(|path| has_picture_name(path)) {
                 Some(path) => path.to_owned(),
                 None => return Err(error).with_context(|| format!("cannot look into {}", named(folder))),
             },
         };
-        if is_picture(&path) {
+        if has_picture_name(&path) {
             pictures.push(path);
         }
     }
@@ -100,7 +91,7 @@ fn by_glob(pattern: &Path, recursive: bool) -> Result<Vec<PathBuf>> {
         let path = path.with_context(wrong)?;
         if path.is_dir() {
             pictures.extend(in_folder(&path, recursive)?);
-        } else if is_picture(&path) {
+        } else if has_picture_name(&path) {
             pictures.push(path);
         }
     }

@@ -33,6 +33,14 @@ pub fn expand(list: &str) -> Result<Vec<String>, BracesError> {
     Ok(names)
 }
 
+/// A list that stands for `name` alone.
+pub(crate) fn escape(name: &str) -> String {
+    let special = |letter: char| matches!(letter, '{' | '}' | '\\').then_some('\\');
+    name.chars()
+        .flat_map(|letter| special(letter).into_iter().chain([letter]))
+        .collect()
+}
+
 enum Problem {
     Unbalanced,
     TooMany,

@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+pub(super) use braces::escape as escape_braces;
 pub use braces::{BracesError, expand as expand_braces};
 pub use rules::{CaptionSource, Rules};
 
