@@ -27,6 +27,7 @@ MODULES = {
     "decode": "decode",
     "load": "load",
     "pixels": "pixels",
+    "loader": "loader",
 }
 
 

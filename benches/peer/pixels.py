@@ -14,6 +14,18 @@ MEAN, DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 
 CROP = {"size": 224, "scale": (0.5, 1.0), "interpolation": InterpolationMode.BICUBIC}
 
 
+def training_view():
+    """LAVIS's `blip2_image_train`."""
+    return transforms.Compose(
+        [
+            transforms.RandomResizedCrop(**CROP),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize(MEAN, DEVIATION),
+        ]
+    )
+
+
 def build(tensors=False):
     content = Path(os.environ["BLIP2_HOME"], "peer/picture.jpg").read_bytes()
     if tensors:
@@ -27,12 +39,5 @@ def build(tensors=False):
             ]
         )
         return lambda: view(decode_jpeg(content, ImageReadMode.RGB))
-    view = transforms.Compose(
-        [
-            transforms.RandomResizedCrop(**CROP),
-            transforms.RandomHorizontalFlip(),
-            transforms.ToTensor(),
-            transforms.Normalize(MEAN, DEVIATION),
-        ]
-    )
+    view = training_view()
     return lambda: view(Image.open(BytesIO(content)).convert("RGB"))

@@ -12,6 +12,7 @@ mod decode;
 mod encode;
 mod frozen;
 mod generate;
+mod loader;
 mod ops;
 mod pixels;
 mod process;

@@ -5,7 +5,7 @@ use blip2_kernels::{Products, with_products};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use crate::{caption_folder, decode, encode, generate, ops, pixels, qformer, stage1, stage2};
+use crate::{caption_folder, decode, encode, generate, loader, ops, pixels, qformer, stage1, stage2};
 
 /// A kind of work and its sizes.
 #[derive(Deserialize)]
@@ -31,6 +31,8 @@ pub(crate) enum Work {
     Load(generate::Load),
     /// A picture file to a training view; `tensors` is the peer's choice of its own path.
     Pixels {},
+    /// Shards to batches of training views.
+    Loader(loader::Loader),
 }
 
 impl Work {
@@ -47,6 +49,7 @@ impl Work {
             Self::Decode(decode) => decode.open(device),
             Self::Load(load) => load.open(device),
             Self::Pixels {} => pixels::open(),
+            Self::Loader(loader) => loader.open(),
         }
     }
 }

@@ -57,7 +57,7 @@ impl Peer {
                 peer.install(packages, unit)?;
             }
         }
-        for script in ["make_picture.py", "make_opt_2_7b.py"] {
+        for script in ["make_picture.py", "make_shards.py", "make_opt_2_7b.py"] {
             let mut command = Command::new(peer.python());
             command.arg(source(script)).env("BLIP2_HOME", home);
             finish(script, &mut command)?;
