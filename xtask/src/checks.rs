@@ -26,8 +26,9 @@ const CARGO_STEPS: &[(&str, &[&str])] = &[
 ];
 
 /// What is written for NVIDIA GPUs is checked for its types alone: linking it takes a compiler that is no crate.
-/// `DOCS_RS` tells its build script to do without.
-const CUDA: &[&str] = &["check", "--package", "blip2-cli", "--features", "cuda"];
+/// `DOCS_RS` tells its build script to do without. What reads object stores is checked with it, for its features would build the
+/// tensor crates anew as well.
+const CUDA: &[&str] = &["check", "--package", "blip2-cli", "--features", "cuda,remote"];
 
 /// Runs every step, also after one has failed, so that one run shows all that is wrong.
 ///

@@ -13,6 +13,8 @@ mod mixture;
 mod numbers;
 mod order;
 mod pixels;
+#[cfg(feature = "remote")]
+mod remote;
 mod sets;
 mod text;
 mod webdataset;

@@ -10,6 +10,8 @@ mod handles;
 mod index;
 mod names;
 mod place;
+#[cfg(feature = "remote")]
+mod remote;
 mod rules;
 mod sample;
 #[cfg(test)]
@@ -265,9 +267,7 @@ fn places(path: &str) -> Result<Vec<Place>, WebDatasetError> {
             found.push(name);
         }
     }
-    let place = |shard: String| {
-        Place::local(Path::new(&shard)).map_err(|source| WebDatasetError::Shard { shard, source })
-    };
+    let place = |shard: String| Place::new(&shard).map_err(|source| WebDatasetError::Shard { shard, source });
     found.into_iter().map(place).collect()
 }
 

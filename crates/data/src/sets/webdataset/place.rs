@@ -5,6 +5,8 @@ use std::io::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
+#[cfg(feature = "remote")]
+use super::remote::Object;
 use super::unpack::{Trouble, is_packed, unpack};
 use crate::sets::cache::Cache;
 
@@ -13,7 +15,14 @@ use crate::sets::cache::Cache;
 pub(super) struct Place {
     /// What it is called in reports: its name without folders.
     pub(super) name: String,
-    path: PathBuf,
+    source: Source,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    File(PathBuf),
+    #[cfg(feature = "remote")]
+    Object(Object),
 }
 
 /// What tells whether a shard is still the one that was indexed.
@@ -26,6 +35,17 @@ pub(super) struct Stamp {
 }
 
 impl Place {
+    /// What `name` stands for: a file, or an object in a store.
+    ///
+    /// # Errors
+    /// If it is an address that cannot be read, or the current folder is not known.
+    pub(super) fn new(name: &str) -> Result<Self> {
+        if name.contains("://") {
+            return Self::remote(name);
+        }
+        Self::local(Path::new(name))
+    }
+
     /// A file.
     ///
     /// # Errors
@@ -34,27 +54,61 @@ impl Place {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
         Ok(Self {
             name: name.into_owned(),
-            path: std::path::absolute(path)?,
+            source: Source::File(std::path::absolute(path)?),
         })
+    }
+
+    #[cfg(feature = "remote")]
+    fn remote(address: &str) -> Result<Self> {
+        Ok(Self {
+            name: address.rsplit('/').next().unwrap_or(address).to_owned(),
+            source: Source::Object(Object::at(address)?),
+        })
+    }
+
+    #[cfg(not(feature = "remote"))]
+    fn remote(_: &str) -> Result<Self> {
+        Err(Error::other(
+            "this program reads no object stores; build it with the feature `remote`",
+        ))
     }
 
     /// What to call it where it must be told from all others.
     pub(super) fn address(&self) -> String {
-        self.path.to_string_lossy().into_owned()
+        match &self.source {
+            Source::File(path) => path.to_string_lossy().into_owned(),
+            #[cfg(feature = "remote")]
+            Source::Object(object) => object.address().to_owned(),
+        }
     }
 
     /// # Errors
     /// If it is not there.
     pub(super) fn stamp(&self) -> Result<Stamp> {
-        let metadata = fs::metadata(&self.path)?;
-        if !metadata.is_file() {
-            return Err(Error::other("it is no file"));
+        match &self.source {
+            Source::File(path) => Stamp::of_file(path),
+            #[cfg(feature = "remote")]
+            Source::Object(object) => object.stamp(),
         }
-        let changed = metadata.modified()?.duration_since(UNIX_EPOCH);
-        Ok(Stamp {
-            size: metadata.len(),
-            changed: changed.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)),
-        })
+    }
+
+    /// The bytes as they lie there; those of an object by way of the cache.
+    #[cfg_attr(
+        not(feature = "remote"),
+        allow(unused_variables, reason = "files are not cached")
+    )]
+    fn packed(&self, cache: &Cache, stamp: Stamp) -> Result<File> {
+        match &self.source {
+            Source::File(path) => File::open(path),
+            #[cfg(feature = "remote")]
+            Source::Object(object) => {
+                let what = self.made("fetched", stamp);
+                match cache.shard(&what) {
+                    Some(file) => Ok(file),
+                    None => cache.put_shard(&what, |target| object.fetch(target)),
+                }
+            }
+        }
     }
 
     /// The archive as such: where it is compressed, unpacked in the cache.
@@ -73,7 +127,7 @@ impl Place {
     /// # Errors
     /// If it cannot be read, unpacked or kept.
     pub(super) fn unpack(&self, cache: &Cache, stamp: Stamp) -> Result<(File, Option<Trouble>)> {
-        let file = File::open(&self.path)?;
+        let file = self.packed(cache, stamp)?;
         if !is_packed(&file)? {
             return Ok((file, None));
         }
@@ -89,5 +143,19 @@ impl Place {
     fn made(&self, how: &str, stamp: Stamp) -> String {
         let Stamp { size, changed } = stamp;
         format!("{} {size} {changed} {how}", self.address())
+    }
+}
+
+impl Stamp {
+    fn of_file(path: &Path) -> Result<Self> {
+        let metadata = fs::metadata(path)?;
+        if !metadata.is_file() {
+            return Err(Error::other("it is no file"));
+        }
+        let changed = metadata.modified()?.duration_since(UNIX_EPOCH);
+        Ok(Self {
+            size: metadata.len(),
+            changed: changed.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)),
+        })
     }
 }
