@@ -11,6 +11,7 @@ mod skipped;
 mod transform;
 mod workers;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub use skipped::Skipped;
 pub use transform::{TrainView, Transform};
 
 use crate::mixture::Mixture;
+use crate::sets::Severity;
 use prepare::Prepare;
 use skipped::Ledger;
 use workers::Workers;
@@ -89,6 +91,7 @@ impl DataLoader {
                 rows: rows.clone(),
             });
         }
+        tell_what_is_left_out(&mixture);
         let count = rows.end - rows.start;
         let seen = position / batch * count;
         let ledger = Ledger::open(options.skipped.as_deref(), options.max_skipped, position, seen)?;
@@ -151,5 +154,25 @@ impl DataLoader {
     /// What is read.
     pub fn mixture(&self) -> &Mixture {
         &self.mixture
+    }
+}
+
+/// Logs, by set and reason, what is not even asked for because it was left out when the sets were opened.
+fn tell_what_is_left_out(mixture: &Mixture) {
+    for part in mixture.parts() {
+        let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+        for report in part.set.reports() {
+            if report.severity != Severity::Warning {
+                *counts.entry(report.reason).or_default() += 1;
+            }
+        }
+        for (reason, count) in counts {
+            tracing::warn!(
+                set = part.set.name(),
+                reason,
+                count,
+                "left out when the data set was opened"
+            );
+        }
     }
 }
