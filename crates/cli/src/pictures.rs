@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use blip2::{DecodeOptions, MAX_PIXELS, PixelsError, RgbImage, open_picture};
+use blip2_data::pixels::decode;
 use clap::Args;
 
 #[derive(Args)]
@@ -18,12 +19,21 @@ pub(crate) struct PictureArguments {
 impl PictureArguments {
     /// The picture in `file`.
     pub(crate) fn open(&self, file: &Path) -> Result<RgbImage, PixelsError> {
+        open_picture(file, self.options())
+    }
+
+    /// The picture in `bytes`; `name` appears in errors.
+    pub(crate) fn decode(&self, bytes: &[u8], name: &str) -> Result<RgbImage, PixelsError> {
+        decode(bytes, name, self.options())
+    }
+
+    fn options(&self) -> DecodeOptions {
         let way = if self.no_exif {
             DecodeOptions::as_stored()
         } else {
             DecodeOptions::upright()
         };
         let max_pixels = self.max_pixels;
-        open_picture(file, DecodeOptions { max_pixels, ..way })
+        DecodeOptions { max_pixels, ..way }
     }
 }

@@ -57,7 +57,7 @@ fn pictures_that_cannot_be_read() {
         ("empty.png", Vec::new(), "not a picture"),
         ("huge.png", png_head(60_000, 60_000), "60000x60000"),
         ("headonly.png", png_head(60, 60), "cut short"),
-        ("short.png", whole[..whole.len() / 2].to_vec(), "damaged"),
+        ("short.png", whole[..whole.len() / 2].to_vec(), "cut short"),
     ] {
         fs::write(fixture.path(name), bytes).unwrap();
         fixture.assert_fails(&[&CAPTION[..], &[name]].concat(), &[name, reason]);

@@ -344,3 +344,27 @@ fn each_picture_may_have_a_prompt_of_its_own() {
         );
     }
 }
+
+#[test]
+fn the_pictures_of_a_data_set_are_named_by_their_keys() {
+    let fixture = Fixture::new(Stages::Both);
+    photos(&fixture, 3);
+    let entry = |number| format!("{{\"image\": \"{number:03}.png\", \"id\": \"k{number}\"}}\n");
+    let lines: String = [2, 1, 0].map(entry).concat();
+    fs::write(fixture.path("photos/list.jsonl"), &lines).unwrap();
+    let of_list = [&MODEL[..], &["--data", "jsonl:photos/list.jsonl"], &SHORT].concat();
+    let records = fixture.records(&of_list);
+    let keys: Vec<&str> = records
+        .iter()
+        .map(|record| record["image"].as_str().unwrap())
+        .collect();
+    assert_eq!(keys, ["k2", "k1", "k0"]);
+    let files = ["photos/002.png", "photos/001.png", "photos/000.png"];
+    let files = fixture.records(&[&MODEL[..], &files, &SHORT].concat());
+    assert_eq!(texts(&records), texts(&files));
+
+    fs::write(fixture.path("photos/list.jsonl"), lines + &entry(7)).unwrap();
+    fixture.assert_fails(&of_list, &["k7", "007.png"]);
+    let both = fixture.run(&[&MODEL[..], &["--data", "folder:photos", "photos"]].concat());
+    assert_eq!(both.status.code(), Some(2));
+}

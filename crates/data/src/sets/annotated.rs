@@ -39,6 +39,11 @@ impl Pictures {
 }
 
 impl Annotated {
+    fn row(&self, index: u64) -> Result<Row, SampleError> {
+        let row = self.rows.get(index);
+        row.ok_or_else(|| SampleError::beyond(index, self.rows.len()))
+    }
+
     /// All that `read` finds in the files of `spec`, in a folder those with one of `endings`.
     pub(super) fn open(
         spec: &DataSpec,
@@ -87,10 +92,7 @@ impl Dataset for Annotated {
     }
 
     fn read(&self, index: u64) -> Result<Sample, SampleError> {
-        let row = self
-            .rows
-            .get(index)
-            .ok_or_else(|| SampleError::beyond(index, self.len()))?;
+        let row = self.row(index)?;
         Ok(Sample {
             picture: self.pictures.read(&row)?,
             key: row.key,
@@ -98,6 +100,10 @@ impl Dataset for Annotated {
             question: row.question,
             image_id: row.image_id,
         })
+    }
+
+    fn key(&self, index: u64) -> Result<String, SampleError> {
+        self.row(index).map(|row| row.key)
     }
 
     fn reports(&self) -> Vec<Report> {

@@ -17,7 +17,8 @@ struct Captioned {
 }
 
 /// Gives the samples of `inner` the texts that `path` has for their keys: a Parquet file with the columns `key` and `caption` or
-/// `captions`, JSON lines with the same fields, or a folder of them. A key may come several times.
+/// `captions`, JSON lines with the same fields, or a folder of them. A key may come several times. Lines of `blip2 caption --data
+/// --out` are such lines: they call the key `image`, and those with an `error` have no text.
 pub(super) fn open(inner: Box<dyn Dataset>, path: &Path) -> Result<Box<dyn Dataset>, SetError> {
     let mut entries: Vec<(String, Vec<String>)> = Vec::new();
     let files = DataSpec::new("captions", path.to_string_lossy());
@@ -69,7 +70,10 @@ fn from_columns(path: &Path, entries: &mut Vec<(String, Vec<String>)>) -> Result
 
 fn from_lines(path: &Path, entries: &mut Vec<(String, Vec<String>)>) -> Result<(), SetError> {
     lines(path, |place, _, mut entry| {
-        let key = entry.remove("key");
+        let key = entry.remove("key").or_else(|| entry.remove("image"));
+        if entry.contains_key("error") {
+            return Ok(());
+        }
         let text = TEXTS.iter().find_map(|name| entry.remove(*name));
         let texts = text.and_then(|text| serde_json::from_value::<Texts>(text).ok());
         let (Some(Value::String(key)), Some(texts)) = (key, texts) else {
@@ -120,6 +124,10 @@ impl Dataset for Captioned {
                 problem: "the file of captions has none for this key".into(),
             }),
         }
+    }
+
+    fn key(&self, index: u64) -> Result<String, SampleError> {
+        self.inner.key(index)
     }
 
     fn fingerprint(&self) -> String {

@@ -83,6 +83,11 @@ fn beside(picture: &str, ending: &str) -> String {
 }
 
 impl Folder {
+    fn row(&self, index: u64) -> Result<Row, SampleError> {
+        let row = self.rows.get(index);
+        row.ok_or_else(|| SampleError::beyond(index, self.rows.len()))
+    }
+
     /// The texts beside `picture`, as they stand in their file.
     fn texts(&self, picture: &str) -> Result<Vec<String>, SampleError> {
         let path = self.path.join(beside(picture, &self.ending));
@@ -139,10 +144,7 @@ impl Dataset for Folder {
     }
 
     fn read(&self, index: u64) -> Result<Sample, SampleError> {
-        let row = self
-            .rows
-            .get(index)
-            .ok_or_else(|| SampleError::beyond(index, self.len()))?;
+        let row = self.row(index)?;
         Ok(Sample {
             picture: self.images.read(&row.key, &row.picture)?,
             texts: self.texts(&row.picture)?,
@@ -150,6 +152,10 @@ impl Dataset for Folder {
             question: None,
             image_id: None,
         })
+    }
+
+    fn key(&self, index: u64) -> Result<String, SampleError> {
+        self.row(index).map(|row| row.key)
     }
 
     fn reports(&self) -> Vec<Report> {

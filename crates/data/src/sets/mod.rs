@@ -71,6 +71,14 @@ pub trait Dataset: Send + Sync {
     /// [`SampleError`] where this one sample cannot be used; others can still be.
     fn read(&self, index: u64) -> Result<Sample, SampleError>;
 
+    /// The key of the sample at `index`, for which its picture need not be read.
+    ///
+    /// # Errors
+    /// As [`Dataset::read`].
+    fn key(&self, index: u64) -> Result<String, SampleError> {
+        self.read(index).map(|sample| sample.key)
+    }
+
     /// Changes when what an index stands for changes: a run resumes only on what it was begun with.
     fn fingerprint(&self) -> String;
 

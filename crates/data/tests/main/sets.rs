@@ -338,6 +338,14 @@ fn captions_of_another_file_take_the_place_of_those_of_the_set() {
     let read = samples(&spec);
     assert_eq!(read[0].as_ref().expect_err("no caption").reason, "no_captions");
     assert_eq!(read[1].as_ref().expect("a sample").texts, ["one", "two", "three"]);
+    let written = "{\"image\": \"a\", \"prompt\": \"\", \"text\": \"seen\"}\n{\"image\": \"b\", \"error\": \"no picture\"}\n";
+    let ours = DataSpec {
+        captions: Some(place.write("written.jsonl", written).into()),
+        ..spec.clone()
+    };
+    let read = samples(&ours);
+    assert_eq!(read[0].as_ref().expect("a sample").texts, ["seen"]);
+    assert!(read[1].is_err());
     let plain = DataSpec {
         captions: None,
         ..spec.clone()

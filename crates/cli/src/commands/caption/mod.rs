@@ -1,6 +1,7 @@
 //! `blip2 caption`
 
 mod captions_file;
+mod data_set;
 mod lines;
 mod pictures;
 mod prompts;
@@ -14,6 +15,7 @@ use blip2::{Blip2, CaptionRequest, CaptionTask, GenerationConfig};
 use clap::{Args, ValueEnum};
 
 use self::captions_file::CaptionsFile;
+use self::data_set::DataSet;
 use self::lines::Lines;
 use self::prompts::Prompts;
 use crate::failures::FailureArguments;
@@ -28,6 +30,7 @@ Examples:
   blip2 caption --model Salesforce/blip2-opt-2.7b picture.png   from the local Hugging Face cache
   blip2 caption --model runs/demo photos --recursive --out captions.jsonl --resume
   blip2 caption --model runs/demo 'photos/2024-*/*.jpg' --json > captions.jsonl
+  blip2 caption --model runs/demo --data parquet:flickr30k#split=test --out captions.jsonl
   blip2 caption --model runs/demo photos --prompts prompts.jsonl --out answers.jsonl
   blip2 caption --model runs/demo picture.png --prompt 'a drawing of' --num-beams 3
   blip2 caption --model runs/demo picture.png --num-captions 3
@@ -35,7 +38,7 @@ Examples:
   blip2 caption --model runs/demo picture.png --by qformer      without the language model
 
 IMAGE is a picture, a folder (its picture files in the order of their names), or a glob in quotes. A picture that is named twice
-with one prompt is captioned once.
+with one prompt is captioned once. With --data, image is the key of a sample; the texts of the data set are not looked at.
 With --json, one object a line, in this order: image, prompt, text, ids (of the new tokens alone), score; or, for a picture that
 cannot be used, image and error. --out writes the same lines to a file, a batch at a time. With --resume, lines that the file
 has are kept, a half-written last line is cut, and pictures of which it holds an error are tried again.
@@ -49,8 +52,11 @@ pub(crate) struct Caption {
     #[command(flatten)]
     model: ModelArguments,
     /// Pictures, folders of pictures, globs
-    #[arg(value_name = "IMAGE", required_unless_present = "prompts")]
+    #[arg(value_name = "IMAGE", required_unless_present_any = ["prompts", "data"])]
     images: Vec<PathBuf>,
+    /// The pictures of a data set: `format:path#key=value,...`, see `blip2 data`
+    #[arg(long, value_name = "SPEC", conflicts_with_all = ["images", "prompts", "recursive"])]
+    data: Option<String>,
     /// Take the pictures of folders within folders, too
     #[arg(long)]
     recursive: bool,
@@ -114,19 +120,22 @@ impl Caption {
     pub(crate) fn run(self) -> Result<()> {
         self.check();
         let pictures = pictures::find(&self.images, self.recursive)?;
+        let data = self.data.as_deref().map(DataSet::open).transpose()?;
         let prompts = self.prompts.as_deref().map(Prompts::read).transpose()?;
         let model = self.model.load()?;
         let settings = self
             .generation
             .settings(model.caption_settings(), self.num_captions);
-        let mut jobs = match (self.by, prompts) {
-            (Writer::Qformer, _) => each(pictures, ""),
-            (_, None) => {
-                let prompt = self.prompt.as_deref().unwrap_or_else(|| model.caption_prompt());
-                each(pictures, prompt)
-            }
-            (_, Some(prompts)) if self.images.is_empty() => prompts.into_jobs(),
-            (_, Some(prompts)) => prompts.of_pictures(pictures, self.prompt.as_deref())?,
+        let prompt = match (self.by, &self.prompt) {
+            (Writer::Qformer, _) => "",
+            (_, None) => model.caption_prompt(),
+            (_, Some(prompt)) => prompt,
+        };
+        let mut jobs = match (&data, prompts) {
+            (Some(data), _) => data.jobs(prompt),
+            (None, None) => each(pictures, prompt),
+            (None, Some(prompts)) if self.images.is_empty() => prompts.into_jobs(),
+            (None, Some(prompts)) => prompts.of_pictures(pictures, self.prompt.as_deref())?,
         };
         let mut seen = HashSet::new();
         jobs.retain(|job| seen.insert((job.image.clone(), job.request.prompt.clone())));
@@ -138,7 +147,7 @@ impl Caption {
         self.caption(
             &model,
             &settings,
-            &jobs,
+            (&jobs, data.as_ref()),
             Lines::new(self.json, jobs.len() > 1, file),
         )
     }
@@ -158,7 +167,7 @@ impl Caption {
         &self,
         model: &Blip2,
         settings: &GenerationConfig,
-        jobs: &[Job],
+        (jobs, data): (&[Job], Option<&DataSet>),
         mut lines: Lines,
     ) -> Result<()> {
         // Batches stay what they are without a pause: what is computed together decides the last digits of a score.
@@ -170,7 +179,10 @@ impl Caption {
             writer: self.by.into(),
             settings,
             batch: self.batch,
-            open: &|path| self.reading.open(path),
+            open: &|path| match data {
+                Some(data) => data.picture(path, &self.reading),
+                None => self.reading.open(path),
+            },
         };
         let mut failures = self.failures.among(jobs.len());
         let mut open = open.into_iter();

@@ -74,7 +74,10 @@ impl Listing {
 }
 
 /// The data sets that `text` names, opened one by one. A picture without any text is a sample where `textless`.
-fn sets(text: &str, textless: bool) -> Result<impl Iterator<Item = Result<(DataSpec, Box<dyn Dataset>)>>> {
+pub(super) fn sets(
+    text: &str,
+    textless: bool,
+) -> Result<impl Iterator<Item = Result<(DataSpec, Box<dyn Dataset>)>>> {
     let options = OpenOptions {
         cache: Some(Cache::new(home()?.join("data"), CACHE_BYTES)),
         textless,

@@ -181,6 +181,19 @@ impl Table {
     }
 }
 
+impl Table {
+    fn row(&self, index: u64) -> Result<Row<'_>, SampleError> {
+        let place = self.place(index);
+        let (group, row) = place.ok_or_else(|| SampleError::beyond(index, self.len()))?;
+        Ok(Row {
+            table: self,
+            file: &self.files[group.file],
+            group,
+            row,
+        })
+    }
+}
+
 impl Dataset for Table {
     fn name(&self) -> &str {
         &self.name
@@ -200,35 +213,22 @@ impl Dataset for Table {
     }
 
     fn read(&self, index: u64) -> Result<Sample, SampleError> {
-        let (group, row) = self
-            .place(index)
-            .ok_or_else(|| SampleError::beyond(index, self.len()))?;
-        let file = &self.files[group.file];
-        let own_key = format!(
-            "{}:{}",
-            paths::stem(&file.columns.path),
-            group.first_row + row as u64
-        );
-        let row = Row {
-            table: self,
-            file,
-            group: group.place,
-            row,
-        };
-        let key = match file.key {
-            Some(leaf) => row.text(&own_key, leaf)?.unwrap_or(own_key),
-            None => own_key,
-        };
+        let row = self.row(index)?;
+        let key = row.key()?;
         Ok(Sample {
             picture: row.picture(&key)?,
             texts: row.texts(&key)?,
             question: None,
-            image_id: match file.image_id {
+            image_id: match row.file.image_id {
                 Some(leaf) => row.text(&key, leaf)?,
                 None => None,
             },
             key,
         })
+    }
+
+    fn key(&self, index: u64) -> Result<String, SampleError> {
+        self.row(index)?.key()
     }
 
     fn fingerprint(&self) -> String {
@@ -252,13 +252,13 @@ impl Dataset for Table {
 struct Row<'table> {
     table: &'table Table,
     file: &'table File,
-    group: usize,
+    group: &'table Group,
     row: usize,
 }
 
 impl Row<'_> {
     fn error(&self, key: &str, reason: &'static str, problem: impl std::fmt::Display) -> SampleError {
-        let (file, group, row) = (self.file.columns.path.display(), self.group, self.row);
+        let (file, group, row) = (self.file.columns.path.display(), self.group.place, self.row);
         SampleError {
             key: key.to_owned(),
             reason,
@@ -267,9 +267,19 @@ impl Row<'_> {
     }
 
     fn cell(&self, key: &str, leaf: Leaf) -> Result<Cell, SampleError> {
-        let cells = self.file.columns.read(self.group, leaf, self.row, 1);
+        let cells = self.file.columns.read(self.group.place, leaf, self.row, 1);
         let cell = cells.map(|mut cells| cells.pop().unwrap_or_default());
         cell.map_err(|error: ParquetError| self.error(key, reason::ROW_DAMAGED, error))
+    }
+
+    /// What its column says; else its file and its row in that.
+    fn key(&self) -> Result<String, SampleError> {
+        let row = self.group.first_row + self.row as u64;
+        let own = format!("{}:{row}", paths::stem(&self.file.columns.path));
+        match self.file.key {
+            Some(leaf) => Ok(self.text(&own, leaf)?.unwrap_or(own)),
+            None => Ok(own),
+        }
     }
 
     /// All texts at `leaf`.

@@ -138,14 +138,6 @@ impl WebDataset {
         })
     }
 
-    /// The key of the sample at `index`, for which headers are read and nothing else.
-    ///
-    /// # Errors
-    /// If the shard cannot be read, or there is no such sample.
-    pub(super) fn key(&self, index: u64) -> Result<String, SampleError> {
-        self.at(index, sample::key)
-    }
-
     /// Lets `read` have the archive of the sample at `index`, where it lies in it, and the shard's name.
     fn at<T>(
         &self,
@@ -232,6 +224,11 @@ impl Dataset for WebDataset {
 
     fn read(&self, index: u64) -> Result<Sample, SampleError> {
         self.examine(index).map(|(sample, _)| sample)
+    }
+
+    /// From the headers of its members.
+    fn key(&self, index: u64) -> Result<String, SampleError> {
+        self.at(index, sample::key)
     }
 
     fn fingerprint(&self) -> String {

@@ -105,6 +105,11 @@ impl Contents {
             });
             match sample {
                 Ok(sample) => {
+                    assert_eq!(
+                        set.key(index).ok().as_ref(),
+                        Some(&sample.key),
+                        "a key without its picture"
+                    );
                     contents.samples.push(sample);
                     contents.indices.push(index);
                 }
