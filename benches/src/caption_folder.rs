@@ -46,12 +46,8 @@ impl CaptionFolder {
             requests.len(),
             self.pictures
         );
-        let model = Blip2::from_pretrained_packed(
-            &home.join("blip2-opt-2.7b-random"),
-            &home,
-            device,
-            self.weights.packing(),
-        )?;
+        let folder = home.join("blip2-opt-2.7b-random");
+        let model = Blip2::from_pretrained(&folder, &home, self.weights.plan(device))?;
         let settings = GenerationConfig {
             max_new_tokens: self.tokens,
             min_new_tokens: self.tokens,

@@ -45,7 +45,7 @@ impl Decode {
         let absent = || format!("{} is fetched by `cargo xtask bench --setup`", file.display());
         let config = LlamaConfig::from_gguf(&GgufStore::open(&file).with_context(absent)?)?;
         let phases = self.phases(&config);
-        let loaded = self.weights.scope(|| load_language_model(&file, device))?;
+        let loaded = load_language_model(&file, self.weights.plan(device))?;
         let shape = [1, self.soft_tokens, config.hidden_size];
         let soft_prompt = Tensor::<3>::random(shape, Distribution::Normal(0.0, DEVIATION), device);
         let settings = GenerationConfig {

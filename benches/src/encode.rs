@@ -62,10 +62,8 @@ impl Architecture {
 impl Encode {
     pub(crate) fn open(self, device: &Device) -> Result<Workload> {
         let config = self.architecture.config();
-        let initializer = &mut Initializer::new(1, device);
-        let encoder = self
-            .weights
-            .scope(|| VisionTransformer::new(&config, initializer))?;
+        let initializer = &mut Initializer::new(1, self.weights.plan(device));
+        let encoder = VisionTransformer::new(&config, initializer)?;
         let encoder = drawn(encoder.freeze());
         let side = config.image_size;
         let pixels = Tensor::<4>::random(

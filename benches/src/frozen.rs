@@ -1,8 +1,9 @@
 //! Models whose weights stay as they are, kept in the type that is asked for.
 
-use blip2_core::layers::{Packing, with_packing};
+use blip2_core::LoadPlan;
+use blip2_core::layers::Packing;
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use serde::Deserialize;
 
 use crate::workload::{Phase, Precision};
@@ -21,7 +22,7 @@ pub(crate) enum Weights {
 
 impl Weights {
     /// How linear layers are packed, if they are.
-    pub(crate) fn packing(self) -> Option<Packing> {
+    fn packing(self) -> Option<Packing> {
         match self {
             Self::F32 => None,
             Self::Bf16 => Some(Packing::Bf16),
@@ -48,9 +49,9 @@ impl Weights {
         }
     }
 
-    /// Models that `make` makes keep their weights so.
-    pub(crate) fn scope<T>(self, make: impl FnOnce() -> T) -> T {
-        with_packing(self.packing(), make)
+    /// Models on `device` that keep their weights so.
+    pub(crate) fn plan(self, device: &Device) -> LoadPlan {
+        LoadPlan::from(device).packed(self.packing())
     }
 }
 

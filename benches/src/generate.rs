@@ -62,7 +62,7 @@ impl Generate {
         let home = home()?.join("peer");
         let folder = home.join("blip2-opt-2.7b-random");
         let phases = self.phases();
-        let model = Blip2::from_pretrained_packed(&folder, &home, device, self.weights.packing())
+        let model = Blip2::from_pretrained(&folder, &home, self.weights.plan(device))
             .with_context(|| format!("{} is made by `cargo xtask bench --setup`", folder.display()))?;
         let picture = open_picture(&home.join("picture.jpg"), DecodeOptions::as_stored())?;
         let settings = GenerationConfig {

@@ -51,7 +51,7 @@ impl Family {
                     norm_first: true,
                     final_norm: true,
                 };
-                Box::new(drawn(Weights::Bf16.scope(|| Opt::new(config, 1, device))))
+                Box::new(drawn(Opt::new(config, 1, Weights::Bf16.plan(device))))
             }
             Self::T5 => {
                 let config = T5Config {
@@ -70,7 +70,7 @@ impl Family {
                     scaled_output: false,
                     start_token: 0,
                 };
-                Box::new(drawn(Weights::Bf16.scope(|| T5::new(config, 1, device))))
+                Box::new(drawn(T5::new(config, 1, Weights::Bf16.plan(device))))
             }
         }
     }

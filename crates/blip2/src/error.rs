@@ -8,9 +8,10 @@ use blip2_data::pixels::PixelsError;
 use blip2_data::text::TextError;
 use blip2_generation::GenerationError;
 use blip2_hub::CacheError;
-use blip2_llm_adapters::{LoadError, TokenizerError};
-use blip2_vision_encoder::EncoderError;
+use blip2_llm_adapters::TokenizerError;
 use thiserror::Error;
+
+use crate::registry::LoaderError;
 
 /// Any failure of this crate; causes are kept as sources.
 #[derive(Debug, Error)]
@@ -59,6 +60,22 @@ pub enum Blip2Error {
         /// Where it should be.
         path: PathBuf,
     },
+    /// A frozen model of a type that nobody has registered a loader for.
+    #[error(
+        "cannot tell how to load the {what} {path}: its type is {found}; known are {known}. Name the right one as `model_type`, or \
+         register a loader",
+        path = path.display()
+    )]
+    Unregistered {
+        /// Image encoder or language model.
+        what: &'static str,
+        /// File or folder.
+        path: PathBuf,
+        /// What it says it is.
+        found: String,
+        /// The types that there are loaders for.
+        known: String,
+    },
     /// The image encoder is damaged or does not fit its configuration.
     #[error("cannot load the image encoder {path}", path = path.display())]
     Encoder {
@@ -66,7 +83,7 @@ pub enum Blip2Error {
         path: PathBuf,
         /// Why.
         #[source]
-        source: Box<EncoderError>,
+        source: LoaderError,
     },
     /// The language model is damaged or of an unknown kind.
     #[error("cannot load the language model {path}", path = path.display())]
@@ -75,7 +92,7 @@ pub enum Blip2Error {
         path: PathBuf,
         /// Why.
         #[source]
-        source: Box<LoadError>,
+        source: LoaderError,
     },
     /// Reading or writing the files of a model folder.
     #[error("cannot {action} {path}", path = path.display())]

@@ -140,21 +140,22 @@ mod tests {
     use blip2_qformer::{QFormerConfig, RepresentationConfig};
 
     use super::*;
-    use crate::{EncoderConfig, EncoderKind, LanguageModelConfig};
+    use crate::{EncoderConfig, LanguageModelConfig};
 
     const HIDDEN: usize = 24;
 
     fn config() -> ModelConfig {
         ModelConfig {
             encoder: EncoderConfig {
-                kind: EncoderKind::SaliencyVitS,
                 path: "encoder.onnx".into(),
-                image_size: 28,
-                features_after: 1,
+                model_type: Some("my-encoder".to_owned()),
+                image_size: Some(28),
+                block: 1,
                 final_norm: false,
             },
             language_model: LanguageModelConfig {
                 path: "model.gguf".into(),
+                model_type: None,
                 prompt: String::new(),
                 question_prompt: "Question: {} Answer:".to_owned(),
             },

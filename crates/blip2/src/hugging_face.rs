@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use blip2_core::weights::{LoadOptions, NameMap, TensorStore, WeightError, load, open_weights};
-use blip2_core::{Initializer, LanguageModel};
+use blip2_core::{Initializer, LanguageModel, LoadPlan};
 use blip2_data::pixels::ImageProcessor;
 use blip2_data::text::BertTokenizer;
 use blip2_objectives::Bridge;
@@ -13,12 +13,12 @@ use blip2_qformer::{
 };
 use blip2_vision_encoder::VisionTransformer;
 use burn::module::Module;
-use burn::tensor::Device;
 use serde::Deserialize;
 
 use crate::Blip2Error;
-use crate::frozen::{LoadedEncoder, check_vocabulary};
+use crate::registry::LoadedEncoder;
 use crate::usage::read_json;
+use crate::vocabulary::check_vocabulary;
 
 /// File name of the configuration.
 pub(crate) const CONFIG: &str = "config.json";
@@ -115,8 +115,8 @@ impl HuggingFaceFolder {
     ///
     /// # Errors
     /// [`Blip2Error::Encoder`] where the weights do not fit `config.json`.
-    pub fn encoder(&self, device: &Device) -> Result<VisionTransformer, Blip2Error> {
-        let encoder = VisionTransformer::from_hugging_face(&self.path, &device.clone().inner());
+    pub fn encoder(&self, plan: impl Into<LoadPlan>) -> Result<VisionTransformer, Blip2Error> {
+        let encoder = VisionTransformer::from_hugging_face(&self.path, plan.into().frozen());
         let encoder = encoder.map_err(|source| Blip2Error::Encoder {
             path: self.path.clone(),
             source: Box::new(source),
@@ -128,10 +128,10 @@ impl HuggingFaceFolder {
     ///
     /// # Errors
     /// As for [`HuggingFaceFolder::encoder`]; [`Blip2Error::Pixels`] without a usable processor file.
-    pub(crate) fn loaded_encoder(&self, device: &Device) -> Result<LoadedEncoder, Blip2Error> {
+    pub(crate) fn loaded_encoder(&self, plan: &LoadPlan) -> Result<LoadedEncoder, Blip2Error> {
         let processor = ImageProcessor::from_folder(&self.path)?;
         Ok(LoadedEncoder {
-            encoder: Box::new(self.encoder(device)?),
+            encoder: Box::new(self.encoder(plan)?),
             processor,
         })
     }
@@ -140,7 +140,7 @@ impl HuggingFaceFolder {
     ///
     /// # Errors
     /// [`Blip2Error::Weights`] where the weights do not fit `config.json`, or there is no language model to project to.
-    pub fn bridge(&self, device: &Device) -> Result<Bridge, Blip2Error> {
+    pub fn bridge(&self, plan: impl Into<LoadPlan>) -> Result<Bridge, Blip2Error> {
         let projection = self.store.tensors().get(PROJECTION);
         let rows = projection.and_then(|info| info.shape.first());
         let &hidden_size = rows.ok_or_else(|| WeightError::Absent {
@@ -152,7 +152,7 @@ impl HuggingFaceFolder {
             self.config.vision_layer_norm_eps,
             hidden_size,
         );
-        let initializer = &mut Initializer::new(0, device);
+        let initializer = &mut Initializer::new(0, plan);
         if self.kind == HuggingFaceKind::Instruction {
             let bridge = Bridge::instructed(initializer, sizes.0, sizes.1, sizes.2)?;
             self.fill(bridge, &HUGGING_FACE_INSTRUCT)
@@ -167,8 +167,8 @@ impl HuggingFaceFolder {
     ///
     /// # Errors
     /// [`Blip2Error::Weights`] where the weights do not fit `config.json`.
-    pub fn representation(&self, device: &Device) -> Result<RepresentationModel, Blip2Error> {
-        let model = RepresentationModel::new(&mut Initializer::new(0, device), &self.config)?;
+    pub fn representation(&self, plan: impl Into<LoadPlan>) -> Result<RepresentationModel, Blip2Error> {
+        let model = RepresentationModel::new(&mut Initializer::new(0, plan), &self.config)?;
         self.fill(model, &HUGGING_FACE_REPRESENTATION)
     }
 
@@ -176,13 +176,11 @@ impl HuggingFaceFolder {
     ///
     /// # Errors
     /// [`Blip2Error::LanguageModel`] where its family is unknown or the weights do not fit `config.json`.
-    pub fn language_model(&self, device: &Device) -> Result<Box<dyn LanguageModel>, Blip2Error> {
-        let device = device.clone().inner();
-        blip2_llm_adapters::from_hugging_face(&self.path, &device).map_err(|source| {
-            Blip2Error::LanguageModel {
-                path: self.path.clone(),
-                source: Box::new(source),
-            }
+    pub fn language_model(&self, plan: impl Into<LoadPlan>) -> Result<Box<dyn LanguageModel>, Blip2Error> {
+        let plan = plan.into().frozen();
+        blip2_llm_adapters::from_hugging_face(&self.path, &plan).map_err(|source| Blip2Error::LanguageModel {
+            path: self.path.clone(),
+            source: Box::new(source),
         })
     }
 
@@ -192,7 +190,7 @@ impl HuggingFaceFolder {
         if self.kind == HuggingFaceKind::Instruction {
             return Ok("{}");
         }
-        let family = blip2_llm_adapters::hugging_face_family(&self.path);
+        let family = blip2_llm_adapters::model_type(&self.path);
         let family = family.map_err(|source| Blip2Error::LanguageModel {
             path: self.path.clone(),
             source: Box::new(source),

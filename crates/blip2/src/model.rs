@@ -1,10 +1,8 @@
 //! The model as a whole: pictures and text in, text and vectors out.
 
-use std::cell::OnceCell;
 use std::path::PathBuf;
 
 use blip2_core::ModelError;
-use blip2_core::layers::{Packing, with_packing};
 use blip2_data::pixels::RgbImage;
 use blip2_data::text::{self, BertTokenizer};
 use blip2_generation::{GenerationConfig, TokenCallback};
@@ -14,7 +12,7 @@ use blip2_qformer::{RepresentationModel, TextBatch};
 use burn::tensor::{Device, Tensor};
 
 use crate::captions::{Beginnings, ended_by, write_behind, write_by_qformer};
-use crate::frozen::open_language_model;
+use crate::lazy::LazyLanguageModel;
 use crate::streams::streams;
 use crate::usage::Usage;
 use crate::{Blip2Error, LoadedEncoder, Written, text_batch};
@@ -45,11 +43,7 @@ pub(crate) struct LanguageBridge {
     pub(crate) bridge: Bridge,
     /// The vocabulary of the instructions that its Q-Former reads (InstructBLIP).
     pub(crate) instructions: Option<BertTokenizer>,
-    /// File or folder.
-    pub(crate) path: PathBuf,
-    /// How the language model keeps its linear layers.
-    pub(crate) packing: Option<Packing>,
-    pub(crate) language_model: OnceCell<LoadedLanguageModel>,
+    pub(crate) language_model: LazyLanguageModel,
 }
 
 /// What the Q-Former makes of pictures.
@@ -408,17 +402,7 @@ impl Blip2 {
     }
 
     pub(crate) fn language_model(&self) -> Result<&LoadedLanguageModel, Blip2Error> {
-        let LanguageBridge {
-            path,
-            packing,
-            language_model,
-            ..
-        } = self.language_bridge()?;
-        if let Some(loaded) = language_model.get() {
-            return Ok(loaded);
-        }
-        let loaded = with_packing(*packing, || open_language_model(path, &self.device))?;
-        Ok(language_model.get_or_init(|| loaded))
+        self.language_bridge()?.language_model.get()
     }
 }
 

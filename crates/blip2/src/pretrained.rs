@@ -1,51 +1,55 @@
 //! From a folder to a model that is ready to use.
 
-use std::cell::OnceCell;
 use std::path::Path;
 
-use blip2_core::layers::{Packing, with_packing};
+use blip2_core::LoadPlan;
+use blip2_core::layers::Packing;
 use blip2_objectives::Bridge;
-use burn::tensor::Device;
 
 use crate::folder::{load_bridge, load_representation};
-use crate::frozen::load_vocabulary;
 use crate::hugging_face::{self, HuggingFaceFolder, HuggingFaceKind};
+use crate::lazy::LazyLanguageModel;
 use crate::model::{LanguageBridge, Representation};
 use crate::usage::Usage;
+use crate::vocabulary::load_vocabulary;
 use crate::{
-    BRIDGE, Blip2, Blip2Error, CONFIG, REPRESENTATION, answer_settings, caption_settings, load_encoder,
-    locate, model_folder, read_config,
+    BRIDGE, Blip2, Blip2Error, CONFIG, REPRESENTATION, Registry, answer_settings, caption_settings, locate,
+    model_folder, read_config,
 };
 
 impl Blip2 {
     /// Loads the model in `folder`: a folder that `transformers` wrote (`Blip2ForConditionalGeneration`,
     /// `InstructBlipForConditionalGeneration`, `Blip2ForImageTextRetrieval`), or the name of one in the Hugging Face cache
-    /// ([`locate`]); or a model or run folder of our own, with the frozen models that it names under `home`.
+    /// ([`locate`]); or a model or run folder of our own, with the frozen models that it names under `home`. All is held as `plan`
+    /// says; where linear layers are packed, those of a Q-Former that `transformers` wrote are so in bfloat16.
     ///
     /// # Errors
     /// [`Blip2Error`] names the file at fault: the folder is no model, a frozen model is absent or damaged, or weights do
     /// not fit.
-    pub fn from_pretrained(folder: &Path, home: &Path, device: &Device) -> Result<Self, Blip2Error> {
-        Self::from_pretrained_packed(folder, home, device, None)
+    pub fn from_pretrained(
+        folder: &Path,
+        home: &Path,
+        plan: impl Into<LoadPlan>,
+    ) -> Result<Self, Blip2Error> {
+        Self::from_pretrained_with(folder, home, plan, &Registry::default())
     }
 
-    /// As [`Blip2::from_pretrained`], with the linear layers of the frozen models packed while they are read; those of a Q-Former
-    /// that `transformers` wrote, in bfloat16.
+    /// As [`Blip2::from_pretrained`], with the loaders of `registry` for the frozen models.
     ///
     /// # Errors
     /// As for [`Blip2::from_pretrained`].
-    pub fn from_pretrained_packed(
+    pub fn from_pretrained_with(
         folder: &Path,
         home: &Path,
-        device: &Device,
-        packing: Option<Packing>,
+        plan: impl Into<LoadPlan>,
+        registry: &Registry,
     ) -> Result<Self, Blip2Error> {
         let folder = locate(folder, None)?;
-        let device = device.clone().inner();
+        let plan = plan.into().frozen();
         match model_folder(&folder) {
-            Ok(folder) => trained_here(&folder, home, &device, packing),
+            Ok(folder) => trained_here(&folder, home, &plan, registry),
             Err(_) if folder.join(hugging_face::CONFIG).is_file() => {
-                from_hugging_face(&folder, &device, packing)
+                from_hugging_face(&folder, &plan, registry)
             }
             Err(error) => Err(error),
         }
@@ -55,9 +59,10 @@ impl Blip2 {
 fn trained_here(
     folder: &Path,
     home: &Path,
-    device: &Device,
-    packing: Option<Packing>,
+    plan: &LoadPlan,
+    registry: &Registry,
 ) -> Result<Blip2, Blip2Error> {
+    let device = &plan.device;
     let config = read_config(folder)?;
     let refuse = |reason: String| Blip2Error::Config {
         path: folder.join(CONFIG),
@@ -77,7 +82,7 @@ fn trained_here(
             "beside it stands neither {REPRESENTATION} nor {BRIDGE}: the folder is incomplete"
         )));
     }
-    let encoder = with_packing(packing, || load_encoder(&config.encoder, home, device))?;
+    let encoder = registry.encoder(&config.encoder, home, plan)?;
     let (width, expected) = (
         encoder.encoder.width(),
         config.representation.qformer.encoder_hidden_size,
@@ -87,21 +92,23 @@ fn trained_here(
             "the Q-Former reads features of width {expected}, but the encoder's are {width} wide"
         )));
     }
+    let usual = config.language_model.clone();
+    let (home, plan, registry) = (home.to_owned(), plan.clone(), registry.clone());
     Ok(Blip2 {
         folder: folder.to_owned(),
-        device: device.clone(),
+        device: plan.device.clone(),
         encoder,
         representation,
         bridge: bridge.map(|bridge| LanguageBridge {
             bridge,
             instructions: None,
-            path: home.join(&config.language_model.path),
-            packing,
-            language_model: OnceCell::new(),
+            language_model: LazyLanguageModel::new(move || {
+                registry.language_model(&config.language_model, &home, &plan)
+            }),
         }),
         usage: Usage {
-            caption_prompt: config.language_model.prompt,
-            question_prompt: config.language_model.question_prompt,
+            caption_prompt: usual.prompt,
+            question_prompt: usual.question_prompt,
             trained_here: true,
             max_text_tokens: config.max_text_tokens,
             image_token: None,
@@ -111,20 +118,21 @@ fn trained_here(
     })
 }
 
-fn from_hugging_face(path: &Path, device: &Device, packing: Option<Packing>) -> Result<Blip2, Blip2Error> {
+fn from_hugging_face(path: &Path, plan: &LoadPlan, registry: &Registry) -> Result<Blip2, Blip2Error> {
     let folder = HuggingFaceFolder::open(path)?;
     folder.check()?;
     // What was trained is small: it is kept in bfloat16, whatever the frozen models are packed in.
-    let trained = packing.map(|_| Packing::Bf16);
+    let trained = LoadPlan::from(&plan.device).packed(plan.packing.map(|_| Packing::Bf16));
     let (mut representation, mut bridge) = (None, None);
-    let behind = |bridge: Bridge, instructions| LanguageBridge {
-        bridge,
-        instructions,
-        path: path.to_owned(),
-        packing,
-        language_model: OnceCell::new(),
+    let behind = |bridge: Bridge, instructions| {
+        let (path, plan, registry) = (path.to_owned(), plan.clone(), registry.clone());
+        LanguageBridge {
+            bridge,
+            instructions,
+            language_model: LazyLanguageModel::new(move || registry.language_model_at(&path, None, &plan)),
+        }
     };
-    let load_bridge = || with_packing(trained, || folder.bridge(device));
+    let load_bridge = || folder.bridge(&trained);
     match folder.kind() {
         HuggingFaceKind::Generation => bridge = Some(behind(load_bridge()?, None)),
         HuggingFaceKind::Instruction => {
@@ -132,7 +140,7 @@ fn from_hugging_face(path: &Path, device: &Device, packing: Option<Packing>) -> 
         }
         HuggingFaceKind::Retrieval => {
             representation = Some(Representation {
-                model: with_packing(trained, || folder.representation(device))?,
+                model: folder.representation(&trained)?,
                 tokenizer: folder.qformer_tokenizer()?,
                 writes: false,
             });
@@ -140,8 +148,8 @@ fn from_hugging_face(path: &Path, device: &Device, packing: Option<Packing>) -> 
     }
     Ok(Blip2 {
         folder: path.to_owned(),
-        device: device.clone(),
-        encoder: with_packing(packing, || folder.loaded_encoder(device))?,
+        device: plan.device.clone(),
+        encoder: folder.loaded_encoder(plan)?,
         representation,
         bridge,
         usage: Usage::of_hugging_face(path, folder.question_prompt()?)?,

@@ -3,12 +3,11 @@
 use std::path::Path;
 
 use blip2_core::layers::Packing;
-use blip2_core::weights::{GgufStore, OnnxStore, SafetensorsStore, TensorInfo, TensorStore, WeightError};
-use burn::tensor::DType;
+use blip2_core::weights::{TensorInfo, half_precision, open_any};
 
+use crate::registry::find;
 use crate::{
-    BRIDGE, Blip2Error, EncoderKind, HuggingFaceFolder, REPRESENTATION, hugging_face, locate, model_folder,
-    read_config,
+    BRIDGE, Blip2Error, HuggingFaceFolder, REPRESENTATION, hugging_face, locate, model_folder, read_config,
 };
 
 /// What the names of the frozen models begin with in a folder of `transformers`.
@@ -49,15 +48,7 @@ impl StoredWeights {
             true => vec![&self.encoder, &self.trained],
             false => vec![&self.language_model],
         };
-        let (mut half, mut all) = (0, 0);
-        for info in decide.into_iter().flatten() {
-            let bytes = values(info) * info.dtype.size() as u64;
-            all += bytes;
-            if matches!(info.dtype, DType::F16 | DType::BF16) {
-                half += bytes;
-            }
-        }
-        (2 * half > all).then_some(Packing::Bf16)
+        half_precision(decide.into_iter().flatten()).map(|_| Packing::Bf16)
     }
 
     /// About how many bytes the weights take once they are loaded with `packing`: of encoder and bridge, and of the language
@@ -96,26 +87,19 @@ fn trained_here(folder: &Path, home: &Path) -> Result<StoredWeights, Blip2Error>
     let mut weights = StoredWeights::default();
     for file in [REPRESENTATION, BRIDGE].map(|name| folder.join(name)) {
         if file.is_file() {
-            weights.trained.extend(infos(SafetensorsStore::open(&file)));
+            weights.trained.extend(infos(&file));
         }
     }
-    let path = home.join(&config.encoder.path);
-    weights.encoder = match config.encoder.kind {
-        EncoderKind::SaliencyVitS => infos(OnnxStore::open(&path)),
-        EncoderKind::Dinov2 => infos(SafetensorsStore::open(&path)),
-    };
+    let frozen = |path: &Path| find(path, home, "model").map_or(Vec::new(), |path| infos(&path));
+    weights.encoder = frozen(&config.encoder.path);
     if folder.join(BRIDGE).is_file() {
-        let path = home.join(&config.language_model.path);
-        weights.language_model = match path.is_dir() {
-            true => infos(SafetensorsStore::open(&path)),
-            false => infos(GgufStore::open(&path)),
-        };
+        weights.language_model = frozen(&config.language_model.path);
     }
     Ok(weights)
 }
 
-fn infos<Store: TensorStore>(store: Result<Store, WeightError>) -> Vec<TensorInfo> {
-    store.map_or(Vec::new(), |store| store.tensors().values().cloned().collect())
+fn infos(path: &Path) -> Vec<TensorInfo> {
+    open_any(path).map_or(Vec::new(), |store| store.tensors().values().cloned().collect())
 }
 
 fn values(info: &TensorInfo) -> u64 {

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use blip2::{Blip2, Packing, StoredWeights, home};
+use blip2::{Blip2, LoadPlan, Packing, StoredWeights, home};
+use blip2_mini::registry;
 use burn::tensor::Device;
 use clap::{Args, ValueEnum};
 use indicatif::DecimalBytes;
@@ -48,7 +49,8 @@ impl ModelArguments {
         let device = self.device.open()?;
         let packing = self.packing(&folder, &device)?;
         let spinner = progress::spinner("loading the model");
-        let model = Blip2::from_pretrained_packed(&folder, &home()?, &device, packing);
+        let plan = LoadPlan::from(&device).packed(packing);
+        let model = Blip2::from_pretrained_with(&folder, &home()?, plan, &registry());
         spinner.finish_and_clear();
         Ok(model?)
     }

@@ -1,29 +1,38 @@
 //! Random initial weights, decided by a seed alone.
 
+use blip2_kernels::Packing;
 use burn::module::{Param, ParamId};
 use burn::tensor::{Device, Shape, Tensor, TensorData};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::LoadPlan;
+
 /// Draws initial parameters. Each parameter owns a seed drawn in order of construction, and its values are made only
 /// when it is first read: what a checkpoint overwrites is never computed.
 pub struct Initializer {
     seeds: ChaCha8Rng,
-    device: Device,
+    plan: LoadPlan,
 }
 
 impl Initializer {
-    /// An initializer whose parameters live on `device`; on an autodiff device they are trainable.
-    pub fn new(seed: u64, device: &Device) -> Self {
+    /// An initializer whose parameters live on the device of `plan`; on an autodiff device they are trainable. Layers made of
+    /// them are packed as the plan says.
+    pub fn new(seed: u64, plan: impl Into<LoadPlan>) -> Self {
         Self {
             seeds: ChaCha8Rng::seed_from_u64(seed),
-            device: device.clone(),
+            plan: plan.into(),
         }
     }
 
     /// Where the parameters will live.
     pub fn device(&self) -> &Device {
-        &self.device
+        &self.plan.device
+    }
+
+    /// How linear layers are packed once they have values.
+    pub(crate) fn packing(&self) -> Option<Packing> {
+        self.plan.packing
     }
 
     /// Normal values with mean 0 and the given standard deviation.
@@ -67,7 +76,7 @@ impl Initializer {
                 let tensor = Tensor::from_data(data, device);
                 if trainable { tensor.require_grad() } else { tensor }
             },
-            self.device.clone(),
+            self.plan.device.clone(),
             true,
             Shape::from(shape),
         )

@@ -17,7 +17,7 @@ pub struct TextExample {
 ///
 /// Decoder-only and encoder-decoder models differ inside of the implementation only. Loss and decoding let gradients
 /// through to `soft_prompt`; the weights themselves get none.
-pub trait LanguageModel: Send {
+pub trait LanguageModel: Send + Sync {
     /// SHA-256 over all weights as they are in memory ([`crate::weights::fingerprint`]): a frozen model keeps it, and stored
     /// features are known by it.
     fn fingerprint(&self) -> String;

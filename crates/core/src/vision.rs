@@ -7,7 +7,7 @@ use crate::ModelError;
 /// Turns pixels into a sequence of image features for the Q-Former to read (paper section 3.1).
 ///
 /// An encoder runs on plain tensors, outside of autodiff: a frozen encoder costs no backward pass.
-pub trait VisionEncoder: Send {
+pub trait VisionEncoder: Send + Sync {
     /// Encodes `pixels` `[batch, 3, height, width]`, already normalised for this encoder, into image features
     /// `[batch, tokens, width]`.
     ///

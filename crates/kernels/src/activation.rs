@@ -1,4 +1,4 @@
-//! Activations, element by element, and the softmax.
+//! Activation functions (GELU, SiLU, quick GELU), element by element, and the softmax.
 
 use burn::backend::Dispatch;
 use burn::tensor::Tensor;

@@ -1,4 +1,4 @@
-//! Looking up rows of a table.
+//! Embedding lookup: rows of a table by id.
 
 use burn::backend::Dispatch;
 use burn::tensor::{Int, Tensor};

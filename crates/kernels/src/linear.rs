@@ -1,4 +1,4 @@
-//! The linear map.
+//! The linear layer: matrix product and bias.
 
 use burn::backend::Dispatch;
 use burn::tensor::Tensor;

@@ -1,4 +1,4 @@
-//! Cross-entropy, over given logits and fused with the linear map that makes them.
+//! Cross-entropy, over given logits and fused with the linear layer that makes them.
 
 use burn::backend::Dispatch;
 use burn::tensor::{Int, Tensor};

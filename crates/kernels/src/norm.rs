@@ -1,4 +1,4 @@
-//! Normalisations over the last dimension.
+//! Layer norm and RMS norm, over the last dimension.
 
 use burn::backend::Dispatch;
 use burn::tensor::Tensor;

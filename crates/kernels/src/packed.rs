@@ -1,4 +1,5 @@
-//! Linear maps with weights that stay as they are: packed once, in bfloat16 or as levels of 8 or 4 bits.
+//! Linear layers with packed (quantized) weights: weights that stay as they are: packed once, in bfloat16 or as levels of 8 or
+//! 4 bits.
 
 use std::fmt;
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! Rows of a packed weight, for tables that are looked up and multiplied with.
+//! Embedding lookup in a packed weight, for tables that are looked up and multiplied with.
 
 use burn::tensor::{Int, Tensor, TensorData};
 use rayon::prelude::*;

@@ -1,4 +1,4 @@
-//! In which precision matrix products run.
+//! Mixed precision: in which format the operands of matrix products are.
 
 use std::cell::Cell;
 

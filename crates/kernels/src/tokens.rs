@@ -1,4 +1,4 @@
-//! Sequences cut in two and put together.
+//! Concatenation and split along tokens: sequences cut in two and put together.
 
 use burn::backend::Dispatch;
 use burn::tensor::Tensor;

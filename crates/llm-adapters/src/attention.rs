@@ -1,4 +1,4 @@
-//! Attention of language models.
+//! Attention of language models, in single precision.
 
 use blip2_kernels::{self as kernels, AttentionOptions, Products, with_products};
 use burn::tensor::Tensor;

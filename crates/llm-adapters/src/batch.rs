@@ -1,4 +1,4 @@
-//! Batches of texts of different lengths behind soft prompts, as tensors.
+//! Batching with padding: texts of different lengths behind soft prompts, as tensors.
 
 use blip2_core::ModelError;
 use blip2_core::layers::Embedding;
@@ -10,11 +10,29 @@ pub(crate) fn list(values: Vec<i64>, device: &Device) -> Tensor<1, Int> {
     Tensor::from_data(TensorData::new(values, [count]), device)
 }
 
+/// The table of a model's words, and what it multiplies them with before it reads them: the soft prompt is taken as it is.
+#[derive(Clone, Copy)]
+pub(crate) struct Words<'a> {
+    pub(crate) table: &'a Embedding,
+    pub(crate) scale: f64,
+}
+
+impl<'a> From<&'a Embedding> for Words<'a> {
+    fn from(table: &'a Embedding) -> Self {
+        Self { table, scale: 1.0 }
+    }
+}
+
 /// Embeddings `[rows, tokens, width]` of `ids`, row after row.
-pub(crate) fn embed(embedding: &Embedding, ids: &[u32], rows: usize) -> Tensor<3> {
+pub(crate) fn embed(words: Words<'_>, ids: &[u32], rows: usize) -> Tensor<3> {
     let values: Vec<i64> = ids.iter().map(|id| i64::from(*id)).collect();
-    let device = embedding.weight.lazy_device();
-    embedding.forward(list(values, &device).reshape([rows, ids.len() / rows]))
+    let device = words.table.weight.lazy_device();
+    let ids = list(values, &device).reshape([rows, ids.len() / rows]);
+    let embedded = words.table.forward(ids);
+    match words.scale == 1.0 {
+        true => embedded,
+        false => embedded * words.scale,
+    }
 }
 
 /// `soft_prompt` `[batch, queries, width]` followed by the embeddings of `texts`, which are padded on the right to the
@@ -25,10 +43,10 @@ pub(crate) fn embed(embedding: &Embedding, ids: &[u32], rows: usize) -> Tensor<3
 pub(crate) fn embed_behind(
     soft_prompt: Tensor<3>,
     texts: &[&[u32]],
-    embedding: &Embedding,
+    words: Words<'_>,
 ) -> Result<Tensor<3>, ModelError> {
     let [batch, queries, width] = soft_prompt.dims();
-    let [_, wanted] = embedding.weight.lazy_shape().dims();
+    let [_, wanted] = words.table.weight.lazy_shape().dims();
     if batch != texts.len() || batch == 0 || width != wanted {
         return Err(ModelError::Shape {
             tensor: "soft_prompt",
@@ -37,7 +55,7 @@ pub(crate) fn embed_behind(
             hint: "give one row for each text, as wide as the language model's embeddings",
         });
     }
-    texts.iter().try_for_each(|text| embedding.check(*text))?;
+    texts.iter().try_for_each(|text| words.table.check(*text))?;
     let longest = longest(texts);
     let mut parts = Vec::new();
     if queries > 0 {
@@ -49,7 +67,7 @@ pub(crate) fn embed_behind(
             .iter()
             .flat_map(|text| text.iter().copied().chain(std::iter::repeat(0)).take(longest))
             .collect();
-        parts.push(embed(embedding, &padded, batch));
+        parts.push(embed(words, &padded, batch));
     }
     if parts.is_empty() {
         return Err(ModelError::Invalid(
@@ -80,6 +98,42 @@ pub(crate) fn hide_padding(
     }
     let data = TensorData::new(values, [real.len(), 1, 1, places]);
     Some(Tensor::from_data(data, device))
+}
+
+/// `[1, 1, tokens, tokens]`, `-inf` where a token lies `window` or more before the one that looks: causality hides the rest.
+pub(crate) fn hide_far(tokens: usize, window: usize, device: &Device) -> Tensor<4> {
+    let mut values = vec![0.0f32; tokens * tokens];
+    for (place, row) in values.chunks_exact_mut(tokens).enumerate().skip(window) {
+        row[..=place - window].fill(f32::NEG_INFINITY);
+    }
+    Tensor::from_data(TensorData::new(values, [1, 1, tokens, tokens]), device)
+}
+
+/// As [`hide_padding`], for the next token behind beginnings of `real` tokens and `written` more, which sees the `window` last
+/// tokens, itself included: `[rows, 1, 1, padded + written + 1]`.
+pub(crate) fn hide_padding_and_far(
+    real: &[usize],
+    padded: usize,
+    written: usize,
+    window: usize,
+    device: &Device,
+) -> Tensor<4> {
+    let places = padded + written + 1;
+    let mut values = vec![0.0f32; real.len() * places];
+    for (count, row) in real.iter().zip(values.chunks_exact_mut(places)) {
+        let first = (count + written + 1).saturating_sub(window);
+        for (place, value) in row.iter_mut().enumerate() {
+            let position = match place {
+                place if place < *count => Some(place),
+                place if place < padded => None,
+                place => Some(count + place - padded),
+            };
+            if position.is_none_or(|position| position < first) {
+                *value = f32::NEG_INFINITY;
+            }
+        }
+    }
+    Tensor::from_data(TensorData::new(values, [real.len(), 1, 1, places]), device)
 }
 
 /// # Errors

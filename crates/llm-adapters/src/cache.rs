@@ -1,5 +1,5 @@
-//! Keys and values of the tokens read so far. They stay where they were written: when beams change places, each row only
-//! learns anew which rows its tokens stand in, and the rows of one beginning share it.
+//! KV cache: keys and values of the tokens read so far. They stay where they were written: when beams change places, each row
+//! only learns anew which rows its tokens stand in, and the rows of one beginning share it.
 
 use blip2_kernels::KeyPart;
 use burn::tensor::Tensor;

@@ -1,4 +1,5 @@
-//! What decoder-only language models have in common: reading a batch, its loss, and writing on.
+//! Prefill and decoding with a KV cache: what decoder-only language models have in common: reading a batch, its loss, and
+//! writing on.
 //!
 //! Texts are padded on the right, as in training: nothing real looks at what stands behind it, so that reading needs no
 //! mask, and positions count real tokens only. What is written follows at the same place in every row, with the padding
@@ -10,7 +11,10 @@ use blip2_kernels::{AttentionOptions, attention_in_parts};
 use burn::tensor::{Device, Tensor};
 
 use crate::attention::attention;
-use crate::batch::{check_continuation, embed, embed_behind, hide_padding, list, longest, no_target};
+use crate::batch::{
+    Words, check_continuation, embed, embed_behind, hide_far, hide_padding, hide_padding_and_far, list,
+    longest, no_target,
+};
 use crate::cache::{LayerCache, Origins, Remembered};
 use crate::head::Head;
 
@@ -25,21 +29,37 @@ pub(crate) trait CausalLayer {
     /// The rest of the layer, given what the heads attended to: `context` `[batch, heads, tokens, head width]`.
     fn finish(&self, hidden: Tensor<3>, context: Tensor<4>) -> Tensor<3>;
 
-    /// Whole texts `hidden` `[batch, tokens, width]`, each token seeing those before it, with the keys and values that a
-    /// cache starts from.
-    fn forward(&self, hidden: Tensor<3>, positions: &Self::Positions) -> (Tensor<3>, LayerCache) {
+    /// Factor on the scores where it is not one over the square root of the width of a head.
+    fn scale(&self) -> Option<f64> {
+        None
+    }
+
+    /// How many tokens a token sees, itself included, where it does not see all before it: a sliding window.
+    fn window(&self) -> Option<usize> {
+        None
+    }
+
+    /// Whole texts `hidden` `[batch, tokens, width]`, each token seeing those before it, where `far` `[1, 1, tokens, tokens]` is
+    /// not `-inf`; with the keys and values that a cache starts from.
+    fn forward(
+        &self,
+        hidden: Tensor<3>,
+        positions: &Self::Positions,
+        far: Option<&Tensor<4>>,
+    ) -> (Tensor<3>, LayerCache) {
         let (query, key, value) = self.project(hidden.clone(), positions);
         let options = AttentionOptions {
+            scale: self.scale(),
             causal: true,
             ..Default::default()
         };
-        let context = attention(query, key.clone(), value.clone(), None, options);
+        let context = attention(query, key.clone(), value.clone(), far.cloned(), options);
         let cache = LayerCache::new(Remembered { key, value });
         (self.finish(hidden, context), cache)
     }
 
     /// One more token a row, `hidden` `[rows, 1, width]`, the newest of `origins`. `hidden_keys` `[rows, 1, 1, keys]` is `-inf`
-    /// where a row has padding instead of a token.
+    /// where a row has padding instead of a token, or one too far away.
     fn step(
         &self,
         hidden: Tensor<3>,
@@ -50,7 +70,7 @@ pub(crate) trait CausalLayer {
     ) -> Tensor<3> {
         let (query, key, value) = self.project(hidden.clone(), positions);
         let parts = cache.add(Remembered { key, value }, origins);
-        let context = attention_in_parts(query, parts, hidden_keys.cloned(), None);
+        let context = attention_in_parts(query, parts, hidden_keys.cloned(), self.scale());
         self.finish(hidden, context)
     }
 }
@@ -62,6 +82,11 @@ pub(crate) trait CausalModel {
     type Layer: CausalLayer;
 
     fn embedding(&self) -> &Embedding;
+
+    /// The embedding, and what words are multiplied with before they are read.
+    fn words(&self) -> Words<'_> {
+        self.embedding().into()
+    }
 
     fn layers(&self) -> &[Self::Layer];
 
@@ -86,6 +111,11 @@ pub(crate) trait CausalModel {
 
 fn device(model: &impl CausalModel) -> Device {
     model.embedding().weight.lazy_device()
+}
+
+/// The sliding window of the layers that have one.
+fn window(model: &impl CausalModel) -> Option<usize> {
+    model.layers().iter().find_map(CausalLayer::window)
 }
 
 fn check_context<M: CausalModel>(model: &M, tokens: usize) -> Result<(), ModelError> {
@@ -113,11 +143,15 @@ fn read<M: CausalModel>(
     mut keep: impl FnMut(LayerCache),
 ) -> Result<Tensor<3>, ModelError> {
     check_context(model, soft_prompt.dims()[1] + longest(texts))?;
-    let embeddings = embed_behind(soft_prompt, texts, model.embedding())?;
-    let positions: Vec<usize> = (0..embeddings.dims()[1]).collect();
+    let embeddings = embed_behind(soft_prompt, texts, model.words())?;
+    let [_, tokens, _] = embeddings.dims();
+    let positions: Vec<usize> = (0..tokens).collect();
     let (hidden, positions) = model.enter(embeddings, &positions, 1);
+    let window = window(model).filter(|window| tokens > *window);
+    let far = window.map(|window| hide_far(tokens, window, &device(model)));
     Ok(model.layers().iter().fold(hidden, |hidden, layer| {
-        let (hidden, cache) = layer.forward(hidden, &positions);
+        let far = far.as_ref().filter(|_| layer.window().is_some());
+        let (hidden, cache) = layer.forward(hidden, &positions, far);
         keep(cache);
         hidden
     }))
@@ -249,11 +283,18 @@ impl<M: CausalModel> NextTokenModel for CausalText<'_, M> {
         let starts = origins.beginnings().iter().map(|row| self.starts[*row]);
         let starts: Vec<usize> = starts.collect();
         let positions: Vec<usize> = starts.iter().map(|start| start + written).collect();
-        let embeddings = embed(model.embedding(), tokens, tokens.len());
+        let embeddings = embed(model.words(), tokens, tokens.len());
         let (mut hidden, positions) = model.enter(embeddings, &positions, tokens.len());
-        let hidden_keys = hide_padding(&starts, self.padded, keys, &device(model));
+        let device = device(model);
+        let hidden_keys = hide_padding(&starts, self.padded, keys, &device);
+        let far =
+            window(model).map(|window| hide_padding_and_far(&starts, self.padded, written, window, &device));
         for (layer, cache) in model.layers().iter().zip(&mut self.layers) {
-            hidden = layer.step(hidden, &positions, cache, origins, hidden_keys.as_ref());
+            let hidden_keys = match layer.window() {
+                Some(_) => far.as_ref(),
+                None => hidden_keys.as_ref(),
+            };
+            hidden = layer.step(hidden, &positions, cache, origins, hidden_keys);
         }
         let [rows, _, width] = hidden.dims();
         self.logits = head(model, hidden.reshape([rows, width]));

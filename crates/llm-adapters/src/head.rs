@@ -1,4 +1,4 @@
-//! The output layer: a map of its own, or the table of embeddings.
+//! The LM head (output layer): a map of its own, or the tied table of embeddings.
 
 use blip2_core::layers::{Embedding, Linear};
 use burn::tensor::{Int, Tensor};

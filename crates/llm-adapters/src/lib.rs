@@ -1,5 +1,5 @@
-//! Frozen language models behind [`blip2_core::LanguageModel`]: the Llama family, from GGUF or safetensors, OPT, and
-//! FlanT5, with their tokenizers.
+//! Frozen language models behind [`blip2_core::LanguageModel`]: the Llama family and Gemma 3, from GGUF or safetensors, OPT,
+//! and FlanT5, with their tokenizers.
 //!
 //! # What a caption looks like to the model
 //!
@@ -11,6 +11,7 @@
 //! | family | in front of the prompt | behind the prompt | end of a caption | padding |
 //! |---|---|---|---|---|
 //! | Llama, Qwen2 | nothing: the soft prompt is what comes first | nothing | the line break, where it is one id | its own, or the end-of-text id |
+//! | Gemma 3 | `<bos>` (2) | nothing | the line break | `<pad>` (0) |
 //! | OPT | `</s>` (2) | nothing | the line break | `<pad>` (1) |
 //! | T5 | nothing | `</s>` (1), also of an empty prompt | `</s>` (1) | `<pad>` (0) |
 //!
@@ -24,21 +25,25 @@ mod cache;
 mod causal;
 mod config;
 pub mod conformance;
+mod gemma3;
+mod gguf_tokenizer;
 mod head;
 mod llama;
 mod loading;
 mod opt;
 mod rms_norm;
+mod rotary;
 mod sentencepiece;
 mod special_ids;
 mod t5;
 mod tokenizer;
 mod tokenizer_files;
 
+pub use gemma3::{Gemma3, Gemma3Config};
 pub use llama::{Architecture, Llama, LlamaConfig};
 pub use loading::{
-    LanguageModelTensors, LoadError, LoadedLanguageModel, from_hugging_face, hugging_face_family,
-    hugging_face_tensors, load_language_model,
+    LanguageModelTensors, LoadError, LoadedLanguageModel, MODEL_TYPES, from_hugging_face,
+    hugging_face_tensors, load_language_model, model_type,
 };
 pub use opt::{Opt, OptConfig};
 pub use t5::{GateActivation, T5, T5Config};

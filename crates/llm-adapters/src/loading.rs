@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use blip2_core::weights::{GgufStore, GgufValue, NameMap, ParameterInfo, WeightError, parameters};
-use blip2_core::{LanguageModel, files};
+use blip2_core::{LanguageModel, LoadPlan, files};
 use burn::module::Module;
 use burn::tensor::Device;
 use serde::Deserialize;
@@ -14,11 +14,16 @@ use thiserror::Error;
 
 use crate::config::nested;
 use crate::llama::Architecture;
-use crate::{LanguageTokenizer, Llama, LlamaConfig, Opt, OptConfig, T5, T5Config, TokenizerError};
+use crate::{
+    Gemma3, Gemma3Config, LanguageTokenizer, Llama, LlamaConfig, Opt, OptConfig, T5, T5Config, TokenizerError,
+};
 
-const SUPPORTED: &str = "a GGUF file of the `llama` or the `qwen2` architecture, or a Hugging Face folder whose \
+const SUPPORTED: &str = "a GGUF file of the `llama`, the `qwen2` or the `gemma3` architecture, or a Hugging Face folder whose \
                          `config.json`, or the `text_config` in it, says `\"model_type\": \"llama\"`, `\"qwen2\"`, \
-                         `\"opt\"` or `\"t5\"`, with its weights and tokenizer";
+                         `\"gemma3_text\"`, `\"opt\"` or `\"t5\"`, with its weights and tokenizer";
+
+/// What llama.cpp calls the architecture of Gemma 3.
+const GEMMA3: &str = "gemma3";
 
 /// A language model that could not be loaded.
 #[derive(Debug, Error)]
@@ -57,16 +62,33 @@ pub struct LoadedLanguageModel {
     pub tokenizer: LanguageTokenizer,
 }
 
-/// Loads the language model at `path` to `device`; what it is decides its content, not its name.
+/// Each type of model, as [`model_type`] tells it, that [`load_language_model`] takes.
+pub const MODEL_TYPES: [&str; 6] = ["llama", "qwen2", GEMMA3, "gemma3_text", "opt", "t5"];
+
+/// The type of the language model at `path`: the architecture of a GGUF file, or the `model_type` of a Hugging Face folder, alone
+/// or as the `text_config` of a larger model.
+///
+/// # Errors
+/// [`LoadError::Unsupported`] where it is neither, or does not say.
+pub fn model_type(path: &Path) -> Result<String, LoadError> {
+    match path.is_dir() {
+        true => hugging_face_family(path),
+        false => Ok(open_gguf(path)?
+            .required("general.architecture", GgufValue::as_text)?
+            .to_owned()),
+    }
+}
+
+/// Loads the language model at `path` as `plan` says; what it is decides its content, not its name.
 ///
 /// # Errors
 /// [`LoadError::Unsupported`] names what can be loaded; the others say what is wrong with the files.
-pub fn load_language_model(path: &Path, device: &Device) -> Result<LoadedLanguageModel, LoadError> {
+pub fn load_language_model(path: &Path, plan: impl Into<LoadPlan>) -> Result<LoadedLanguageModel, LoadError> {
     let (model, tokenizer) = if path.is_dir() {
-        let model = from_hugging_face(path, device)?;
+        let model = from_hugging_face(path, plan)?;
         (model, LanguageTokenizer::from_hugging_face(path)?)
     } else {
-        from_file(path, device)?
+        from_file(path, plan.into())?
     };
     let (ids, rows) = (tokenizer.text_vocabulary(), model.vocabulary_size());
     if ids > rows {
@@ -79,7 +101,7 @@ pub fn load_language_model(path: &Path, device: &Device) -> Result<LoadedLanguag
     Ok(LoadedLanguageModel { model, tokenizer })
 }
 
-fn from_file(path: &Path, device: &Device) -> Result<(Box<dyn LanguageModel>, LanguageTokenizer), LoadError> {
+fn open_gguf(path: &Path) -> Result<GgufStore, LoadError> {
     let mut magic = [0; 4];
     let read = File::open(path).and_then(|file| file.take(4).read(&mut magic));
     read.map_err(|source| WeightError::Io {
@@ -90,30 +112,40 @@ fn from_file(path: &Path, device: &Device) -> Result<(Box<dyn LanguageModel>, La
     if magic != GgufStore::MAGIC {
         return Err(unsupported(path, "a file that does not begin with `GGUF`"));
     }
-    let store = GgufStore::open(path)?;
+    Ok(GgufStore::open(path)?)
+}
+
+fn from_file(path: &Path, plan: LoadPlan) -> Result<(Box<dyn LanguageModel>, LanguageTokenizer), LoadError> {
+    let store = open_gguf(path)?;
     let architecture = store.required("general.architecture", GgufValue::as_text)?;
-    if Architecture::named(architecture).is_none() {
+    let model: Box<dyn LanguageModel> = if architecture == GEMMA3 {
+        Box::new(Gemma3::from_gguf(&store, plan)?)
+    } else if Architecture::named(architecture).is_some() {
+        Box::new(Llama::from_gguf(&store, plan)?)
+    } else {
         return Err(unsupported(
             path,
             format!("a GGUF file of the `{architecture}` architecture"),
         ));
-    }
-    Ok((
-        Box::new(Llama::from_gguf(&store, device)?),
-        LanguageTokenizer::from_gguf(&store)?,
-    ))
+    };
+    Ok((model, LanguageTokenizer::from_gguf(&store)?))
 }
 
 /// Loads the language model in a Hugging Face folder, alone or as the `text_config` and `language_model.` of a larger model,
-/// to `device`, without a tokenizer.
+/// as `plan` says, without a tokenizer.
 ///
 /// # Errors
 /// As for [`load_language_model`].
-pub fn from_hugging_face(path: &Path, device: &Device) -> Result<Box<dyn LanguageModel>, LoadError> {
+pub fn from_hugging_face(
+    path: &Path,
+    plan: impl Into<LoadPlan>,
+) -> Result<Box<dyn LanguageModel>, LoadError> {
+    let plan = plan.into();
     match hugging_face_family(path)?.as_str() {
-        "llama" | "qwen2" => Ok(Box::new(Llama::from_hugging_face(path, device)?)),
-        "opt" => Ok(Box::new(Opt::from_hugging_face(path, device)?)),
-        "t5" => Ok(Box::new(T5::from_hugging_face(path, device)?)),
+        "llama" | "qwen2" => Ok(Box::new(Llama::from_hugging_face(path, plan)?)),
+        "gemma3_text" => Ok(Box::new(Gemma3::from_hugging_face(path, plan)?)),
+        "opt" => Ok(Box::new(Opt::from_hugging_face(path, plan)?)),
+        "t5" => Ok(Box::new(T5::from_hugging_face(path, plan)?)),
         other => Err(unknown(path, other)),
     }
 }
@@ -140,6 +172,11 @@ pub fn hugging_face_tensors(path: &Path) -> Result<LanguageModelTensors, LoadErr
         "llama" | "qwen2" => tensors(
             &Llama::new(LlamaConfig::from_hugging_face(&file)?, 0, &device),
             crate::llama::HUGGING_FACE,
+            |_| false,
+        ),
+        "gemma3_text" => tensors(
+            &Gemma3::new(Gemma3Config::from_hugging_face(&file)?, 0, &device),
+            crate::gemma3::HUGGING_FACE,
             |_| false,
         ),
         "opt" => tensors(
@@ -175,11 +212,8 @@ fn tensors<M: Module + LanguageModel>(
     }
 }
 
-/// The `model_type` of the language model in a Hugging Face folder, alone or as the `text_config` of a larger model.
-///
-/// # Errors
-/// [`LoadError::Unsupported`] where its `config.json` does not say.
-pub fn hugging_face_family(path: &Path) -> Result<String, LoadError> {
+/// The `model_type` of the language model in a Hugging Face folder.
+fn hugging_face_family(path: &Path) -> Result<String, LoadError> {
     #[derive(Deserialize)]
     struct Family {
         model_type: String,

@@ -1,4 +1,4 @@
-//! Root mean square normalisation.
+//! RMS norm (root mean square normalisation).
 
 use blip2_core::Initializer;
 use blip2_kernels as kernels;

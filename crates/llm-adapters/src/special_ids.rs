@@ -57,6 +57,7 @@ impl<'de> Deserialize<'de> for SpecialIds {
             Family::Opt => [Some(2), Some(2), Some(1)],
             Family::T5 => [None, Some(1), Some(0)],
             Family::Llama => [Some(1), Some(2), None],
+            Family::Gemma3 => [Some(2), Some(1), Some(0)],
             Family::Qwen2 | Family::Other => [None; 3],
         };
         let or = |said: Option<Id>, usual| said.map_or(usual, Id::first);

@@ -4,18 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use blip2_core::tokenizer_config::text_vocabulary;
-use blip2_core::weights::{GgufStore, GgufValue, WeightError};
+use blip2_core::weights::WeightError;
 use thiserror::Error;
 use tokenizers::{AddedToken, ModelWrapper, Tokenizer};
 
-use crate::byte_level::{self, Cut};
 use crate::config::nested;
 use crate::special_ids::SpecialIds;
 use crate::tokenizer_files::{Family, TokenizerFiles, read};
-
-/// Token types of GGUF metadata that matter here.
-const CONTROL: u64 = 3;
-const USER_DEFINED: u64 = 4;
 
 /// A tokenizer that cannot be had, or a text that it cannot take.
 #[derive(Debug, Error)]
@@ -109,83 +104,36 @@ impl LanguageTokenizer {
             .with_truncation(None)
             .map_err(|error| unusable(folder, error))?;
         let mut this = Self::new(tokenizer, ids.family, ids.beginning, end_of_text, ids.padding)?;
-        if let Some(begun) = begun {
-            this.front = ids.beginning.filter(|_| begun);
-        }
-        if let Some(ended) = ended {
-            this.back = Some(end_of_text).filter(|_| ended);
-        }
+        this.frame(begun, ended);
         Ok(this)
     }
 
-    /// Builds the byte-level BPE tokenizer that the metadata of a GGUF file describes.
+    /// Lets the token that begins a text stand in front of a prompt, or not, where a file says which; the same of the end.
+    pub(crate) fn frame(&mut self, begun: Option<bool>, ended: Option<bool>) {
+        if let Some(begun) = begun {
+            self.front = self.beginning.filter(|_| begun);
+        }
+        if let Some(ended) = ended {
+            self.back = Some(self.end_of_text).filter(|_| ended);
+        }
+    }
+
+    /// A tokenizer made by hand, with the ids that have a meaning to its model: that which begins a text, where there is one, that
+    /// which ends it, and padding where it is another than the latter. Nothing stands around a prompt but what `tokenizer` itself
+    /// puts there.
     ///
     /// # Errors
-    /// [`TokenizerError`] where the metadata is incomplete or describes a tokenizer of another kind.
-    pub fn from_gguf(store: &GgufStore) -> Result<Self, TokenizerError> {
-        let unusable = |reason: String| unusable(store.path(), reason);
-        let text = |key: &str| store.required(key, GgufValue::as_text);
-        let model = text("tokenizer.ggml.model")?;
-        if model != "gpt2" {
-            return Err(unusable(format!(
-                "its kind is `{model}`; only byte-level BPE (`gpt2`) is supported"
-            )));
-        }
-        let cut = Cut::named(text("tokenizer.ggml.pre")?).map_err(unusable)?;
-        let tokens = store.required("tokenizer.ggml.tokens", GgufValue::as_texts)?;
-        let types = store.required("tokenizer.ggml.token_type", as_integers)?;
-        let merges = store.required("tokenizer.ggml.merges", GgufValue::as_texts)?;
-        if types.len() != tokens.len() {
-            return Err(unusable(format!(
-                "it has {} tokens, but the types of {}",
-                tokens.len(),
-                types.len()
-            )));
-        }
-        let merges = merges
-            .into_iter()
-            .map(|merge| {
-                let (left, right) = merge
-                    .split_once(' ')
-                    .ok_or_else(|| unusable(format!("`{merge}` is no merge of two")))?;
-                Ok((left.to_owned(), right.to_owned()))
-            })
-            .collect::<Result<Vec<_>, TokenizerError>>()?;
-        let vocabulary: Vec<(String, u32)> = tokens
-            .iter()
-            .enumerate()
-            .map(|(id, token)| ((*token).to_owned(), id as u32))
-            .collect();
-        let of_type = |wanted: u64| {
-            tokens
-                .iter()
-                .zip(&types)
-                .filter(move |(_, kind)| **kind == wanted)
-        };
-        let added = of_type(CONTROL).map(|(token, _)| AddedToken::from(*token, true));
-        let added = added.chain(of_type(USER_DEFINED).map(|(token, _)| AddedToken::from(*token, false)));
-        let tokenizer = byte_level::assemble(vocabulary.into_iter().collect(), merges, cut, added)
-            .map_err(|error| unusable(error.to_string()))?;
-        let id = |key: &str| {
-            let id = store.optional(key, GgufValue::as_u64)?;
-            match id {
-                Some(id) if id >= tokens.len() as u64 => Err(unusable(format!(
-                    "`{key}` is {id}, outside of the {} tokens",
-                    tokens.len()
-                ))),
-                id => Ok(id.map(|id| id as u32)),
-            }
-        };
-        let end_of_text = id("tokenizer.ggml.eos_token_id")?
-            .ok_or_else(|| unusable("metadata has no `tokenizer.ggml.eos_token_id`".to_owned()))?;
-        let (beginning, padding) = (
-            id("tokenizer.ggml.bos_token_id")?,
-            id("tokenizer.ggml.padding_token_id")?,
-        );
+    /// [`TokenizerError::Text`] where it cannot encode so much as a line break.
+    pub fn from_parts(
+        tokenizer: Tokenizer,
+        beginning: Option<u32>,
+        end_of_text: u32,
+        padding: Option<u32>,
+    ) -> Result<Self, TokenizerError> {
         Self::new(tokenizer, Family::Other, beginning, end_of_text, padding)
     }
 
-    fn new(
+    pub(crate) fn new(
         tokenizer: Tokenizer,
         family: Family,
         beginning: Option<u32>,
@@ -197,7 +145,7 @@ impl LanguageTokenizer {
         let (front, back) = match family {
             Family::Opt => (beginning, None),
             Family::T5 => (None, Some(end_of_text)),
-            Family::Llama | Family::Qwen2 | Family::Other => (None, None),
+            Family::Llama | Family::Qwen2 | Family::Gemma3 | Family::Other => (None, None),
         };
         let mut this = Self {
             reserved: reserved(&tokenizer, family, [beginning, Some(end_of_text)], padding),
@@ -326,7 +274,7 @@ fn reserved(
                 && match family {
                     Family::Opt => true,
                     Family::T5 => false,
-                    Family::Llama | Family::Qwen2 | Family::Other => {
+                    Family::Llama | Family::Qwen2 | Family::Gemma3 | Family::Other => {
                         id == padding || unknown.as_ref() == Some(&token.content)
                     }
                 }
@@ -350,11 +298,7 @@ fn ids_of(tokenizer: &Tokenizer, text: &str, framed: bool) -> Result<Vec<u32>, T
     Ok(encoding.get_ids().to_vec())
 }
 
-fn as_integers(value: &GgufValue) -> Option<Vec<u64>> {
-    value.as_array()?.iter().map(GgufValue::as_u64).collect()
-}
-
-fn unusable(path: &Path, reason: impl ToString) -> TokenizerError {
+pub(crate) fn unusable(path: &Path, reason: impl ToString) -> TokenizerError {
     TokenizerError::Unusable {
         path: path.to_owned(),
         reason: reason.to_string(),

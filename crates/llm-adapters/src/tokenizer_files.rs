@@ -21,6 +21,8 @@ pub(crate) enum Family {
     T5,
     Llama,
     Qwen2,
+    #[serde(rename = "gemma3_text", alias = "gemma3")]
+    Gemma3,
     #[default]
     #[serde(other)]
     Other,
@@ -60,7 +62,7 @@ impl TokenizerFiles {
         if byte_level::has_files(folder) {
             let cut = match family {
                 Family::Qwen2 => Cut::Qwen2,
-                Family::Opt | Family::T5 | Family::Llama | Family::Other => Cut::Gpt2,
+                Family::Opt | Family::T5 | Family::Llama | Family::Gemma3 | Family::Other => Cut::Gpt2,
             };
             return Ok(Self {
                 tokenizer: byte_level::from_files(folder, cut, special, &config)?,
@@ -73,8 +75,8 @@ impl TokenizerFiles {
         })?;
         Ok(Self {
             tokenizer: sentencepiece::from_file(&path, family, &config)?,
-            // A Llama with its SentencePiece model begins a text unless it is told not to.
-            begun: begun.or((family == Family::Llama).then_some(true)),
+            // A Llama or a Gemma with its SentencePiece model begins a text unless it is told not to.
+            begun: begun.or(matches!(family, Family::Llama | Family::Gemma3).then_some(true)),
             ended,
         })
     }

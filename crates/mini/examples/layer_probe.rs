@@ -196,7 +196,7 @@ impl Probe {
         for side in [self.side, 2 * self.side] {
             let pixels = Tensor::<4>::ones([BATCH, 3, side, side], &Device::flex());
             for blocks in [7, self.encoder.blocks()] {
-                let encoder = self.encoder.clone().with_features(blocks, false)?;
+                let encoder = self.encoder.clone().with_features(blocks as i32, false)?;
                 let mut fastest = f64::INFINITY;
                 for _ in 0..3 {
                     let start = Instant::now();

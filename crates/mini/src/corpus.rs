@@ -150,7 +150,7 @@ fn stored_features(
     scenes: &[Scene],
     observer: &dyn Observer,
 ) -> Result<FeatureStore, MiniError> {
-    let side = recipe.encoder.image_size;
+    let side = frozen.encoder.processor.width;
     // The scenes themselves are part of the key: another version of the generator draws other ones.
     let drawn: String = scenes.iter().map(|scene| format!("{scene:?}")).collect();
     let key = content_key(&[

@@ -172,7 +172,7 @@ impl Reporter<'_> {
             let scenes: Vec<_> = (number * size..(number + 1) * size)
                 .map(|index| set.scene(index))
                 .collect();
-            let (_, features) = encode_scenes(frozen, recipe.encoder.image_size, &scenes, &device)?;
+            let (_, features) = encode_scenes(frozen, frozen.encoder.processor.width, &scenes, &device)?;
             let captions = scenes.iter().map(|scene| scene.caption.as_str());
             let texts = TextBatch::new(
                 tokenise(&frozen.tokenizer, captions, recipe.max_text_tokens)?,

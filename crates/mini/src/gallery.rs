@@ -71,7 +71,7 @@ impl Gallery {
         let mut known = HashSet::new();
         shown.retain(|emoji| known.insert(emoji.text.as_str()));
         shown.truncate(recipe.evaluation.gallery);
-        let side = recipe.encoder.image_size;
+        let side = frozen.encoder.processor.width;
         let pictures = shown
             .par_iter()
             .map(|emoji| names.render(emoji, recipe.data.seed, side))

@@ -28,7 +28,7 @@ impl HeldOut {
     ) -> Result<Self, MiniError> {
         let set = scenes(recipe, split)?;
         let scenes = (0..count as u64).map(|index| set.scene(index)).collect();
-        Self::encoded(recipe, split, scenes, frozen)
+        Self::encoded(split, scenes, frozen)
     }
 
     /// Up to `count` scenes of a part of which no two have the same caption.
@@ -38,16 +38,11 @@ impl HeldOut {
         count: usize,
         frozen: &Frozen,
     ) -> Result<Self, MiniError> {
-        Self::encoded(recipe, split, scenes(recipe, split)?.distinct(count), frozen)
+        Self::encoded(split, scenes(recipe, split)?.distinct(count), frozen)
     }
 
-    fn encoded(
-        recipe: &MiniRecipe,
-        split: Split,
-        scenes: Vec<Scene>,
-        frozen: &Frozen,
-    ) -> Result<Self, MiniError> {
-        let side = recipe.encoder.image_size;
+    fn encoded(split: Split, scenes: Vec<Scene>, frozen: &Frozen) -> Result<Self, MiniError> {
+        let side = frozen.encoder.processor.width;
         let (pictures, features) = encode_scenes(frozen, side, &scenes, &Device::flex())?;
         Ok(Self {
             name: split.name().to_owned(),

@@ -5,6 +5,7 @@
 
 mod baseline;
 mod corpus;
+mod encoder;
 mod error;
 mod evaluate;
 mod figures;
@@ -14,6 +15,7 @@ mod pretrain;
 mod recipe;
 pub mod scenes;
 
+pub use encoder::registry;
 pub use error::MiniError;
 pub use pretrain::{PretrainOptions, pretrain};
 pub use recipe::{DataRecipe, EvaluationRecipe, MiniRecipe};

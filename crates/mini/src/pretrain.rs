@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use blip2::{LoadedEncoder, LoadedLanguageModel, load_encoder, load_language_model, save_pretrained};
+use blip2::{LoadPlan, LoadedEncoder, LoadedLanguageModel, save_pretrained};
 use blip2_core::Initializer;
 use blip2_data::text::BertTokenizer;
 use blip2_objectives::{Bridge, RepresentationOptions};
@@ -15,6 +15,7 @@ use burn::tensor::Device;
 
 use crate::baseline::{self, BaselineObjective, MeanBaseline};
 use crate::corpus::{Captions, CaptionsAndQuestions, Corpus};
+use crate::encoder::registry;
 use crate::figures::{Outcome, Reporter};
 use crate::scenes::{EmojiAssets, EmojiNames, SceneArtist};
 use crate::{MiniError, MiniRecipe};
@@ -50,8 +51,9 @@ pub(crate) struct Frozen {
 impl Frozen {
     fn load(recipe: &MiniRecipe, home: &Path, device: &Device) -> Result<Self, MiniError> {
         let assets = EmojiAssets::in_home(home);
-        let encoder = load_encoder(&recipe.encoder, home, device)?;
-        let language_model = load_language_model(&recipe.language_model, home, device)?;
+        let (registry, plan) = (registry(), LoadPlan::as_stored(device));
+        let encoder = registry.encoder(&recipe.encoder, home, &plan)?;
+        let language_model = registry.language_model(&recipe.language_model, home, &plan)?;
         Ok(Self {
             encoder_fingerprint: encoder.encoder.fingerprint(),
             encoder,

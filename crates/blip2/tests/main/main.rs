@@ -10,5 +10,6 @@ mod golden_names;
 mod golden_retrieval;
 mod hub_folders;
 mod refusals;
+mod registry;
 mod storage;
 mod support;

@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 
-use blip2_core::weights::{SafetensorsStore, TensorStore, write_safetensors};
-use blip2_golden::fixture;
+use blip2::{ModelConfig, StoredWeights, save_pretrained};
+use blip2_core::Initializer;
+use blip2_core::weights::{SafetensorsStore, TensorStore, write_pytorch, write_safetensors};
+use blip2_golden::{device, fixture};
+use blip2_objectives::Bridge;
 use burn::tensor::{DType, TensorData};
 use serde_json::{Value, json};
 
@@ -62,4 +65,47 @@ fn half_precision_loses_no_more_than_its_rounding() {
         );
         assert!(whole.iter().all(|(_, data)| data.dtype() == DType::F32));
     }
+}
+
+#[test]
+fn frozen_models_in_files_of_torch_are_counted_too() {
+    let config: ModelConfig = serde_json::from_value(json!({
+        "encoder": {"path": "encoder", "image_size": 28},
+        "language_model": {"path": "language-model", "prompt": "", "question_prompt": "{}"},
+        "representation": {"embedding_size": 4, "qformer": {
+            "vocab_size": 20, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16,
+            "max_position_embeddings": 10, "encoder_hidden_size": 12, "num_query_tokens": 3,
+        }},
+        "vocabulary": "vocab.txt", "max_text_tokens": 10,
+    }))
+    .unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let mut values = Vec::new();
+    for (folder, golden) in [("encoder", "parts/dinov2"), ("language-model", "parts/opt")] {
+        let store = SafetensorsStore::open(&fixture(golden)).unwrap();
+        let count: usize = store
+            .tensors()
+            .values()
+            .map(|info| info.shape.iter().product::<usize>())
+            .sum();
+        values.push(4 * count as u64);
+        fs::create_dir(home.path().join(folder)).unwrap();
+        write_pytorch(
+            &home.path().join(folder).join("pytorch_model.bin"),
+            "model",
+            &store,
+        )
+        .unwrap();
+    }
+    let initializer = &mut Initializer::new(0, &device());
+    let bridge = Bridge::new(initializer, &config.representation.qformer, 1e-6, 24).unwrap();
+    let folder = home.path().join("trained");
+    save_pretrained(&folder, &config, None, Some(&bridge)).unwrap();
+    let [vision, language] = StoredWeights::of(&folder, home.path()).unwrap().bytes(None);
+    assert!(
+        vision > values[0],
+        "{vision} bytes for an encoder of {}",
+        values[0]
+    );
+    assert_eq!(language, values[1]);
 }

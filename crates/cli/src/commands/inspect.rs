@@ -1,12 +1,10 @@
 //! `blip2 inspect`
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use blip2::{BRIDGE, CONFIG, REPRESENTATION, model_folder, read_config};
-use blip2_core::weights::{GgufStore, OnnxStore, SafetensorsStore, TensorStore, WeightError, open_weights};
+use blip2_core::weights::{SafetensorsStore, TensorStore, WeightError, open_any};
 use clap::Args;
 use serde::Serialize;
 
@@ -107,24 +105,9 @@ impl Inspect {
 
 /// Opens weights as what their content, or else their name, says.
 fn open(path: &Path) -> Result<Box<dyn TensorStore>> {
-    if path.is_dir() {
-        return match open_weights(path) {
-            Err(error @ WeightError::NoWeights { .. }) => Err(error)
-                .with_context(|| format!("{} holds neither `{CONFIG}` nor `model/{CONFIG}`", named(path))),
-            opened => Ok(opened?),
-        };
-    }
-    let mut magic = Vec::new();
-    let reading = || format!("cannot read {}", named(path));
-    let file = File::open(path).with_context(reading)?;
-    file.take(GgufStore::MAGIC.len() as u64)
-        .read_to_end(&mut magic)
-        .with_context(reading)?;
-    if magic == GgufStore::MAGIC {
-        Ok(Box::new(GgufStore::open(path)?))
-    } else if path.extension().is_some_and(|extension| extension == "onnx") {
-        Ok(Box::new(OnnxStore::open(path)?))
-    } else {
-        Ok(open_weights(path)?)
+    match open_any(path) {
+        Err(error @ WeightError::NoWeights { .. }) => Err(error)
+            .with_context(|| format!("{} holds neither `{CONFIG}` nor `model/{CONFIG}`", named(path))),
+        opened => Ok(opened?),
     }
 }

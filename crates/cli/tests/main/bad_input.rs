@@ -218,9 +218,14 @@ fn configurations_that_are_wrong() {
     for (from, to, reason) in [
         ("{", "", "blip2.json"),
         ("\"image_size\"", "\"image_sise\"", "image_sise"),
-        ("\"dinov2\"", "\"resnet\"", "resnet"),
+        (
+            "\"path\": \"encoder\"",
+            "\"path\": \"encoder\", \"model_type\": \"resnet\"",
+            "resnet",
+        ),
         ("\"image_size\": ", "\"image_size\": 1", "pixels"),
-        ("\"features_after\": ", "\"features_after\": 10", "blocks"),
+        ("\"block\": ", "\"block\": 10", "blocks"),
+        ("\"block\": ", "\"block\": -10", "blocks"),
         (
             "\"num_query_tokens\": 5",
             "\"num_query_tokens\": 6",
@@ -274,7 +279,7 @@ fn frozen_models_of_one_file_that_are_cut_short() {
 
     fs::write(fixture.path("home/short.onnx"), b"\x3a\xff\x01\x12").unwrap();
     fixture.config.encoder.path = "short.onnx".into();
-    fixture.config.encoder.kind = blip2::EncoderKind::SaliencyVitS;
+    fixture.config.encoder.model_type = Some("saliency-vit-s".to_owned());
     fixture.save("model", Stages::Both);
     fixture.assert_fails(&[&CAPTION[..], &["red.png"]].concat(), &["short.onnx", "ONNX"]);
 }

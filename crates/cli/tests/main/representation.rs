@@ -168,7 +168,7 @@ fn a_trace_ends_in_the_logits_that_the_caption_begins_with() {
         "trace", "--model", "model", "red.png", "--prompt", prompt, "--out", "t",
     ]);
     let trace = fixture.path("t");
-    let side = fixture.config.encoder.image_size as usize;
+    let side = fixture.config.encoder.image_size.unwrap() as usize;
     let language_model = fixture.path("home/language-model/config.json");
     let (hidden, vocabulary) = (
         number(&language_model, "hidden_size"),

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use blip2::{EncoderConfig, EncoderKind, LanguageModelConfig, ModelConfig, save_pretrained};
+use blip2::{EncoderConfig, LanguageModelConfig, ModelConfig, save_pretrained};
 use blip2_core::Initializer;
 use blip2_data::text::BertTokenizer;
 use blip2_golden::fixture;
@@ -38,6 +38,7 @@ impl Fixture {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
         copy_folder(&fixture("parts/dinov2"), &root.join("home/encoder"));
+        write_processor(&root.join("home/encoder"));
         copy_folder(&fixture("parts/llama"), &root.join("home/language-model"));
         write_tokenizer(&root.join("home/language-model"));
         let fixture = Self {
@@ -129,14 +130,15 @@ fn config(root: &Path) -> ModelConfig {
     let encoder = root.join("home/encoder/config.json");
     ModelConfig {
         encoder: EncoderConfig {
-            kind: EncoderKind::Dinov2,
             path: "encoder".into(),
-            image_size: number(&encoder, "image_size") as u32,
-            features_after: number(&encoder, "num_hidden_layers"),
+            model_type: None,
+            image_size: Some(number(&encoder, "image_size") as u32),
+            block: number(&encoder, "num_hidden_layers") as i32,
             final_norm: true,
         },
         language_model: LanguageModelConfig {
             path: "language-model".into(),
+            model_type: None,
             prompt: word(7),
             question_prompt: format!("{} {{}} {}", word(8), word(9)),
         },
@@ -160,6 +162,15 @@ fn config(root: &Path) -> ModelConfig {
         vocabulary,
         max_text_tokens: 16,
     }
+}
+
+/// What a DINOv2 of `transformers` says of its pixels.
+fn write_processor(folder: &Path) {
+    let processor = json!({
+        "crop_size": {"height": 224, "width": 224}, "do_center_crop": true, "size": {"shortest_edge": 256},
+        "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225], "resample": 3,
+    });
+    fs::write(folder.join("preprocessor_config.json"), processor.to_string()).unwrap();
 }
 
 fn copy_folder(from: &Path, to: &Path) {

@@ -25,11 +25,14 @@ impl Embedding {
         }
     }
 
-    /// As [`Embedding::new`], for the words of a frozen language model: packed with its linear layers, by
-    /// [`with_packing`](super::with_packing), once for both uses of the table.
+    /// As [`Embedding::new`], for the words of a frozen language model: packed with its linear layers, once for both uses of
+    /// the table.
     pub fn words(initializer: &mut Initializer, entries: usize, width: usize, deviation: f32) -> Self {
         Self {
-            weight: PackableWeight::words(initializer.normal([entries, width], deviation)),
+            weight: PackableWeight::words(
+                initializer.normal([entries, width], deviation),
+                initializer.packing(),
+            ),
         }
     }
 

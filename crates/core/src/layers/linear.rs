@@ -20,24 +20,27 @@ impl Linear {
     /// PyTorch's default: weight and bias uniform within `1/sqrt(inputs)`.
     pub fn uniform(initializer: &mut Initializer, inputs: usize, outputs: usize) -> Self {
         let bound = 1.0 / (inputs as f32).sqrt();
+        let weight = initializer.uniform([outputs, inputs], bound);
         Self {
-            weight: PackableWeight::new(initializer.uniform([outputs, inputs], bound)),
+            weight: PackableWeight::new(weight, initializer.packing()),
             bias: Some(initializer.uniform([outputs], bound)),
         }
     }
 
     /// BERT's default: weight normal with the given deviation, bias zero.
     pub fn normal(initializer: &mut Initializer, inputs: usize, outputs: usize, deviation: f32) -> Self {
+        let weight = initializer.normal([outputs, inputs], deviation);
         Self {
-            weight: PackableWeight::new(initializer.normal([outputs, inputs], deviation)),
+            weight: PackableWeight::new(weight, initializer.packing()),
             bias: Some(initializer.constant([outputs], 0.0)),
         }
     }
 
     /// As [`Linear::normal`], without a bias.
     pub fn unbiased(initializer: &mut Initializer, inputs: usize, outputs: usize, deviation: f32) -> Self {
+        let weight = initializer.normal([outputs, inputs], deviation);
         Self {
-            weight: PackableWeight::new(initializer.normal([outputs, inputs], deviation)),
+            weight: PackableWeight::new(weight, initializer.packing()),
             bias: None,
         }
     }

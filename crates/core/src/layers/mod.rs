@@ -10,5 +10,5 @@ pub use blip2_kernels::Packing;
 pub use embedding::Embedding;
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;
-pub use packing::{PackableWeight, with_packing};
+pub use packing::PackableWeight;
 pub use unit_length::unit_length;

@@ -1,7 +1,5 @@
 //! Frozen weights that are packed while they are loaded.
 
-use std::cell::Cell;
-
 use blip2_kernels::{PackedWeight, Packing};
 use burn::module::{
     Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor, Param,
@@ -9,20 +7,7 @@ use burn::module::{
 };
 use burn::tensor::{Device, Shape, Tensor, TensorData};
 
-use crate::scoped::scoped;
-use crate::weights::as_stored;
-
-thread_local! {
-    static PACKING: Cell<Option<Packing>> = const { Cell::new(None) };
-}
-
-/// Runs `load` so that the linear layers and word tables of the models that it makes keep their weights packed: each is packed
-/// as soon as it is read, out of the file's own numbers. Such layers are constants: their input alone gets a gradient.
-///
-/// With `None`, layers are made as ever.
-pub fn with_packing<T>(packing: Option<Packing>, load: impl FnOnce() -> T) -> T {
-    scoped(&PACKING, packing, load)
-}
+use crate::weights::AS_STORED;
 
 fn pack(data: TensorData, packing: Packing) -> PackedWeight {
     // Numbers that no level can stand for, infinities among them, are kept in bfloat16, which takes them all.
@@ -53,15 +38,15 @@ enum State {
 }
 
 impl PackableWeight {
-    /// A weight that is packed on loading if [`with_packing`] says so.
-    pub(super) fn new(parameter: Param<Tensor<2>>) -> Self {
-        Self(State::Plain(parameter, PACKING.get()))
+    /// A weight that is packed on loading where a packing is given.
+    pub(super) fn new(parameter: Param<Tensor<2>>, packing: Option<Packing>) -> Self {
+        Self(State::Plain(parameter, packing))
     }
 
     /// The table of the words of a language, often the output layer too: packed as other weights, but in 8 bits at least.
     /// What 4 bits lose here, every word feels: with them SmolLM2's perplexity grows by a tenth.
-    pub(super) fn words(parameter: Param<Tensor<2>>) -> Self {
-        let packing = PACKING.get().map(|packing| match packing {
+    pub(super) fn words(parameter: Param<Tensor<2>>, packing: Option<Packing>) -> Self {
+        let packing = packing.map(|packing| match packing {
             Packing::Int4 => Packing::Int8,
             other => other,
         });
@@ -207,7 +192,15 @@ impl Module for PackableWeight {
             State::Plain(_, packing) => packing.is_some(),
             State::Packed { .. } => true,
         };
-        self.change(|parameter| as_stored(wanted, || Module::map(parameter, mapper)))
+        self.change(|parameter| {
+            if !wanted {
+                return Module::map(parameter, mapper);
+            }
+            mapper.enter_module("", AS_STORED);
+            let parameter = Module::map(parameter, mapper);
+            mapper.exit_module("", AS_STORED);
+            parameter
+        })
     }
 }
 

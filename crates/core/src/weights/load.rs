@@ -1,6 +1,5 @@
 //! Putting a store's tensors into a module: all of them, or none.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{Module, ModuleMapper, Param};
@@ -10,7 +9,6 @@ use half::{bf16, f16};
 use rayon::prelude::*;
 
 use super::{NameMap, TensorStore, WeightError, is_buffer, parameters};
-use crate::scoped::scoped;
 
 /// What a load may leave open, and in which number format the parameters are kept.
 #[derive(Clone, Copy)]
@@ -45,6 +43,7 @@ pub fn load<M: Module>(
     let plan = plan(&module, store, names, options)?;
     let mut fill = Fill {
         path: Vec::new(),
+        as_stored: false,
         plan,
         store,
         dtype: options.dtype,
@@ -114,18 +113,14 @@ fn plan<M: Module>(
     Ok(plan)
 }
 
-thread_local! {
-    static AS_STORED: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Runs `map`, the visit of a loader to a parameter. If `wanted`, the loader gives the numbers as the file has them, in f32,
-/// f16 or bf16, and does not copy them out of the file: the parameter is not going to keep them.
-pub(crate) fn as_stored<T>(wanted: bool, map: impl FnOnce() -> T) -> T {
-    scoped(&AS_STORED, wanted, map)
-}
+/// A module that calls itself a container of this type is no part of a path: the loader gives the parameter in it its numbers as
+/// the file has them, in f32, f16 or bf16, and does not copy them out of the file, since the parameter is not going to keep
+/// them.
+pub(crate) const AS_STORED: &str = "AsStored";
 
 struct Fill<'a> {
     path: Vec<String>,
+    as_stored: bool,
     plan: BTreeMap<String, String>,
     store: &'a dyn TensorStore,
     dtype: Option<DType>,
@@ -135,7 +130,7 @@ struct Fill<'a> {
 impl Fill<'_> {
     fn read(&self, name: &str) -> Result<TensorData, WeightError> {
         let data = self.store.read(name)?;
-        if AS_STORED.get() && matches!(data.dtype(), DType::F32 | DType::F16 | DType::BF16) {
+        if self.as_stored && matches!(data.dtype(), DType::F32 | DType::F16 | DType::BF16) {
             return Ok(data);
         }
         Ok(match self.dtype {
@@ -182,12 +177,18 @@ fn single_precision(data: TensorData) -> TensorData {
 }
 
 impl ModuleMapper for Fill<'_> {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.to_owned());
+    fn enter_module(&mut self, name: &str, container: &str) {
+        match container {
+            AS_STORED => self.as_stored = true,
+            _ => self.path.push(name.to_owned()),
+        }
     }
 
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        match container {
+            AS_STORED => self.as_stored = false,
+            _ => drop(self.path.pop()),
+        }
     }
 
     fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {

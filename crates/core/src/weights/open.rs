@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use super::index::Layout;
-use super::{PytorchStore, SafetensorsStore, TensorStore, WeightError, pytorch, safetensors};
+use super::{
+    GgufStore, OnnxStore, PytorchStore, SafetensorsStore, TensorStore, WeightError, pytorch, safetensors,
+};
 use crate::files;
 
 /// A file of `torch.save` is a zip; before 2020 it was a row of bare pickles, of which each begins with its protocol.
@@ -27,6 +29,24 @@ pub fn open_weights(path: &Path) -> Result<Box<dyn TensorStore>, WeightError> {
     })
 }
 
+/// As [`open_weights`], and files of GGUF, and, which have no mark of their own, files called `.onnx`.
+///
+/// # Errors
+/// As for [`open_weights`].
+pub fn open_any(path: &Path) -> Result<Box<dyn TensorStore>, WeightError> {
+    if path.is_dir() {
+        return open_weights(path);
+    }
+    let start = start_of(path)?;
+    Ok(if start.starts_with(&GgufStore::MAGIC) {
+        Box::new(GgufStore::open(path)?)
+    } else if path.extension().is_some_and(|extension| extension == "onnx") {
+        Box::new(OnnxStore::open(path)?)
+    } else {
+        open_weights(path)?
+    })
+}
+
 /// Whether the weights of `folder` are those of `torch.save`.
 fn in_folder(folder: &Path) -> Result<bool, WeightError> {
     const LAYOUTS: [&Layout; 2] = [&safetensors::LAYOUT, &pytorch::LAYOUT];
@@ -43,10 +63,15 @@ fn in_folder(folder: &Path) -> Result<bool, WeightError> {
 }
 
 fn is_of_torch(file: &Path) -> Result<bool, WeightError> {
-    let start = files::read_start(file, 9).map_err(|source| WeightError::Io {
+    let start = start_of(file)?;
+    Ok(start.last() != Some(&HEADER) && TORCH.iter().any(|magic| start.starts_with(magic)))
+}
+
+/// The first nine bytes, which tell what a file is.
+fn start_of(file: &Path) -> Result<Vec<u8>, WeightError> {
+    files::read_start(file, 9).map_err(|source| WeightError::Io {
         action: "read",
         path: file.to_owned(),
         source,
-    })?;
-    Ok(start.last() != Some(&HEADER) && TORCH.iter().any(|magic| start.starts_with(magic)))
+    })
 }

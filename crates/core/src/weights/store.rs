@@ -29,3 +29,19 @@ pub trait TensorStore: Send + Sync {
     /// [`WeightError::Absent`] for an unknown name; [`WeightError::Io`] or [`WeightError::Format`] where reading fails.
     fn read(&self, name: &str) -> Result<TensorData, WeightError>;
 }
+
+/// The 16-bit format of most bytes of `tensors`, where most are of one; f16 where they are even.
+pub fn half_precision<'a>(tensors: impl IntoIterator<Item = &'a TensorInfo>) -> Option<DType> {
+    let (mut f16, mut bf16, mut all) = (0, 0, 0);
+    for info in tensors {
+        let bytes = info.shape.iter().product::<usize>() as u64 * info.dtype.size() as u64;
+        all += bytes;
+        match info.dtype {
+            DType::F16 => f16 += bytes,
+            DType::BF16 => bf16 += bytes,
+            _ => {}
+        }
+    }
+    let half = if bf16 > f16 { DType::BF16 } else { DType::F16 };
+    (2 * (f16 + bf16) > all).then_some(half)
+}

@@ -4,9 +4,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use blip2_core::Initializer;
-use blip2_core::layers::{Embedding, Linear, Packing, with_packing};
-use blip2_core::weights::{LoadOptions, NameMap, SafetensorsStore, load, write_safetensors};
+use blip2_core::layers::{Embedding, Linear, Packing};
+use blip2_core::weights::{NameMap, SafetensorsStore, load, write_safetensors};
+use blip2_core::{Initializer, LoadPlan};
 use burn::module::Module;
 use burn::tensor::{Device, TensorData};
 use half::bf16;
@@ -67,12 +67,13 @@ fn weights_are_packed_straight_out_of_the_file() {
     drop(tensors);
     let store = SafetensorsStore::open(&path).unwrap();
     let open = |packing| {
-        let initializer = &mut Initializer::new(0, &Device::flex());
-        let model = with_packing(packing, || Model {
+        let plan = LoadPlan::from(&Device::flex()).packed(packing);
+        let initializer = &mut Initializer::new(0, &plan);
+        let model = Model {
             words: Embedding::words(initializer, ROWS, WIDTH, 0.02),
             map: Linear::unbiased(initializer, WIDTH, ROWS, 0.02),
-        });
-        load(model, &store, &NameMap::OWN, LoadOptions::default()).unwrap()
+        };
+        load(model, &store, &NameMap::OWN, plan.options()).unwrap()
     };
 
     let file = ROWS * WIDTH * size_of::<bf16>();

@@ -1,8 +1,8 @@
 //! Linear layers whose weights are packed while they are loaded.
 
-use blip2_core::Initializer;
-use blip2_core::layers::{Embedding, Linear, Packing, with_packing};
+use blip2_core::layers::{Embedding, Linear, Packing};
 use blip2_core::weights::{collect, fingerprint, parameters};
+use blip2_core::{Initializer, LoadPlan};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Device, Distribution, Int, Tensor};
 
@@ -14,12 +14,13 @@ struct Model {
 }
 
 fn model(packing: Option<Packing>) -> Model {
-    let initializer = &mut Initializer::new(3, &Device::flex());
-    let model = with_packing(packing, || Model {
+    let plan = LoadPlan::from(&Device::flex()).packed(packing);
+    let initializer = &mut Initializer::new(3, plan);
+    let model = Model {
         map: Linear::uniform(initializer, 40, 24),
         table: Embedding::new(initializer, 50, 40, 0.02),
         words: Embedding::words(initializer, 50, 40, 0.02),
-    });
+    };
     // What a loader does: gives every parameter its values.
     model.map(&mut Read)
 }

@@ -4,6 +4,7 @@ use super::{PixelsError, RgbImage, resize};
 use blip2_core::files;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use std::borrow::Borrow;
 use std::path::Path;
 
@@ -31,8 +32,28 @@ pub struct ImageProcessor {
 
 /// `processor_config.json` nests what `preprocessor_config.json` holds at the top.
 #[derive(Deserialize)]
-struct NestedFile {
-    image_processor: SettingsFile,
+struct NestedFile<Settings> {
+    image_processor: Settings,
+}
+
+/// What a processor of any kind says of its pixels.
+#[derive(Deserialize)]
+struct StatisticsFile {
+    image_mean: Option<[f32; 3]>,
+    image_std: Option<[f32; 3]>,
+    do_normalize: Option<bool>,
+    rescale_factor: Option<f64>,
+    crop_size: Option<AnySize>,
+    do_center_crop: Option<bool>,
+    size: Option<AnySize>,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(untagged)]
+enum AnySize {
+    Rectangle { height: u32, width: u32 },
+    Shortest { shortest_edge: u32 },
+    Square(u32),
 }
 
 #[derive(Deserialize)]
@@ -75,6 +96,48 @@ fn refused(name: &str, reason: impl ToString) -> PixelsError {
     }
 }
 
+/// The text that holds the settings of the image processor in `folder`, and what to call it.
+fn settings(folder: &Path) -> Result<(String, String), PixelsError> {
+    let nested = folder.join("processor_config.json");
+    let plain = folder.join("preprocessor_config.json");
+    if nested.is_file() {
+        let (text, name) = read(&nested)?;
+        let whole: serde_json::Value = serde_json::from_str(&text).map_err(|error| refused(&name, error))?;
+        if SETTINGS.iter().any(|key| whole.get(key).is_some()) {
+            return Ok((text, name));
+        }
+        if !plain.is_file() {
+            let reason = "it holds no `image_processor`, and beside it is no preprocessor_config.json that does; copy that \
+                          file from where the model comes from";
+            return Err(refused(&name, reason));
+        }
+    }
+    read(&plain)
+}
+
+/// What `text` says of its image processor, nested or not.
+fn parse<Settings: DeserializeOwned>(text: &str, name: &str) -> Result<Settings, PixelsError> {
+    let value: serde_json::Value = serde_json::from_str(text).map_err(|error| refused(name, error))?;
+    let parsed = if value.get("image_processor").is_some() {
+        serde_json::from_value::<NestedFile<Settings>>(value).map(|nested| nested.image_processor)
+    } else {
+        serde_json::from_value(value)
+    };
+    parsed.map_err(|error| refused(name, format!("{error} (a size of height and width is expected)")))
+}
+
+/// # Errors
+/// The reason against values that are not 0 to 1 before they are normalised, or that are divided by 0.
+fn check_scale(rescale_factor: Option<f64>, std: &[f32; 3]) -> Result<(), String> {
+    if rescale_factor.is_some_and(|factor| (factor * 255.0 - 1.0).abs() > 1e-6) {
+        return Err("rescale_factor must be 1/255".into());
+    }
+    if std.contains(&0.0) {
+        return Err("image_std holds a 0".into());
+    }
+    Ok(())
+}
+
 impl ImageProcessor {
     /// A square of `side` pixels with CLIP's normalisation.
     pub fn clip_square(side: u32) -> Self {
@@ -92,23 +155,47 @@ impl ImageProcessor {
     /// # Errors
     /// If neither can be read or the file asks for steps this processor does not do.
     pub fn from_folder(folder: &Path) -> Result<Self, PixelsError> {
-        let nested = folder.join("processor_config.json");
-        let plain = folder.join("preprocessor_config.json");
-        if nested.is_file() {
-            let (text, name) = read(&nested)?;
-            let whole: serde_json::Value =
-                serde_json::from_str(&text).map_err(|error| refused(&name, error))?;
-            if SETTINGS.iter().any(|key| whole.get(key).is_some()) {
-                return Self::from_json(&text, &name);
-            }
-            if !plain.is_file() {
-                let reason = "it holds no `image_processor`, and beside it is no preprocessor_config.json that does; copy that \
-                              file from where the model comes from";
-                return Err(refused(&name, reason));
-            }
-        }
-        let (text, name) = read(&plain)?;
+        let (text, name) = settings(folder)?;
         Self::from_json(&text, &name)
+    }
+
+    /// Mean and deviation of the image processor of a model folder, for pictures that are squashed to `side` x `side` pixels, as
+    /// BLIP-2 brings them to any encoder, whatever crop or shortest edge the file names. Without `side`, to the size of that crop,
+    /// else to the size that the file names.
+    ///
+    /// # Errors
+    /// If no processor file can be read, or it names no mean, deviation or size.
+    pub fn squashing(folder: &Path, side: Option<u32>) -> Result<Self, PixelsError> {
+        let (text, name) = settings(folder)?;
+        let file: StatisticsFile = parse(&text, &name)?;
+        let absent = |key: &str| {
+            let reason = format!(
+                "it holds no `{key}`, so that nobody knows what pixels the encoder was trained with; copy the processor file from \
+                 where the model comes from"
+            );
+            refused(&name, reason)
+        };
+        let (mean, std) = match file.do_normalize {
+            Some(false) => ([0.0; 3], [1.0; 3]),
+            _ => (
+                file.image_mean.ok_or_else(|| absent("image_mean"))?,
+                file.image_std.ok_or_else(|| absent("image_std"))?,
+            ),
+        };
+        check_scale(file.rescale_factor, &std).map_err(|reason| refused(&name, reason))?;
+        let crop = file.crop_size.filter(|_| file.do_center_crop != Some(false));
+        let (width, height) = match (side, crop.or(file.size)) {
+            (Some(side), _) | (None, Some(AnySize::Square(side))) => (side, side),
+            (None, Some(AnySize::Shortest { shortest_edge })) => (shortest_edge, shortest_edge),
+            (None, Some(AnySize::Rectangle { height, width })) => (width, height),
+            (None, None) => return Err(absent("size")),
+        };
+        Ok(Self {
+            width,
+            height,
+            mean,
+            std,
+        })
     }
 
     /// Reads the text of either configuration file; `name` appears in errors.
@@ -118,27 +205,12 @@ impl ImageProcessor {
     /// a size by shortest edge): following it only in part would change what the encoder sees.
     pub fn from_json(text: &str, name: &str) -> Result<Self, PixelsError> {
         let refuse = |reason: String| refused(name, reason);
-        let value: serde_json::Value =
-            serde_json::from_str(text).map_err(|error| refuse(error.to_string()))?;
-        let parsed = if value.get("image_processor").is_some() {
-            serde_json::from_value::<NestedFile>(value).map(|nested| nested.image_processor)
-        } else {
-            serde_json::from_value::<SettingsFile>(value)
-        };
-        let file =
-            parsed.map_err(|error| refuse(format!("{error} (a size of height and width is expected)")))?;
-
+        let file: SettingsFile = parse(text, name)?;
         if file.resample != BICUBIC {
             return Err(refuse(format!(
                 "resample is {}, only {BICUBIC} (bicubic) is done",
                 file.resample
             )));
-        }
-        if file
-            .rescale_factor
-            .is_some_and(|factor| (factor * 255.0 - 1.0).abs() > 1e-6)
-        {
-            return Err(refuse("rescale_factor must be 1/255".into()));
         }
         if file.do_center_crop == Some(true) {
             return Err(refuse(
@@ -165,9 +237,7 @@ impl ImageProcessor {
             return Err(refuse(format!("size is {width}x{height}")));
         }
         let std = file.image_std.unwrap_or(CLIP_DEVIATION);
-        if std.contains(&0.0) {
-            return Err(refuse("image_std holds a 0".into()));
-        }
+        check_scale(file.rescale_factor, &std).map_err(refuse)?;
         Ok(Self {
             width,
             height,

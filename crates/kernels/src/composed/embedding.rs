@@ -1,4 +1,4 @@
-//! Looking up rows out of ordinary tensor operations.
+//! Embedding lookup (gather of rows) out of ordinary tensor operations.
 
 use burn::tensor::{Int, Tensor};
 

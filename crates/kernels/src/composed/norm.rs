@@ -1,4 +1,4 @@
-//! Norms out of ordinary tensor operations.
+//! Layer norm and RMS norm out of ordinary tensor operations.
 
 use burn::tensor::Tensor;
 

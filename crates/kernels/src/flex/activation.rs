@@ -1,4 +1,4 @@
-//! Activations and their derivatives.
+//! Activation functions (GELU, SiLU, quick GELU) and their derivatives.
 
 use burn_flex::FlexTensor;
 

@@ -1,5 +1,5 @@
-//! Attention, one block of queries against all its keys at a time: the scores of a block stay in the cache and are
-//! never kept. The backward pass makes them again, which costs less than to write and read them.
+//! Flash-style attention, tiled: one block of queries against all its keys at a time: the scores of a block stay in the cache
+//! and are never kept. The backward pass makes them again, which costs less than to write and read them.
 
 use std::mem::MaybeUninit;
 use std::ops::Range;

@@ -1,4 +1,5 @@
-//! Numbers that a kernel changes, where they lie or on their way to memory that nothing was written to yet.
+//! Element-wise maps, in place or to fresh memory: numbers that a kernel changes, where they lie or on their way to memory that
+//! nothing was written to yet.
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;

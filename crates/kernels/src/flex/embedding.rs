@@ -1,4 +1,4 @@
-//! Rows of a table, and where their gradients go.
+//! Embedding lookup: rows of a table, and where their gradients go (scatter-add).
 
 use std::mem::MaybeUninit;
 

@@ -1,4 +1,5 @@
-//! Matrix products on slices that may be read transposed: by [`bf16`] where that can, by [`single`] otherwise.
+//! GEMM on slices, transposed or not: matrix products that may be read transposed: by [`bf16`] where that can, by [`single`]
+//! otherwise.
 
 use std::mem::MaybeUninit;
 

@@ -1,4 +1,4 @@
-//! Cross-entropy, and the same fused with the linear map in front of it.
+//! Cross-entropy, and fused linear cross-entropy: with the linear map in front of it.
 
 use burn_flex::FlexTensor;
 use rayon::prelude::*;

@@ -1,4 +1,4 @@
-//! Layer and root-mean-square normalisation, each forward and backward in one pass over the rows.
+//! Layer norm and RMS norm, each forward and backward in one pass over the rows.
 
 use burn_flex::FlexTensor;
 

@@ -1,4 +1,4 @@
-//! The optimiser's step in one pass over its four tensors, and the sum of squares.
+//! Fused AdamW: the optimiser's step in one pass over its four tensors, and the sum of squares.
 
 use burn_flex::FlexTensor;
 use rayon::prelude::*;

@@ -1,4 +1,5 @@
-//! Attention to keys that lie in several parts, as in writing word by word: nothing is moved together first.
+//! Decoding attention over a KV cache in parts: attention to keys that lie in several parts, as in writing word by word:
+//! nothing is moved together first.
 
 use std::mem::MaybeUninit;
 use std::ops::Range;

@@ -1,4 +1,5 @@
-//! One function, compiled for several generations of vector units and chosen when it is called.
+//! SIMD dispatch (function multiversioning): one function, compiled for several generations of vector units and chosen when it
+//! is called.
 
 /// Declares functions whose body is compiled once for each vector unit.
 ///

@@ -1,5 +1,5 @@
-//! Products in single precision by the `gemm` crate, which takes the widest vector unit of the processor by itself: here it
-//! is held to the one of the setting.
+//! SGEMM: products in single precision by the `gemm` crate, which takes the widest vector unit of the processor by itself: here
+//! it is held to the one of the setting.
 
 use super::linear::Matrix;
 #[cfg(target_arch = "x86_64")]

@@ -1,4 +1,4 @@
-//! Sequences cut in two and put together, one copy each.
+//! Concatenation and split along tokens: sequences cut in two and put together, one copy each.
 
 use std::mem::MaybeUninit;
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! Backward pass of the lookup.
+//! Backward pass of the embedding lookup.
 
 use burn::backend::Flex;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};

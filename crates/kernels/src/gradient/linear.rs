@@ -1,4 +1,4 @@
-//! Backward pass of the linear map.
+//! Backward pass of the linear layer.
 
 use burn::backend::Flex;
 use burn::backend::autodiff::NodeId;

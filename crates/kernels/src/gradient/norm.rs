@@ -1,4 +1,4 @@
-//! Backward passes of the norms.
+//! Backward passes of layer norm and RMS norm.
 
 use burn::backend::Flex;
 use burn::backend::autodiff::NodeId;

@@ -1,4 +1,4 @@
-//! Backward pass of the linear map with a packed weight.
+//! Backward pass of the linear layer with a packed (quantized) weight.
 
 use burn::backend::Flex;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};

@@ -7,10 +7,10 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::LlamaConfig;
-use super::rotary::Rotation;
 use crate::batch::{join_heads, split_heads};
 use crate::causal::CausalLayer;
 use crate::rms_norm::RmsNorm;
+use crate::rotary::Rotation;
 
 /// Deviation of random weights, `initializer_range` of the family.
 const DEVIATION: f32 = 0.02;

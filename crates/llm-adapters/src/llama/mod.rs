@@ -3,15 +3,14 @@
 mod config;
 mod layer;
 mod names;
-mod rotary;
 
 use std::path::Path;
 
 use blip2_core::layers::{Embedding, Linear};
-use blip2_core::weights::{GgufStore, LoadOptions, TensorStore, WeightError, load, open_weights};
-use blip2_core::{Initializer, LanguageModel, ModelError, NextTokenModel, TextExample};
+use blip2_core::weights::{GgufStore, TensorStore, WeightError, load, open_weights};
+use blip2_core::{Initializer, LanguageModel, LoadPlan, ModelError, NextTokenModel, TextExample};
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 
 pub use config::{Architecture, LlamaConfig};
 
@@ -19,10 +18,11 @@ use crate::causal::{self, CausalModel};
 use crate::config::language_model;
 use crate::head::Head;
 use crate::rms_norm::RmsNorm;
+use crate::rotary::{RotaryEmbedding, Rotation};
 use layer::DecoderLayer;
 pub(crate) use names::HUGGING_FACE;
+pub(crate) use names::gguf_name;
 use names::{GGUF, HalfSplit};
-use rotary::{RotaryEmbedding, Rotation};
 
 const DEVIATION: f32 = 0.02;
 
@@ -43,9 +43,9 @@ pub struct Llama {
 }
 
 impl Llama {
-    /// A model with random weights on `device`, which is used without autodiff.
-    pub fn new(config: LlamaConfig, seed: u64, device: &Device) -> Self {
-        let initializer = &mut Initializer::new(seed, &device.clone().inner());
+    /// A model with random weights, held as `plan` says on its device, which is used without autodiff.
+    pub fn new(config: LlamaConfig, seed: u64, plan: impl Into<LoadPlan>) -> Self {
+        let initializer = &mut Initializer::new(seed, plan.into().frozen());
         let (vocabulary, width) = (config.vocabulary_size, config.hidden_size);
         let model = Self {
             embed_tokens: Embedding::words(initializer, vocabulary, width, DEVIATION),
@@ -54,7 +54,7 @@ impl Llama {
                 .collect(),
             norm: RmsNorm::new(initializer, width, config.norm_epsilon),
             lm_head: (!config.tied).then(|| Linear::unbiased(initializer, width, vocabulary, DEVIATION)),
-            rotary: RotaryEmbedding::new(config.head_width, config.rope_theta),
+            rotary: RotaryEmbedding::new(config.head_width, config.rope_theta, 1.0),
             config,
         };
         model.freeze()
@@ -65,22 +65,19 @@ impl Llama {
     ///
     /// # Errors
     /// [`WeightError`] where a file is missing or damaged, or the weights do not fit the configuration.
-    pub fn from_hugging_face(folder: &Path, device: &Device) -> Result<Self, WeightError> {
+    pub fn from_hugging_face(folder: &Path, plan: impl Into<LoadPlan>) -> Result<Self, WeightError> {
         let config = LlamaConfig::from_hugging_face(&folder.join("config.json"))?;
         let store = open_weights(folder)?;
-        load(
-            Self::new(config, 0, device),
-            &language_model(store.as_ref()),
-            &HUGGING_FACE,
-            LoadOptions::default(),
-        )
+        let store = language_model(store.as_ref());
+        let plan = plan.into().resolve(&store);
+        load(Self::new(config, 0, &plan), &store, &HUGGING_FACE, plan.options())
     }
 
     /// Reads weights and sizes from a GGUF file of the `llama` or the `qwen2` architecture.
     ///
     /// # Errors
     /// As for [`Llama::from_hugging_face`].
-    pub fn from_gguf(store: &GgufStore, device: &Device) -> Result<Self, WeightError> {
+    pub fn from_gguf(store: &GgufStore, plan: impl Into<LoadPlan>) -> Result<Self, WeightError> {
         let config = LlamaConfig::from_gguf(store)?;
         let half_split;
         let store: &dyn TensorStore = match config.architecture {
@@ -90,7 +87,8 @@ impl Llama {
             }
             Architecture::Qwen2 => store,
         };
-        load(Self::new(config, 0, device), store, &GGUF, LoadOptions::default())
+        let plan = plan.into().resolve(store);
+        load(Self::new(config, 0, &plan), store, &GGUF, plan.options())
     }
 
     /// The sizes of this model.

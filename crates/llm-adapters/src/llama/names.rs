@@ -23,11 +23,11 @@ pub(crate) const HUGGING_FACE: NameMap = NameMap {
 
 /// Names of llama.cpp's `llama` and `qwen2` architectures.
 pub(super) const GGUF: NameMap = NameMap {
-    rename: gguf_name,
+    rename: |path| gguf_name(path, &LAYER),
     ignored: |_| false,
 };
 
-const GGUF_NAMES: [(&str, &str); 9] = [
+const LAYER: [(&str, &str); 9] = [
     ("input_layernorm", "attn_norm"),
     ("self_attn.q_proj", "attn_q"),
     ("self_attn.k_proj", "attn_k"),
@@ -39,7 +39,8 @@ const GGUF_NAMES: [(&str, &str); 9] = [
     ("mlp.down_proj", "ffn_down"),
 ];
 
-fn gguf_name(path: &str) -> Option<String> {
+/// The name of the parameter at `path` in a GGUF file, whose names of a layer's parts stand in `layer_parts` beside ours.
+pub(crate) fn gguf_name(path: &str, layer_parts: &[(&str, &str)]) -> Option<String> {
     let (module, kind) = path.rsplit_once('.')?;
     let Some((layer, part)) = module
         .strip_prefix("layers.")
@@ -53,7 +54,7 @@ fn gguf_name(path: &str) -> Option<String> {
         };
         return Some(format!("{name}.{kind}"));
     };
-    let (_, name) = GGUF_NAMES.iter().find(|(ours, _)| *ours == part)?;
+    let (_, name) = layer_parts.iter().find(|(ours, _)| *ours == part)?;
     Some(format!("blk.{layer}.{name}.{kind}"))
 }
 

@@ -6,10 +6,10 @@ mod layer;
 use std::path::Path;
 
 use blip2_core::layers::{Embedding, LayerNorm, Linear};
-use blip2_core::weights::{LoadOptions, NameMap, WeightError, load, open_weights};
-use blip2_core::{Initializer, LanguageModel, ModelError, NextTokenModel, TextExample};
+use blip2_core::weights::{NameMap, WeightError, load, open_weights};
+use blip2_core::{Initializer, LanguageModel, LoadPlan, ModelError, NextTokenModel, TextExample};
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 
 pub use config::OptConfig;
 
@@ -49,9 +49,9 @@ pub struct Opt {
 }
 
 impl Opt {
-    /// A model with random weights on `device`, which is used without autodiff.
-    pub fn new(config: OptConfig, seed: u64, device: &Device) -> Self {
-        let initializer = &mut Initializer::new(seed, &device.clone().inner());
+    /// A model with random weights, held as `plan` says on its device, which is used without autodiff.
+    pub fn new(config: OptConfig, seed: u64, plan: impl Into<LoadPlan>) -> Self {
+        let initializer = &mut Initializer::new(seed, plan.into().frozen());
         let (embedding, width) = (config.embedding_size, config.hidden_size);
         let mut projection = |inputs, outputs| {
             (inputs != outputs).then(|| Linear::unbiased(initializer, inputs, outputs, DEVIATION))
@@ -79,15 +79,12 @@ impl Opt {
     ///
     /// # Errors
     /// [`WeightError`] where a file is missing or damaged, or the weights do not fit the configuration.
-    pub fn from_hugging_face(folder: &Path, device: &Device) -> Result<Self, WeightError> {
+    pub fn from_hugging_face(folder: &Path, plan: impl Into<LoadPlan>) -> Result<Self, WeightError> {
         let config = OptConfig::from_hugging_face(&folder.join("config.json"))?;
         let store = open_weights(folder)?;
-        load(
-            Self::new(config, 0, device),
-            &language_model(store.as_ref()),
-            &HUGGING_FACE,
-            LoadOptions::default(),
-        )
+        let store = language_model(store.as_ref());
+        let plan = plan.into().resolve(&store);
+        load(Self::new(config, 0, &plan), &store, &HUGGING_FACE, plan.options())
     }
 
     /// The sizes of this model.

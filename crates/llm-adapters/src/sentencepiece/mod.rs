@@ -20,7 +20,7 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::whitespace::WhitespaceSplit;
 use tokenizers::{ModelWrapper, Tokenizer};
 
-use self::model::{Algorithm, Kind, Model};
+use self::model::{Algorithm, Kind, Model, Piece};
 use crate::TokenizerError;
 use crate::tokenizer_files::{Family, read};
 
@@ -68,11 +68,50 @@ pub(crate) fn from_file(
     let mut tokenizer = Tokenizer::new(cut);
     let dressed = match family {
         Family::T5 => as_t5(&mut tokenizer, &model, config),
-        _ => as_llama(&mut tokenizer, config),
+        _ => {
+            // A Gemma's text begins as it is, unless it is told otherwise.
+            let leading = config.add_prefix_space.unwrap_or(family != Family::Gemma3);
+            as_llama(&mut tokenizer, leading, config.legacy != Some(false))
+        }
     };
     dressed.map_err(|error| unusable(error.to_string()))?;
-    add_tokens(&mut tokenizer, &added(&model, sentinels, config))
+    add_tokens(&mut tokenizer, &added(&model, sentinels, &config.added))
         .map_err(|error| unusable(error.to_string()))?;
+    Ok(tokenizer)
+}
+
+/// The tokenizer of byte pairs whose `pieces` (text, score, and kind as SentencePiece numbers it) stand in a GGUF file; `unknown`
+/// is the id of what stands for unknown text, and a text begins with a space if `leading_space`.
+///
+/// # Errors
+/// What contradicts itself.
+pub(crate) fn from_pieces(
+    pieces: impl Iterator<Item = (String, f64, u64)>,
+    unknown: Option<u32>,
+    leading_space: bool,
+) -> tokenizers::Result<Tokenizer> {
+    let mut pieces: Vec<Piece> = pieces
+        .map(|(text, score, kind)| Piece {
+            text,
+            score,
+            kind: Kind::numbered(kind),
+        })
+        .collect();
+    if let Some(piece) = unknown.and_then(|id| pieces.get_mut(id as usize)) {
+        piece.kind = Kind::Unknown;
+    }
+    let model = Model {
+        pieces,
+        algorithm: Algorithm::BytePairs,
+        rewrites: Vec::new(),
+    };
+    let vocabulary = model.pieces.iter();
+    let vocabulary = vocabulary
+        .map(|piece| (piece.text.clone(), piece.score))
+        .collect();
+    let mut tokenizer = Tokenizer::new(cut(&model, vocabulary)?);
+    as_llama(&mut tokenizer, leading_space, true)?;
+    add_tokens(&mut tokenizer, &added(&model, 0, &[]))?;
     Ok(tokenizer)
 }
 
@@ -148,10 +187,9 @@ fn as_t5(tokenizer: &mut Tokenizer, model: &Model, config: &TokenizerConfig) -> 
     Ok(())
 }
 
-/// White space is kept; the text begins with a space.
-fn as_llama(tokenizer: &mut Tokenizer, config: &TokenizerConfig) -> tokenizers::Result<()> {
-    let leading = config.add_prefix_space != Some(false);
-    if config.legacy == Some(false) {
+/// White space is kept; the text begins with a space if `leading`, put there before it is cut at special tokens if `legacy`.
+fn as_llama(tokenizer: &mut Tokenizer, leading: bool, legacy: bool) -> tokenizers::Result<()> {
+    if !legacy {
         let scheme = match leading {
             true => PrependScheme::First,
             false => PrependScheme::Never,
@@ -173,8 +211,8 @@ fn as_llama(tokenizer: &mut Tokenizer, config: &TokenizerConfig) -> tokenizers::
     Ok(())
 }
 
-/// What is found in a text before it is cut: what the model's pieces say, the sentinels, and what `config` adds.
-fn added(model: &Model, sentinels: usize, config: &TokenizerConfig) -> Vec<Added> {
+/// What is found in a text before it is cut: what the model's pieces say, the sentinels, and what is `configured`.
+fn added(model: &Model, sentinels: usize, configured: &[Added]) -> Vec<Added> {
     let plain = |id: usize, content: String, special| Added {
         id: Some(id as u32),
         content,
@@ -184,7 +222,7 @@ fn added(model: &Model, sentinels: usize, config: &TokenizerConfig) -> Vec<Added
         single_word: false,
         normalized: false,
     };
-    let configured: BTreeSet<&str> = config.added.iter().map(|token| token.content.as_str()).collect();
+    let known: BTreeSet<&str> = configured.iter().map(|token| token.content.as_str()).collect();
     let pieces = model.pieces.iter().enumerate();
     let pieces = pieces.filter(|(_, piece)| piece.kind != Kind::Other);
     let pieces = pieces.map(|(id, piece)| plain(id, piece.text.clone(), piece.kind != Kind::UserDefined));
@@ -194,6 +232,6 @@ fn added(model: &Model, sentinels: usize, config: &TokenizerConfig) -> Vec<Added
         .enumerate()
         .map(|(place, number)| plain(first + place, sentinel(number), true));
     let own = pieces.chain(sentinels);
-    let own = own.filter(|token| !configured.contains(token.content.as_str()));
-    own.chain(config.added.iter().cloned()).collect()
+    let own = own.filter(|token| !known.contains(token.content.as_str()));
+    own.chain(configured.iter().cloned()).collect()
 }

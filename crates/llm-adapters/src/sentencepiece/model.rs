@@ -41,6 +41,18 @@ pub(super) enum Kind {
     Other,
 }
 
+impl Kind {
+    /// The kind that the format numbers so.
+    pub(super) fn numbered(number: u64) -> Self {
+        match number {
+            2 => Self::Unknown,
+            3 => Self::Control,
+            4 => Self::UserDefined,
+            _ => Self::Other,
+        }
+    }
+}
+
 impl Model {
     /// Reads the content of a `.model` file.
     ///
@@ -86,14 +98,7 @@ fn piece(file: &[u8], range: Range<usize>) -> Result<Piece, String> {
                     piece.score = f32::from_le_bytes(bytes).into();
                 }
             }
-            (3, Value::Integer(kind)) => {
-                piece.kind = match kind {
-                    2 => Kind::Unknown,
-                    3 => Kind::Control,
-                    4 => Kind::UserDefined,
-                    _ => Kind::Other,
-                }
-            }
+            (3, Value::Integer(kind)) => piece.kind = Kind::numbered(kind),
             _ => {}
         }
     }

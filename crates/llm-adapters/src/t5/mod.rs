@@ -11,8 +11,8 @@ mod text;
 use std::path::Path;
 
 use blip2_core::layers::{Embedding, Linear};
-use blip2_core::weights::{LoadOptions, TensorStore, WeightError, load, open_weights};
-use blip2_core::{Initializer, LanguageModel, ModelError, NextTokenModel, TextExample};
+use blip2_core::weights::{TensorStore, WeightError, load, open_weights};
+use blip2_core::{Initializer, LanguageModel, LoadPlan, ModelError, NextTokenModel, TextExample};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
@@ -51,9 +51,9 @@ struct Encoded {
 }
 
 impl T5 {
-    /// A model with random weights on `device`, which is used without autodiff.
-    pub fn new(config: T5Config, seed: u64, device: &Device) -> Self {
-        let initializer = &mut Initializer::new(seed, &device.clone().inner());
+    /// A model with random weights, held as `plan` says on its device, which is used without autodiff.
+    pub fn new(config: T5Config, seed: u64, plan: impl Into<LoadPlan>) -> Self {
+        let initializer = &mut Initializer::new(seed, plan.into().frozen());
         let (vocabulary, width) = (config.vocabulary_size, config.hidden_size);
         let deviation = (width as f32).sqrt().recip();
         let model = Self {
@@ -72,19 +72,15 @@ impl T5 {
     ///
     /// # Errors
     /// [`WeightError`] where a file is missing or damaged, or the weights do not fit the configuration.
-    pub fn from_hugging_face(folder: &Path, device: &Device) -> Result<Self, WeightError> {
+    pub fn from_hugging_face(folder: &Path, plan: impl Into<LoadPlan>) -> Result<Self, WeightError> {
         let file = open_weights(folder)?;
         let store = language_model(file.as_ref());
         let config = T5Config {
             tied: !store.tensors().contains_key(HEAD),
             ..T5Config::from_hugging_face(&folder.join("config.json"))?
         };
-        load(
-            Self::new(config, 0, device),
-            &store,
-            &HUGGING_FACE,
-            LoadOptions::default(),
-        )
+        let plan = plan.into().resolve(&store);
+        load(Self::new(config, 0, &plan), &store, &HUGGING_FACE, plan.options())
     }
 
     /// The sizes of this model.
@@ -95,7 +91,7 @@ impl T5 {
     fn encode(&self, soft_prompt: Tensor<3>, prompts: Vec<&[u32]>) -> Result<Encoded, ModelError> {
         let queries = soft_prompt.dims()[1];
         let real: Vec<usize> = prompts.iter().map(|prompt| queries + prompt.len()).collect();
-        let embeddings = embed_behind(soft_prompt, &prompts, &self.shared)?;
+        let embeddings = embed_behind(soft_prompt, &prompts, (&self.shared).into())?;
         if real.contains(&0) {
             return Err(ModelError::Invalid(
                 "an empty prompt without a soft prompt leaves the encoder nothing to read: give it a token"
@@ -118,11 +114,11 @@ impl T5 {
         keep: impl FnMut(DecoderCache),
     ) -> Result<Tensor<3>, ModelError> {
         let start = embed(
-            &self.shared,
+            (&self.shared).into(),
             &vec![self.config.start_token; written.len()],
             written.len(),
         );
-        let embeddings = embed_behind(start, written, &self.shared)?;
+        let embeddings = embed_behind(start, written, (&self.shared).into())?;
         Ok(self
             .decoder
             .forward(embeddings, &encoded.output, encoded.padding.as_ref(), keep))

@@ -1,4 +1,4 @@
-//! Relative positions as a bias on the scores of attention (Raffel et al., 2020, section 2.1).
+//! Relative position bias: relative positions as a bias on the scores of attention (Raffel et al., 2020, section 2.1).
 
 use blip2_core::Initializer;
 use blip2_core::layers::Embedding;

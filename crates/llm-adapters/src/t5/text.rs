@@ -1,4 +1,4 @@
-//! Text that is written behind an encoded prompt.
+//! Decoding with a KV cache: text that is written behind an encoded prompt.
 
 use blip2_core::{ModelError, NextTokenModel};
 use burn::tensor::Tensor;
@@ -32,7 +32,7 @@ impl NextTokenModel for T5Text<'_> {
             let rows = self.origins.beginnings().iter().map(|row| *row as i64);
             padding.clone().select(0, list(rows.collect(), &padding.device()))
         });
-        let embeddings = embed(&model.shared, tokens, tokens.len());
+        let embeddings = embed((&model.shared).into(), tokens, tokens.len());
         let hidden = model
             .decoder
             .step(embeddings, &mut self.layers, &self.origins, padding.as_ref());

@@ -3,7 +3,7 @@
 use blip2_core::{LanguageModel, TextExample};
 use blip2_generation::{GenerationConfig, generate};
 use blip2_golden::{Check, Model, TensorFile, device, each, models, tolerance};
-use blip2_llm_adapters::{Llama, Opt, T5};
+use blip2_llm_adapters::{Opt, T5, from_hugging_face};
 use burn::tensor::Tensor;
 
 struct Golden {
@@ -73,18 +73,18 @@ fn real(mask: &[u32]) -> Vec<usize> {
     (0..mask.len()).filter(|place| mask[*place] == 1).collect()
 }
 
-/// The builds of the Llama family, each with folders of its own.
-fn llamas() -> impl Iterator<Item = Model> {
-    ["LlamaForCausalLM", "Qwen2ForCausalLM"]
+/// Decoder-only families, each with folders of its own.
+fn decoders() -> impl Iterator<Item = Model> {
+    ["LlamaForCausalLM", "Qwen2ForCausalLM", "Gemma3ForCausalLM"]
         .into_iter()
         .flat_map(models)
 }
 
 #[test]
-fn llama_agrees_with_the_reference() {
-    each(llamas(), |model| {
-        let llama = Llama::from_hugging_face(&model.path, &device()).unwrap();
-        Golden::open(&model).check_decoder(&llama);
+fn decoders_agree_with_the_reference() {
+    each(decoders(), |model| {
+        let decoder = from_hugging_face(&model.path, &device()).unwrap();
+        Golden::open(&model).check_decoder(decoder.as_ref());
     });
 }
 
@@ -131,8 +131,8 @@ fn t5_agrees_with_the_reference_with_either_gelu() {
 
 #[test]
 fn beam_search_writes_what_the_reference_writes() {
-    each(llamas(), |model| {
-        let llama = Llama::from_hugging_face(&model.path, &device()).unwrap();
+    each(decoders(), |model| {
+        let decoder = from_hugging_face(&model.path, &device()).unwrap();
         let mut golden = Golden::open(&model);
         for beams in golden.expected.stems("_ids") {
             let Some(beams) = beams.strip_prefix("beam") else {
@@ -148,7 +148,7 @@ fn beam_search_writes_what_the_reference_writes() {
                 ..Default::default()
             };
             let prompts = &golden.texts[..rows];
-            let mut text = llama
+            let mut text = decoder
                 .start(golden.prefix.clone().narrow(0, 0, rows), prompts)
                 .unwrap();
             let written = generate(text.as_mut(), prompts, &settings, None).unwrap();

@@ -1,7 +1,7 @@
 //! The golden models as GGUF files and as Hugging Face folders, each with a tokenizer: both must be the same model.
 
 #[path = "../../../core/src/weights/gguf/tests/builder.rs"]
-mod builder;
+pub(super) mod builder;
 
 use std::path::{Path, PathBuf};
 
@@ -288,7 +288,7 @@ fn metadata_that_does_not_fit_is_refused_by_name() {
     assert!(message(&[("llama.block_count", 0u32.to_le_bytes().to_vec())]).contains("number of layers"));
     assert!(message(&[("llama.attention.head_count_kv", 5u32.to_le_bytes().to_vec())]).contains("evenly"));
     assert!(message(&[("tokenizer.ggml.pre", text("gemma"))]).contains("`gemma`"));
-    assert!(message(&[("tokenizer.ggml.model", text("llama"))]).contains("`llama`"));
+    assert!(message(&[("tokenizer.ggml.model", text("bert"))]).contains("`bert`"));
     assert!(message(&[("tokenizer.ggml.eos_token_id", 9_999u32.to_le_bytes().to_vec())]).contains("9999"));
     assert!(message(&[("tokenizer.ggml.merges", texts(["nospace".to_owned()]))]).contains("`nospace`"));
     let more = texts(tokens().into_iter().chain(["extra".to_owned()]));
@@ -320,7 +320,7 @@ fn what_is_no_supported_model_is_told_what_is() {
         let message = load(name).to_string();
         assert!(
             message.contains(found)
-                && message.contains("a GGUF file of the `llama` or the `qwen2` architecture"),
+                && message.contains("a GGUF file of the `llama`, the `qwen2` or the `gemma3` architecture"),
             "{message}"
         );
     };

@@ -1,6 +1,7 @@
 //! Tests of the language models, in one binary.
 
 mod assets;
+mod gemma3;
 mod golden;
 mod golden_tokens;
 mod golden_vocabulary;

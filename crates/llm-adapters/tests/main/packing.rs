@@ -1,14 +1,15 @@
 //! Models whose linear layers are packed while they are read.
 
-use blip2_core::layers::{Packing, with_packing};
-use blip2_core::{LanguageModel, TextExample};
+use blip2_core::layers::Packing;
+use blip2_core::{LanguageModel, LoadPlan, TextExample};
 use blip2_golden::{device, models};
 use blip2_llm_adapters::{conformance, from_hugging_face};
 use burn::tensor::Tensor;
 
-const FAMILIES: [&str; 4] = [
+const FAMILIES: [&str; 5] = [
     "LlamaForCausalLM",
     "Qwen2ForCausalLM",
+    "Gemma3ForCausalLM",
     "OPTForCausalLM",
     "T5ForConditionalGeneration",
 ];
@@ -28,8 +29,8 @@ fn packed_models_conform_and_are_near_those_in_single_precision() {
             let exact = logits(from_hugging_face(&golden.path, &device()).unwrap().as_ref());
             let size = root_mean_square(exact.clone());
             for (packing, tolerance) in [(Packing::Bf16, 0.02), (Packing::Int8, 0.05), (Packing::Int4, 0.5)] {
-                let load = || from_hugging_face(&golden.path, &device()).unwrap();
-                let model = with_packing(Some(packing), load);
+                let plan = LoadPlan::from(&device()).packed(Some(packing));
+                let model = from_hugging_face(&golden.path, plan).unwrap();
                 // What levels lose where they are rounded to bfloat16, and do not lose where rows are few.
                 let rounding = if packing == Packing::Bf16 {
                     1e-3

@@ -2,7 +2,8 @@
 
 use std::sync::{Mutex, MutexGuard, OnceLock};
 
-use blip2_core::layers::{Packing, with_packing};
+use blip2_core::LoadPlan;
+use blip2_core::layers::Packing;
 use blip2_generation::{GenerationConfig, generate};
 use blip2_llm_adapters::{LoadedLanguageModel, load_language_model};
 use burn::tensor::{Device, Tensor};
@@ -15,8 +16,8 @@ fn model() -> Option<MutexGuard<'static, LoadedLanguageModel>> {
     static MODEL: OnceLock<Option<Mutex<LoadedLanguageModel>>> = OnceLock::new();
     let load = || {
         let file = file("qwen2.5-coder-0.5b/qwen2.5-coder-0.5b-instruct-q4_k_m.gguf")?;
-        let load = || load_language_model(&file, &Device::flex()).unwrap();
-        Some(Mutex::new(with_packing(Some(Packing::Int4), load)))
+        let plan = LoadPlan::from(&Device::flex()).packed(Some(Packing::Int4));
+        Some(Mutex::new(load_language_model(&file, plan).unwrap()))
     };
     let model = MODEL.get_or_init(load).as_ref();
     if model.is_none() {

@@ -2,8 +2,8 @@
 
 use std::sync::{Mutex, MutexGuard, OnceLock};
 
-use blip2_core::TextExample;
-use blip2_core::layers::{Packing, with_packing};
+use blip2_core::layers::Packing;
+use blip2_core::{LoadPlan, TextExample};
 use blip2_generation::{GenerationConfig, generate};
 use blip2_llm_adapters::{LoadedLanguageModel, load_language_model};
 use burn::tensor::{Device, Tensor};
@@ -118,8 +118,9 @@ fn packed_weights_find_english_as_likely() {
     let exact = perplexity(&loaded, &ids);
     drop(loaded);
     let packed = |packing| {
-        let load = || load_language_model(&file(FILE).expect("it is there"), &Device::flex()).unwrap();
-        perplexity(&with_packing(Some(packing), load), &ids)
+        let plan = LoadPlan::from(&Device::flex()).packed(Some(packing));
+        let loaded = load_language_model(&file(FILE).expect("it is there"), plan).unwrap();
+        perplexity(&loaded, &ids)
     };
     let bf16 = packed(Packing::Bf16);
     for (name, packed, of, tolerance) in [

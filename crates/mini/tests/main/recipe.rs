@@ -148,7 +148,7 @@ fn values_of_another_kind_are_refused_by_name() {
         ("stage1.steps=1.5", "steps"),
         ("stage1.schedule.peak=high", "peak"),
         ("stage2.optimizer.betas=[0.9]", "betas"),
-        ("encoder.kind=camera", "kind"),
+        ("encoder.block=last", "block"),
         ("representation.qformer.hidden_size=wide", "hidden_size"),
         ("data.training_scenes=few", "training_scenes"),
     ] {
@@ -176,7 +176,7 @@ fn values_that_cannot_work_are_refused_by_name() {
 #[test]
 fn a_key_left_out_is_named() {
     let text = fs::read_to_string(demo()).expect("recipe");
-    for key in ["max_text_tokens", "training_scenes", "features_after"] {
+    for key in ["max_text_tokens", "training_scenes", "question_prompt"] {
         let without: String = text
             .lines()
             .filter(|line| !line.starts_with(key))

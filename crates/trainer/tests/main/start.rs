@@ -2,9 +2,7 @@
 
 use std::path::Path;
 
-use blip2::{
-    EncoderConfig, EncoderKind, HuggingFaceFolder, LanguageModelConfig, ModelConfig, save_pretrained,
-};
+use blip2::{EncoderConfig, HuggingFaceFolder, LanguageModelConfig, ModelConfig, save_pretrained};
 use blip2_core::Initializer;
 use blip2_core::weights::{LoadOptions, TensorStore, fingerprint, load};
 use blip2_golden::{each, find, models, variants};
@@ -19,14 +17,15 @@ use crate::tiny;
 fn config(representation: &RepresentationConfig) -> ModelConfig {
     ModelConfig {
         encoder: EncoderConfig {
-            kind: EncoderKind::Dinov2,
             path: "encoder".into(),
-            image_size: 28,
-            features_after: 1,
+            model_type: None,
+            image_size: Some(28),
+            block: 1,
             final_norm: false,
         },
         language_model: LanguageModelConfig {
             path: "language-model".into(),
+            model_type: None,
             prompt: String::new(),
             question_prompt: String::new(),
         },

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use blip2_core::weights::{LoadOptions, NameMap, TensorStore, Views, WeightError, check, load, open_weights};
-use blip2_core::{Initializer, files};
+use blip2_core::{Initializer, LoadPlan, files};
 use burn::tensor::Device;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -25,17 +25,33 @@ const WHOLE: [(&str, &str); 5] = [
 ];
 
 impl VisionTransformer {
+    /// Each `model_type` of a `config.json` that [`from_hugging_face`](Self::from_hugging_face) takes: encoders, and models of
+    /// several parts that have one.
+    pub const MODEL_TYPES: [&str; 11] = [
+        "dinov2",
+        "clip_vision_model",
+        "siglip_vision_model",
+        "blip_vision_model",
+        "blip_2_vision_model",
+        "instructblip_vision_model",
+        WHOLE[0].0,
+        WHOLE[1].0,
+        WHOLE[2].0,
+        WHOLE[3].0,
+        WHOLE[4].0,
+    ];
+
     /// Loads a Hugging Face folder: DINOv2, CLIP, SigLIP, or BLIP-2 with its ViT-g/14, alone or as the `vision_config` and
     /// `vision_model.` of a larger model, whose other parts are left unread. The features are taken at the end, normalised;
-    /// those that BLIP-2 takes of CLIP are [`with_features(blocks() - 1, false)`](Self::with_features).
+    /// those that BLIP-2 takes of CLIP are [`with_features(-2, false)`](Self::with_features).
     ///
     /// # Errors
     /// [`EncoderError`], with the file at fault.
-    pub fn from_hugging_face(folder: &Path, device: &Device) -> Result<Self, EncoderError> {
+    pub fn from_hugging_face(folder: &Path, plan: impl Into<LoadPlan>) -> Result<Self, EncoderError> {
         let config = folder.join("config.json");
         let store = open_weights(folder)?;
-        let (random, views, names) = match_names(&config, store.as_ref(), device)?;
-        Ok(load(random, &views, &names, LoadOptions::default())?)
+        let (random, views, names, plan) = match_names(&config, store.as_ref(), plan.into())?;
+        Ok(load(random, &views, &names, plan.options())?)
     }
 
     /// Whether the tensors of `store` are those of the encoder in the `config.json` at `config`, as
@@ -44,19 +60,19 @@ impl VisionTransformer {
     /// # Errors
     /// [`EncoderError`] as from there.
     pub fn check_hugging_face(config: &Path, store: &dyn TensorStore) -> Result<(), EncoderError> {
-        let (random, views, names) = match_names(config, store, &Device::flex())?;
+        let (random, views, names, _) = match_names(config, store, LoadPlan::from(&Device::flex()))?;
         Ok(check(&random, &views, &names, LoadOptions::default())?)
     }
 }
 
-/// The encoder in the `config.json` at `config` before it is loaded, its part of `store`, and what the tensors are called there.
+/// The encoder in the `config.json` at `config` before it is loaded, its part of `store`, what the tensors are called there, and
+/// what `plan` comes to.
 fn match_names<'a>(
     config: &Path,
     store: &'a dyn TensorStore,
-    device: &Device,
-) -> Result<(VisionTransformer, Views<'a>, NameMap), EncoderError> {
+    plan: LoadPlan,
+) -> Result<(VisionTransformer, Views<'a>, NameMap, LoadPlan), EncoderError> {
     let file = ConfigFile::read(config)?;
-    let random = VisionTransformer::new(&file.config(config)?, &mut Initializer::new(0, device))?;
     let nested = store.tensors().keys().any(|name| name.starts_with(PREFIX));
     let views = Views::below(store, if nested { PREFIX } else { "" })
         .split("self_attn.qkv.weight")
@@ -64,7 +80,9 @@ fn match_names<'a>(
         .deepen("embeddings.class_embedding")
         .deepen("embeddings.position_embedding.weight");
     let names = file.model_type.names(&views);
-    Ok((random, views, names))
+    let plan = plan.resolve(&views);
+    let random = VisionTransformer::new(&file.config(config)?, &mut Initializer::new(0, &plan))?;
+    Ok((random, views, names, plan))
 }
 
 impl VisionTransformerConfig {

@@ -1,9 +1,8 @@
 //! The encoders in checkpoints of LAVIS, BLIP-2's original code: EVA-CLIP's ViT-g/14 (`lavis/models/eva_vit.py`) and
 //! CLIP's ViT-L/14 (`lavis/models/clip_vit.py`).
 
-use blip2_core::Initializer;
-use blip2_core::weights::{LoadOptions, NameMap, TensorStore, Views, WeightError, load};
-use burn::tensor::Device;
+use blip2_core::weights::{NameMap, TensorStore, Views, WeightError, load};
+use blip2_core::{Initializer, LoadPlan};
 
 use super::names::Naming;
 use super::{Activation, QkvBias, VisionTransformer, VisionTransformerConfig};
@@ -20,16 +19,13 @@ impl VisionTransformer {
     pub fn from_lavis(
         file: &dyn TensorStore,
         config: &VisionTransformerConfig,
-        device: &Device,
+        plan: impl Into<LoadPlan>,
     ) -> Result<Self, EncoderError> {
-        let random = Self::new(config, &mut Initializer::new(0, device))?;
         let family = Family::of(file)?;
-        Ok(load(
-            random,
-            &family.views(file),
-            &family.names(),
-            LoadOptions::default(),
-        )?)
+        let views = family.views(file);
+        let plan = plan.into().resolve(&views);
+        let random = Self::new(config, &mut Initializer::new(0, &plan))?;
+        Ok(load(random, &views, &family.names(), plan.options())?)
     }
 }
 

@@ -70,25 +70,31 @@ impl VisionTransformer {
         })
     }
 
-    /// Takes the features after `features_after` blocks (0: the embeddings; blocks behind are not computed), through the
-    /// last layer normalisation where `final_norm`. The paper takes the second-last block of CLIP (section 3.1).
+    /// Takes the features that `block` puts out, counted from 1, or from the end: -1 is the last block, and 0 the embeddings.
+    /// Blocks behind are not computed. Where `final_norm`, they pass through the last layer normalisation. The paper takes the
+    /// second-last block of CLIP, -2, as it is (section 3.1).
     ///
     /// # Errors
     /// [`ModelError::Invalid`] where there are fewer blocks, or no last normalisation.
-    pub fn with_features(mut self, features_after: usize, final_norm: bool) -> Result<Self, ModelError> {
+    pub fn with_features(mut self, block: i32, final_norm: bool) -> Result<Self, ModelError> {
         let blocks = self.blocks.len();
-        if features_after > blocks {
-            return Err(ModelError::Invalid(format!(
-                "features after block {features_after} are asked of an encoder of {blocks} blocks: choose 0 to {blocks}"
-            )));
-        }
+        let counted = match block {
+            0.. => usize::try_from(block).ok(),
+            _ => (blocks + 1).checked_sub(block.unsigned_abs() as usize),
+        };
+        let after = counted.filter(|after| *after <= blocks && (*after > 0 || block == 0));
+        let after = after.ok_or_else(|| {
+            ModelError::Invalid(format!(
+                "features of block {block} are asked of an encoder of {blocks} blocks: choose 0 to {blocks}, or -1 to -{blocks}"
+            ))
+        })?;
         if final_norm && self.norm.is_none() {
             return Err(ModelError::Invalid(
                 "this encoder has no last normalisation: take its features without".to_owned(),
             ));
         }
         self.features = Features {
-            after: features_after,
+            after,
             normalised: final_norm,
         };
         Ok(self)

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use blip2_core::Initializer;
-use blip2_core::weights::{LoadOptions, NameMap, OnnxStore, TensorInfo, TensorStore, WeightError, load};
-use burn::tensor::{Device, TensorData};
+use blip2_core::weights::{NameMap, OnnxStore, TensorInfo, TensorStore, WeightError, load};
+use blip2_core::{Initializer, LoadPlan};
+use burn::tensor::TensorData;
 
 use super::hugging_face::DINOV2;
 use super::{VisionTransformer, VisionTransformerConfig};
@@ -28,13 +28,11 @@ impl VisionTransformer {
     ///
     /// # Errors
     /// [`EncoderError`], with the file at fault.
-    pub fn from_saliency_onnx(file: &Path, device: &Device) -> Result<Self, EncoderError> {
+    pub fn from_saliency_onnx(file: &Path, plan: impl Into<LoadPlan>) -> Result<Self, EncoderError> {
         let store = SaliencyStore::new(OnnxStore::open(file)?)?;
-        let random = Self::new(
-            &VisionTransformerConfig::small(),
-            &mut Initializer::new(0, device),
-        )?;
-        Ok(load(random, &store, &SALIENCY, LoadOptions::default())?)
+        let plan = plan.into().resolve(&store);
+        let random = Self::new(&VisionTransformerConfig::small(), &mut Initializer::new(0, &plan))?;
+        Ok(load(random, &store, &SALIENCY, plan.options())?)
     }
 }
 

@@ -21,7 +21,7 @@ fn features_can_be_taken_after_any_block() {
     let trace = reference().trace(pixels.clone()).unwrap();
     assert_eq!(trace.len(), reference().blocks() + 1);
     for (after, features) in trace.iter().enumerate() {
-        let encoder = reference().with_features(after, false).unwrap();
+        let encoder = reference().with_features(after as i32, false).unwrap();
         assert!(
             encoder
                 .encode(pixels.clone())
@@ -31,7 +31,7 @@ fn features_can_be_taken_after_any_block() {
                 .into_scalar::<bool>()
         );
     }
-    let error = reference().with_features(trace.len(), false).unwrap_err();
+    let error = reference().with_features(trace.len() as i32, false).unwrap_err();
     assert!(error.to_string().contains("choose 0 to"), "{error}");
 }
 

@@ -45,7 +45,7 @@ fn features_of_clip_after_the_last_and_the_second_last_block() {
             ("vision.last_hidden", blocks),
             ("vision.second_last_hidden", blocks - 1),
         ] {
-            let encoder = encoder.clone().with_features(after, false).unwrap();
+            let encoder = encoder.clone().with_features(after as i32, false).unwrap();
             check.close(
                 name,
                 &encoder.encode(expected.tensor("pixel_values")).unwrap(),

@@ -63,7 +63,7 @@ fn features_are_those_of_onnxruntime_at_every_depth() {
     } in cases
     {
         let what = format!("{height} x {width} after {blocks} blocks, normalised: {final_norm}");
-        let encoder = encoder.clone().with_features(blocks, final_norm).unwrap();
+        let encoder = encoder.clone().with_features(blocks as i32, final_norm).unwrap();
         let features = encoder.encode(pixels(height, width)).unwrap();
         let [_, tokens, breadth] = features.dims();
         assert_eq!(
@@ -94,7 +94,7 @@ fn features_are_those_of_onnxruntime_at_every_depth() {
 #[test]
 fn the_real_encoder_conforms() {
     let Some(file) = file() else { return };
-    let encoder = encoder(&file).with_features(BLOCKS, true).unwrap();
+    let encoder = encoder(&file).with_features(BLOCKS as i32, true).unwrap();
     conformance::check(&encoder, 112, 112, &Device::flex()).unwrap();
 }
 

@@ -1,4 +1,4 @@
-//! Products of two blocks, each of two packed panels.
+//! GEMM micro-kernel: products of two blocks, each of two packed panels.
 
 use super::pack::{Digits, PANEL, Tile};
 use super::single;

@@ -1,5 +1,5 @@
-//! Products of few rows with the transpose of a packed weight, as in writing word by word: they take the time in which the
-//! weight is read, once, if nothing is done to it on the way.
+//! GEMV and skinny GEMM: products of few rows with the transpose of a packed weight, as in writing word by word: they take the
+//! time in which the weight is read, once, if nothing is done to it on the way.
 
 use std::ops::Range;
 

@@ -1,5 +1,5 @@
-//! Rows as whole numbers of 16 bits, to be multiplied with levels: sums over 32 neighbours are then exact, on every
-//! processor.
+//! Activation quantization to int16: rows as whole numbers of 16 bits, to be multiplied with levels: sums over 32 neighbours
+//! are then exact, on every processor.
 
 use super::few::GROUP;
 use super::levels::{Bits, Line, QUADS, Scale, split};

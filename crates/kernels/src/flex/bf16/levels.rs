@@ -1,4 +1,5 @@
-//! Tiles whose numbers are kept as whole levels between the least and the largest of 32 neighbours.
+//! Block-wise int8 and int4 quantization of weights: tiles whose numbers are kept as whole levels between the least and the
+//! largest of 32 neighbours.
 
 use std::ops::Range;
 

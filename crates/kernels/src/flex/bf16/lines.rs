@@ -1,5 +1,5 @@
-//! Operands in single precision: a line holds one number of each of the 16 rows of a panel, and lines follow each other along
-//! the sum. A tile has room for 16 of them.
+//! Split bf16 (bf16x3): operands in single precision: a line holds one number of each of the 16 rows of a panel, and lines
+//! follow each other along the sum. A tile has room for 16 of them.
 
 use super::levels::{self, Bits, QUADS, Scale, split};
 use super::pack::{DEPTH, PANEL, Tile};

@@ -1,5 +1,5 @@
-//! Matrix products by units that multiply bfloat16 and sum in single precision: of operands rounded to it, or of numbers
-//! in single precision, each as the sum of three, which is as precise as products of single precision are.
+//! GEMM in bfloat16: matrix products by units that multiply bfloat16 and sum in single precision: of operands rounded to it, or
+//! of numbers in single precision, each as the sum of three, which is as precise as products of single precision are.
 //!
 //! The operand that spans the shorter side of the target is packed once and shared; the other is packed strip by
 //! strip, each by the task that multiplies it, so that it is still in the cache. The order of a sum depends on its

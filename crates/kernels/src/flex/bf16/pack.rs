@@ -1,4 +1,4 @@
-//! Operands as bfloat16 numbers laid out in tiles.
+//! Packing of GEMM operands (panels): bfloat16 numbers laid out in tiles.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! Products by AVX-512 BF16, which multiplies pairs and adds both to a sum.
+//! GEMM by AVX-512 BF16 (`vdpbf16ps`), which multiplies pairs and adds both to a sum.
 
 use std::arch::x86_64::{
     __m512, __m512bh, _mm512_add_ps, _mm512_dpbf16_ps, _mm512_load_si512, _mm512_loadu_ps, _mm512_set1_epi32,

@@ -1,4 +1,5 @@
-//! Products of rows in 16 bits with levels by AVX-512 VNNI, which multiplies four bytes by four and adds all to a sum.
+//! Quantized GEMV by AVX-512 VNNI (`vpdpbusd`): products of rows in 16 bits with levels by AVX-512 VNNI, which multiplies four
+//! bytes by four and adds all to a sum.
 
 use std::arch::x86_64::{
     __m512, __m512i, _mm256_set_m128i, _mm512_add_epi32, _mm512_add_ps, _mm512_and_si512,

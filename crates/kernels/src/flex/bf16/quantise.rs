@@ -1,4 +1,4 @@
-//! Numbers rounded to levels.
+//! Quantization: numbers rounded to levels.
 
 use half::f16;
 

@@ -1,5 +1,5 @@
-//! Products in single precision by the vector units alone, for processors that do not multiply bfloat16: of numbers rounded
-//! to it, which the operands hold as lines.
+//! GEMM fallback without bf16 instructions: products in single precision by the vector units alone, for processors that do not
+//! multiply bfloat16: of numbers rounded to it, which the operands hold as lines.
 
 use super::block::{BLOCK, Initial, Target};
 use super::lines::{Line, halves, lines};

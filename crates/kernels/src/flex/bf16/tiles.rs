@@ -1,4 +1,4 @@
-//! Products by the tile registers of Intel's AMX, in assembly: Rust has no stable intrinsics for them.
+//! GEMM by AMX: products by the tile registers of Intel's AMX, in assembly: Rust has no stable intrinsics for them.
 
 use std::arch::asm;
 use std::arch::x86_64::{__cpuid, __cpuid_count, _MM_HINT_ET0, _mm_prefetch};

@@ -1,4 +1,4 @@
-//! Tiles of a weight turned around: for sums along its outputs instead of along its inputs.
+//! Transpose of packed weights: tiles turned around, for sums along outputs instead of along inputs.
 
 use super::pack::{DEPTH, PANEL, Tile};
 #[cfg(target_arch = "x86_64")]

@@ -1,4 +1,4 @@
-//! Which part of the processor multiplies.
+//! CPU dispatch of matrix products: which part of the processor multiplies.
 
 use std::sync::LazyLock;
 

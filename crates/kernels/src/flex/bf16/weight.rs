@@ -1,4 +1,4 @@
-//! Weights that are packed once, to be the right operand of many products.
+//! Prepacked weights: packed once, to be the right operand of many products.
 
 use std::ops::Range;
 

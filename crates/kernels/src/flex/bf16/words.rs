@@ -1,5 +1,5 @@
-//! Products of rows in 16 bits with levels by AVX2, which multiplies pairs of words by pairs and adds both: sums over 32
-//! neighbours are exact, as by every unit.
+//! Quantized GEMV by AVX2 (`vpmaddwd`): products of rows in 16 bits with levels by AVX2, which multiplies pairs of words by
+//! pairs and adds both: sums over 32 neighbours are exact, as by every unit.
 
 use std::arch::x86_64::{
     __m256, __m256i, _mm_loadu_si128, _mm256_add_epi32, _mm256_and_si256, _mm256_cvtepi32_ps,

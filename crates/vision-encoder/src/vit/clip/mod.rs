@@ -8,7 +8,7 @@ use std::path::Path;
 
 use blip2_core::layers::{Linear, unit_length};
 use blip2_core::weights::{LoadOptions, NameMap, TensorStore, Views, check, load, open_weights};
-use blip2_core::{Initializer, ModelError, VisionEncoder};
+use blip2_core::{Initializer, LoadPlan, ModelError, VisionEncoder};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
@@ -67,15 +67,13 @@ impl Clip {
     ///
     /// # Errors
     /// [`EncoderError`], with the file at fault.
-    pub fn from_hugging_face(folder: &Path, device: &Device) -> Result<Self, EncoderError> {
-        let random = Self::random(&folder.join("config.json"), device)?;
+    pub fn from_hugging_face(folder: &Path, plan: impl Into<LoadPlan>) -> Result<Self, EncoderError> {
+        let config = ClipConfig::read(&folder.join("config.json"))?;
         let store = open_weights(folder)?;
-        Ok(load(
-            random,
-            &views(store.as_ref()),
-            &HUGGING_FACE,
-            LoadOptions::default(),
-        )?)
+        let views = views(store.as_ref());
+        let plan = plan.into().resolve(&views);
+        let random = Self::new(&config, &mut Initializer::new(0, &plan))?;
+        Ok(load(random, &views, &HUGGING_FACE, plan.options())?)
     }
 
     /// Whether the tensors of `store` are those of the model in the `config.json` at `config`, by names and shapes alone:
@@ -84,18 +82,14 @@ impl Clip {
     /// # Errors
     /// [`EncoderError`] as from [`Clip::from_hugging_face`].
     pub fn check_hugging_face(config: &Path, store: &dyn TensorStore) -> Result<(), EncoderError> {
-        let random = Self::random(config, &Device::flex())?;
+        let config = ClipConfig::read(config)?;
+        let random = Self::new(&config, &mut Initializer::new(0, &Device::flex()))?;
         Ok(check(
             &random,
             &views(store),
             &HUGGING_FACE,
             LoadOptions::default(),
         )?)
-    }
-
-    fn random(config: &Path, device: &Device) -> Result<Self, EncoderError> {
-        let config = ClipConfig::read(config)?;
-        Ok(Self::new(&config, &mut Initializer::new(0, device))?)
     }
 
     /// Unit-length embeddings `[batch, embedding]` of `pixels` `[batch, channels, height, width]`.

@@ -1,11 +1,11 @@
-//! Rotary position embedding (Su et al., 2021), in the half-split form of Hugging Face's Llama.
+//! Rotary position embedding (RoPE; Su et al., 2021), in the half-split form of Hugging Face's Llama.
 
 use blip2_kernels as kernels;
 use burn::tensor::{Device, Tensor, TensorData};
 
 /// Angle per position of each pair of dimensions.
 #[derive(Clone, Debug)]
-pub(super) struct RotaryEmbedding {
+pub(crate) struct RotaryEmbedding {
     frequencies: Vec<f32>,
 }
 
@@ -20,15 +20,16 @@ pub(crate) struct Rotation {
 }
 
 impl RotaryEmbedding {
-    pub(super) fn new(width: usize, theta: f64) -> Self {
+    /// For heads of `width`, with the wavelengths of base `theta`; positions count as if divided by `factor`.
+    pub(crate) fn new(width: usize, theta: f64, factor: f64) -> Self {
         let frequencies = (0..width / 2)
-            .map(|pair| theta.powf(-2.0 * pair as f64 / width as f64) as f32)
+            .map(|pair| (theta.powf(-2.0 * pair as f64 / width as f64) / factor) as f32)
             .collect();
         Self { frequencies }
     }
 
     /// The rotation for `positions`: `rows` times the same number of tokens, row after row.
-    pub(super) fn at(&self, positions: &[usize], rows: usize, device: &Device) -> Rotation {
+    pub(crate) fn at(&self, positions: &[usize], rows: usize, device: &Device) -> Rotation {
         let half = self.frequencies.len();
         let tokens = positions.len() / rows;
         let table = |function: fn(f32) -> f32| {
@@ -53,7 +54,7 @@ impl RotaryEmbedding {
 
 impl Rotation {
     /// Turns `x` `[batch, tokens, heads, width]`.
-    pub(super) fn apply(&self, x: Tensor<4>) -> Tensor<4> {
+    pub(crate) fn apply(&self, x: Tensor<4>) -> Tensor<4> {
         let turned = kernels::linear(x.clone(), self.quarter_turn.clone(), None);
         x * self.cosine.clone() + turned * self.sine.clone()
     }
