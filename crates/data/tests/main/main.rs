@@ -16,5 +16,6 @@ mod pixels;
 #[cfg(feature = "remote")]
 mod remote;
 mod sets;
+mod sets_in_parquet;
 mod text;
 mod webdataset;

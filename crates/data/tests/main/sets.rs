@@ -1,19 +1,15 @@
 //! How data sets are named, and what becomes of files that are not what they should be.
 
 use std::fs;
-use std::sync::Arc;
 
-use blip2_data::sets::{DataSpec, Dataset, OpenOptions, Picture, Sample, SampleError, SetError, open};
-use parquet::data_type::{ByteArray, ByteArrayType};
-use parquet::file::writer::SerializedFileWriter;
-use parquet::schema::parser::parse_message_type;
+use blip2_data::sets::{DataSpec, Dataset, OpenOptions, Sample, SampleError, SetError, open};
 use tempfile::TempDir;
 
 /// A folder with a picture `seen.png` and another one beside it, outside.
-struct Place(TempDir);
+pub(crate) struct Place(TempDir);
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         fs::create_dir_all(folder.path().join("images/below")).expect("a folder");
         for name in ["images/seen.png", "images/below/deep.png", "outside.png"] {
@@ -24,11 +20,11 @@ impl Place {
         Self(folder)
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.0.path().join(name).display().to_string()
     }
 
-    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> String {
         fs::write(self.0.path().join(name), content).expect("room");
         self.path(name)
     }
@@ -42,11 +38,11 @@ impl Place {
     }
 }
 
-fn opened(spec: &DataSpec) -> Result<Box<dyn Dataset>, SetError> {
+pub(crate) fn opened(spec: &DataSpec) -> Result<Box<dyn Dataset>, SetError> {
     open(spec, &OpenOptions::default())
 }
 
-fn samples(spec: &DataSpec) -> Vec<Result<Sample, SampleError>> {
+pub(crate) fn samples(spec: &DataSpec) -> Vec<Result<Sample, SampleError>> {
     let set = opened(spec).unwrap_or_else(|error| panic!("{error}"));
     (0..set.len()).map(|index| set.read(index)).collect()
 }
@@ -401,61 +397,4 @@ fn several_files_are_one_set() {
     assert_eq!(texts("part-{10,08}.jsonl"), ["c", "a"]);
     assert_eq!(texts("part-*.jsonl"), ["a", "b", "c"]);
     assert_eq!(texts(""), ["a", "b", "c"]);
-}
-
-/// A Parquet file with one byte changed, or cut short, gives samples or errors.
-#[test]
-fn damaged_parquet_files_are_survived() {
-    let place = Place::new();
-    let whole = parquet_file(&fs::read(place.path("outside.png")).expect("a picture"));
-    let spec = DataSpec::new("parquet", place.write("whole.parquet", &whole));
-    let read = samples(&spec);
-    assert_eq!(read[0].as_ref().expect("a sample").texts, ["first"]);
-    assert_eq!(read[1].as_ref().expect_err("no text").reason, "text_null");
-    assert_eq!(read[2].as_ref().expect("a sample").key, "whole:2");
-    let mut refused = 0;
-    let mut survive = |bytes: &[u8]| {
-        let spec = DataSpec::new("parquet", place.write("damaged.parquet", bytes));
-        match opened(&spec) {
-            Ok(set) => (0..set.len().min(100)).for_each(|index| {
-                let picture = |sample: Sample| matches!(sample.picture, Picture::Encoded(_));
-                assert!(set.read(index).is_ok_and(picture) || set.read(index).is_err());
-            }),
-            Err(_) => refused += 1,
-        }
-    };
-    for place in (0..whole.len()).step_by(7) {
-        let mut damaged = whole.clone();
-        damaged[place] ^= 0xff;
-        survive(&damaged);
-    }
-    for length in (0..whole.len()).step_by(97) {
-        survive(&whole[..length]);
-    }
-    assert!(refused > whole.len() / 97, "{refused}");
-}
-
-/// Three rows in two row groups: the picture `png`, with a text, null, and a text.
-fn parquet_file(png: &[u8]) -> Vec<u8> {
-    let schema = "message schema { required binary image; optional binary text (utf8); }";
-    let schema = parse_message_type(schema).expect("a schema").into();
-    let mut file = SerializedFileWriter::new(Vec::new(), schema, Arc::default()).expect("a file");
-    for texts in [&[Some("first"), None][..], &[Some("third")]] {
-        let mut group = file.next_row_group().expect("a group");
-        let pictures = vec![ByteArray::from(png); texts.len()];
-        let levels: Vec<i16> = texts.iter().map(|text| i16::from(text.is_some())).collect();
-        let texts: Vec<ByteArray> = texts
-            .iter()
-            .flatten()
-            .map(|text| ByteArray::from(*text))
-            .collect();
-        for (values, levels) in [(&pictures, None), (&texts, Some(&levels[..]))] {
-            let mut column = group.next_column().expect("a column").expect("two of them");
-            let writer = column.typed::<ByteArrayType>();
-            writer.write_batch(values, levels, None).expect("room");
-            column.close().expect("whole");
-        }
-        group.close().expect("whole");
-    }
-    file.into_inner().expect("whole")
 }

@@ -105,6 +105,22 @@ impl Columns {
         })
     }
 
+    /// The values that are called `field` in a column `name` of lists of structs.
+    pub(crate) fn find_field(&self, name: &str, field: &str) -> Option<Leaf> {
+        let is_field = |path: &str| {
+            let below = path.strip_prefix(name).and_then(|rest| rest.strip_prefix('.'));
+            below.is_some_and(|below| below.rsplit('.').next() == Some(field))
+        };
+        let columns = self.schema().columns();
+        let column = columns
+            .iter()
+            .position(|own| own.max_rep_level() > 0 && is_field(&own.path().string()))?;
+        Some(Leaf {
+            column,
+            is_list: true,
+        })
+    }
+
     /// What stands at `leaf` in `count` rows of `group`, from `row` on.
     ///
     /// # Errors

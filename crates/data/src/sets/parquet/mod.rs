@@ -3,26 +3,27 @@
 
 mod columns;
 mod downloads;
+mod row;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use parquet::errors::ParquetError;
 use sha2::{Digest, Sha256};
 
 pub(super) use self::columns::{Cell, Columns, Leaf};
 use self::downloads::downloads;
 pub use self::downloads::{Download, Downloads};
+use self::row::Row;
 use super::annotated::{LeftOut, Listing};
 use super::images::Images;
-use super::{DataSpec, Dataset, OpenOptions, Picture, Report, Sample, SampleError, SetError, paths, reason};
+use super::{DataSpec, Dataset, OpenOptions, Report, Sample, SampleError, SetError, paths};
 
 /// Columns that hold pictures, by the names that people give them.
 const PICTURES: [&str; 5] = ["image", "jpg", "png", "webp", "img"];
 /// Columns that hold texts.
 pub(super) const TEXTS: [&str; 4] = ["caption", "captions", "text", "texts"];
 /// Columns that name a row.
-const KEYS: [&str; 2] = ["key", "__key__"];
+const KEYS: [&str; 3] = ["key", "__key__", "question_id"];
 /// What parts of a set are called; the first is that of files which tell none.
 const PARTS: [&str; 5] = ["train", "validation", "val", "dev", "test"];
 
@@ -43,6 +44,9 @@ struct File {
     /// The name under which a picture was stored.
     path: Option<Leaf>,
     text: Option<Leaf>,
+    question: Option<Leaf>,
+    /// A text, or a list of texts or of structs with a field `answer`.
+    answers: Option<Leaf>,
     key: Option<Leaf>,
     image_id: Option<Leaf>,
 }
@@ -152,7 +156,8 @@ impl File {
         });
         let (picture, stored) = found.ok_or_else(|| lacks("pictures", &pictures.join(", "), "image"))?;
         let (text, wanted) = named(&spec.text, &TEXTS);
-        if text.is_none() && (spec.text.is_some() || !options.textless) {
+        let question = columns.find("question");
+        if text.is_none() && (spec.text.is_some() || question.is_none() && !options.textless) {
             return Err(lacks("texts", &wanted, "text"));
         }
         let (key, wanted) = named(&spec.key, &KEYS);
@@ -163,6 +168,11 @@ impl File {
             picture,
             path: stored,
             text,
+            question,
+            answers: columns
+                .find("answers")
+                .or_else(|| columns.find_field("answers", "answer"))
+                .or_else(|| columns.find("answer")),
             key,
             image_id: columns.find("image_id"),
             columns,
@@ -218,7 +228,7 @@ impl Dataset for Table {
         Ok(Sample {
             picture: row.picture(&key)?,
             texts: row.texts(&key)?,
-            question: None,
+            question: row.question(&key)?,
             image_id: match row.file.image_id {
                 Some(leaf) => row.text(&key, leaf)?,
                 None => None,
@@ -245,90 +255,5 @@ impl Dataset for Table {
 
     fn reports(&self) -> Vec<Report> {
         self.left_out.reports()
-    }
-}
-
-/// One row of a file.
-struct Row<'table> {
-    table: &'table Table,
-    file: &'table File,
-    group: &'table Group,
-    row: usize,
-}
-
-impl Row<'_> {
-    fn error(&self, key: &str, reason: &'static str, problem: impl std::fmt::Display) -> SampleError {
-        let (file, group, row) = (self.file.columns.path.display(), self.group.place, self.row);
-        SampleError {
-            key: key.to_owned(),
-            reason,
-            problem: format!("{file}, row group {group}, row {row}: {problem}"),
-        }
-    }
-
-    fn cell(&self, key: &str, leaf: Leaf) -> Result<Cell, SampleError> {
-        let cells = self.file.columns.read(self.group.place, leaf, self.row, 1);
-        let cell = cells.map(|mut cells| cells.pop().unwrap_or_default());
-        cell.map_err(|error: ParquetError| self.error(key, reason::ROW_DAMAGED, error))
-    }
-
-    /// What its column says; else its file and its row in that.
-    fn key(&self) -> Result<String, SampleError> {
-        let row = self.group.first_row + self.row as u64;
-        let own = format!("{}:{row}", paths::stem(&self.file.columns.path));
-        match self.file.key {
-            Some(leaf) => Ok(self.text(&own, leaf)?.unwrap_or(own)),
-            None => Ok(own),
-        }
-    }
-
-    /// All texts at `leaf`.
-    fn strings(&self, key: &str, leaf: Leaf) -> Result<Vec<String>, SampleError> {
-        let cell = self.cell(key, leaf)?;
-        let texts = cell
-            .iter()
-            .map(|bytes| std::str::from_utf8(bytes).map(str::to_owned));
-        texts
-            .collect::<Result<_, _>>()
-            .map_err(|error| self.error(key, reason::TEXT_NOT_UTF8, error))
-    }
-
-    fn text(&self, key: &str, leaf: Leaf) -> Result<Option<String>, SampleError> {
-        Ok(self.strings(key, leaf)?.into_iter().next())
-    }
-
-    fn texts(&self, key: &str) -> Result<Vec<String>, SampleError> {
-        let Some(leaf) = self.file.text else {
-            return Ok(Vec::new());
-        };
-        let texts = self.strings(key, leaf)?;
-        match (texts.is_empty() && !self.table.textless, leaf.is_list) {
-            (true, true) => Err(self.error(key, reason::NO_CAPTIONS, "its list of texts is empty")),
-            (true, false) => Err(self.error(key, reason::TEXT_NULL, "its text is null")),
-            (false, _) => Ok(texts),
-        }
-    }
-
-    /// The bytes that were stored; where there are none, the file of that name in the folders that the user names.
-    fn picture(&self, key: &str) -> Result<Picture, SampleError> {
-        if let Some(bytes) = self.cell(key, self.file.picture)?.pop() {
-            return match bytes.is_empty() {
-                true => Err(self.error(key, reason::PICTURE_EMPTY, "its picture has no bytes")),
-                false => Ok(Picture::Encoded(bytes)),
-            };
-        }
-        let path = match self.file.path {
-            Some(leaf) => self.text(key, leaf)?,
-            None => None,
-        };
-        match (path, &self.table.images) {
-            (Some(path), Some(images)) => images.read(key, &path),
-            (Some(path), None) => {
-                let problem =
-                    format!("it has the name `{path}` and no bytes: `images` says where such files lie");
-                Err(self.error(key, reason::PICTURE_BYTES_MISSING, problem))
-            }
-            (None, _) => Err(self.error(key, reason::PICTURE_NULL, "its picture is null")),
-        }
     }
 }

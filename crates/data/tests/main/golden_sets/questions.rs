@@ -76,16 +76,9 @@ fn questions() {
         let mut check = folder.check(file);
         if let Some(ids) = expected["question_ids"].as_array() {
             let set = opened(&folder.spec(set, file, images));
-            // Its pictures are not here.
-            let missing: Vec<String> = (0..set.len())
-                .filter_map(|index| set.read(index).err())
-                .map(|error| error.key)
-                .collect();
-            check.identical(
-                "question-ids",
-                &missing,
-                &ids.iter().map(word).collect::<Vec<_>>(),
-            );
+            // Its pictures need not be here.
+            let keys: Vec<String> = (0..set.len()).filter_map(|index| set.key(index).ok()).collect();
+            check.identical("question-ids", &keys, &ids.iter().map(word).collect::<Vec<_>>());
             return;
         }
         let samples = list(&expected["samples"]);
