@@ -5,13 +5,11 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
 use super::annotated::{LeftOut, Listing};
 use super::images::Images;
 use super::img2dataset::failures;
-use super::json::Texts;
 use super::rows::{Row, Rows};
+use super::webdataset::captions;
 use super::{DataSpec, Dataset, OpenOptions, Report, Sample, SampleError, SetError, paths, reason};
 use crate::pixels::has_picture_name;
 
@@ -109,29 +107,19 @@ impl Folder {
             Err(_) if self.textless => return Ok(Vec::new()),
             Err(error) => return Err(failed(reason::NO_TEXT, error.to_string())),
         };
-        let text = String::from_utf8(bytes);
-        let text = text.map_err(|error| failed(reason::TEXT_NOT_UTF8, error.utf8_error().to_string()))?;
-        if self.ending != "json" {
-            return Ok(vec![text]);
-        }
-        match serde_json::from_str::<Captions>(&text) {
-            Ok(Captions { texts: Some(texts) }) if texts.0.is_empty() && !self.textless => Err(failed(
-                reason::NO_CAPTIONS,
-                "its list of captions is empty".into(),
-            )),
-            Ok(Captions { texts: Some(texts) }) => Ok(texts.0),
-            Ok(Captions { texts: None }) if self.textless => Ok(Vec::new()),
-            Ok(Captions { texts: None }) => Err(failed(reason::TEXT_NULL, "it has no caption".into())),
-            Err(error) => Err(failed(reason::JSON_INVALID, error.to_string())),
+        let texts = match self.ending == "json" {
+            true => captions::from_json(&bytes),
+            false => captions::from_text(bytes),
+        };
+        match texts {
+            Err((reason::TEXT_NULL, _)) if self.textless => Ok(Vec::new()),
+            Err((reason, problem)) => Err(failed(reason, problem)),
+            Ok(texts) if texts.is_empty() && !self.textless => {
+                Err(failed(reason::NO_TEXT, "it has no caption".into()))
+            }
+            Ok(texts) => Ok(texts),
         }
     }
-}
-
-/// What a `.json` file beside a picture says.
-#[derive(Deserialize)]
-struct Captions {
-    #[serde(alias = "caption", alias = "captions", alias = "text")]
-    texts: Option<Texts>,
 }
 
 impl Dataset for Folder {

@@ -40,7 +40,5 @@ pub(super) const NO_SUCH_SAMPLE: &str = "no_such_sample";
 pub(super) const ROW_DAMAGED: &str = "row_damaged";
 /// What lies in the place of a picture was fetched from another address.
 pub(super) const URL_DIFFERS: &str = "url_differs";
-/// A file beside the picture that is not the JSON that it should be.
-pub(super) const JSON_INVALID: &str = "json_invalid";
 /// A text of more bytes than any caption has.
 pub(super) const TEXT_TOO_LARGE: &str = "text_too_large";

@@ -318,6 +318,19 @@ fn a_folder_has_texts_beside_its_pictures() {
         "text_too_large"
     );
     assert!(refusal(&DataSpec::new("folder", place.path("nowhere"))).contains("nowhere"));
+
+    place.write(
+        "images/seen.json",
+        "{\"similarity\": NaN, \"caption\": \"NaN and so on\"}",
+    );
+    place.write("images/below/deep.json", "{\"caption\": null}");
+    let json = DataSpec {
+        text: Some("json".into()),
+        ..spec
+    };
+    let read = samples(&json);
+    assert_eq!(read[0].as_ref().expect_err("null").reason, "text_null");
+    assert_eq!(read[1].as_ref().expect("a sample").texts, ["NaN and so on"]);
 }
 
 #[test]

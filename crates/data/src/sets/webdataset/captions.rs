@@ -8,7 +8,7 @@ use super::rules::Refusal;
 ///
 /// # Errors
 /// `text_not_utf8`.
-pub(super) fn from_text(bytes: Vec<u8>) -> Result<Vec<String>, Refusal> {
+pub(in crate::sets) fn from_text(bytes: Vec<u8>) -> Result<Vec<String>, Refusal> {
     match String::from_utf8(bytes) {
         Ok(text) => Ok(vec![text]),
         Err(error) => Err((
@@ -22,7 +22,7 @@ pub(super) fn from_text(bytes: Vec<u8>) -> Result<Vec<String>, Refusal> {
 ///
 /// # Errors
 /// `json_invalid`, `text_null`, `text_not_a_string`.
-pub(super) fn from_json(bytes: &[u8]) -> Result<Vec<String>, Refusal> {
+pub(in crate::sets) fn from_json(bytes: &[u8]) -> Result<Vec<String>, Refusal> {
     let not_text = |value: &Value| ("text_not_a_string", format!("its caption is no text: {value}"));
     let object = parse(bytes)?;
     let Some(captions) = object.get("caption").or_else(|| object.get("captions")) else {

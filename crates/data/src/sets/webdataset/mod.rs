@@ -4,7 +4,7 @@
 //! groups is grouped here, what it lets pass in silence is reported.
 
 mod braces;
-mod captions;
+pub(super) mod captions;
 mod group;
 mod handles;
 mod index;
