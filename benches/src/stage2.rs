@@ -3,8 +3,8 @@
 use anyhow::{Context, Result};
 use blip2_core::{Initializer, LanguageModel, TextExample};
 use blip2_llm_adapters::{GateActivation, Opt, OptConfig, T5, T5Config};
-use blip2_objectives::Bridge;
-use blip2_qformer::QFormerConfig;
+use blip2_objectives::language_modelling_loss;
+use blip2_qformer::{Bridge, QFormerConfig};
 use blip2_trainer::Optimizer;
 use burn::tensor::{Device, Distribution, Tensor};
 use serde::Deserialize;
@@ -124,8 +124,9 @@ impl Stage2 {
         let mut state = Some(bridge);
         Ok(Box::new(move || {
             let bridge = state.take().context("the last step failed")?;
-            let loss =
-                precision.scope(|| bridge.loss(language_model.as_ref(), features.clone(), &examples))?;
+            let loss = precision.scope(|| {
+                language_modelling_loss(&bridge, language_model.as_ref(), features.clone(), &examples)
+            })?;
             let (moved, norm) = optimizer.step(bridge, &loss.backward(), &settings, &|_| 1e-4);
             anyhow::ensure!(norm.read().is_finite(), "the gradients are no numbers");
             state = Some(moved);

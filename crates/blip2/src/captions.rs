@@ -3,8 +3,7 @@
 use blip2_data::text::BertTokenizer;
 use blip2_generation::{Generated, GenerationConfig, TokenCallback, generate_by_streams};
 use blip2_llm_adapters::LoadedLanguageModel;
-use blip2_objectives::Bridge;
-use blip2_qformer::{CaptionDecoder, RepresentationModel};
+use blip2_qformer::{Bridge, CaptionDecoder, RepresentationModel};
 use burn::tensor::Tensor;
 use serde::Serialize;
 

@@ -8,8 +8,7 @@ use blip2_core::Initializer;
 use blip2_core::weights::{
     LoadOptions, NameMap, SafetensorsStore, TensorStore, WeightError, collect, load, write_safetensors,
 };
-use blip2_objectives::Bridge;
-use blip2_qformer::RepresentationModel;
+use blip2_qformer::{Bridge, RepresentationModel};
 use burn::module::Module;
 use burn::tensor::Device;
 

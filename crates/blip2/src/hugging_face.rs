@@ -6,9 +6,8 @@ use blip2_core::weights::{LoadOptions, NameMap, TensorStore, WeightError, load, 
 use blip2_core::{Initializer, LanguageModel, LoadPlan};
 use blip2_data::pixels::ImageProcessor;
 use blip2_data::text::BertTokenizer;
-use blip2_objectives::Bridge;
 use blip2_qformer::{
-    HUGGING_FACE_BRIDGE, HUGGING_FACE_INSTRUCT, HUGGING_FACE_REPRESENTATION, RepresentationConfig,
+    Bridge, HUGGING_FACE_BRIDGE, HUGGING_FACE_INSTRUCT, HUGGING_FACE_REPRESENTATION, RepresentationConfig,
     RepresentationModel,
 };
 use blip2_vision_encoder::VisionTransformer;

@@ -7,8 +7,7 @@ use blip2_data::pixels::RgbImage;
 use blip2_data::text::{self, BertTokenizer};
 use blip2_generation::{GenerationConfig, TokenCallback};
 use blip2_llm_adapters::{LoadedLanguageModel, PLACEHOLDER, TokenizerError};
-use blip2_objectives::Bridge;
-use blip2_qformer::{RepresentationModel, TextBatch};
+use blip2_qformer::{Bridge, RepresentationModel, TextBatch};
 use burn::tensor::{Device, Tensor};
 
 use crate::captions::{Beginnings, ended_by, write_behind, write_by_qformer};

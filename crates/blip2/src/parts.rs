@@ -6,8 +6,7 @@ use blip2_core::{LanguageModel, ModelError, VisionEncoder};
 use blip2_data::pixels::ImageProcessor;
 use blip2_data::text::BertTokenizer;
 use blip2_llm_adapters::{LanguageTokenizer, LoadedLanguageModel};
-use blip2_objectives::Bridge;
-use blip2_qformer::RepresentationModel;
+use blip2_qformer::{Bridge, RepresentationModel};
 use burn::module::Module;
 
 use crate::lazy::LazyLanguageModel;

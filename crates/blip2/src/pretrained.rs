@@ -4,7 +4,7 @@ use std::path::Path;
 
 use blip2_core::LoadPlan;
 use blip2_core::layers::Packing;
-use blip2_objectives::Bridge;
+use blip2_qformer::Bridge;
 
 use crate::folder::{load_bridge, load_representation};
 use crate::hugging_face::{self, HuggingFaceFolder, HuggingFaceKind};

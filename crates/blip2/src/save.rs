@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use blip2_core::weights::{Assembled, NameMap, Part, TensorInfo, TensorStore, WeightError, collect};
-use blip2_objectives::Bridge;
 use blip2_qformer::{
-    HUGGING_FACE_BRIDGE, HUGGING_FACE_INSTRUCT, HUGGING_FACE_REPRESENTATION, RepresentationModel,
+    Bridge, HUGGING_FACE_BRIDGE, HUGGING_FACE_INSTRUCT, HUGGING_FACE_REPRESENTATION, RepresentationModel,
 };
 use blip2_vision_encoder::{HUGGING_FACE_ENCODER, VisionTransformer};
 use burn::module::Module;

@@ -1,8 +1,8 @@
 //! From a finished run to its report.
 
 use blip2_evaluation::text::unigram_entropy;
-use blip2_objectives::{Bridge, NegativeSource, RepresentationOptions, representation_loss};
-use blip2_qformer::{RepresentationModel, TextBatch};
+use blip2_objectives::{NegativeSource, RepresentationOptions, representation_loss};
+use blip2_qformer::{Bridge, RepresentationModel, TextBatch};
 use blip2_report::{GenerationRow, Look, LossCurve, Report, Sample};
 use blip2_trainer::{Prompts, Run, Trained, tokenise};
 use burn::tensor::Device;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use blip2::{LoadPlan, LoadedEncoder, LoadedLanguageModel, save_pretrained};
 use blip2_core::Initializer;
 use blip2_data::text::BertTokenizer;
-use blip2_objectives::{Bridge, RepresentationOptions};
-use blip2_qformer::RepresentationModel;
+use blip2_objectives::RepresentationOptions;
+use blip2_qformer::{Bridge, RepresentationModel};
 use blip2_trainer::{
     GenerativeObjective, Observer, Origin, Prompts, RecipeFile, RepresentationObjective, Run, RunOptions,
     Trained, Trainer, bridge_from, check_frozen, representation_from_bert,

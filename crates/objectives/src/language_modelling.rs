@@ -1,172 +1,22 @@
-//! Stage 2: the bridge in front of a frozen language model (paper section 3.3, LAVIS `blip2_opt.py`, `blip2_t5.py`).
+//! Language modelling behind the bridge: stage 2 (paper section 3.3, LAVIS `blip2_opt.py`, `blip2_t5.py`).
 
-use blip2_core::layers::{LayerNorm, Linear};
-use blip2_core::{Initializer, LanguageModel, ModelError, TextExample};
-use blip2_qformer::{QFormer, QFormerConfig, RepresentationModel, TextBatch};
-use burn::module::{Module, Param};
+use blip2_core::{LanguageModel, ModelError, TextExample};
+use blip2_qformer::Bridge;
 use burn::tensor::Tensor;
 
-/// What stage 2 trains: layer norm of the image features, queries and query branch, and the projection to the language
-/// model's width.
-#[derive(Module, Debug)]
-pub struct Bridge {
-    /// Layer norm on the frozen encoder's features.
-    pub vision_norm: LayerNorm,
-    /// Without text branch, but where an instruction goes in beside the queries (InstructBLIP).
-    pub qformer: QFormer,
-    /// From the Q-Former's width to the language model's.
-    pub projection: Linear,
-}
-
-impl Bridge {
-    /// Random weights everywhere, towards a language model of `hidden_size`.
-    ///
-    /// # Errors
-    /// [`ModelError::Invalid`] where the configuration contradicts itself.
-    pub fn new(
-        initializer: &mut Initializer,
-        config: &QFormerConfig,
-        vision_layer_norm_eps: f64,
-        hidden_size: usize,
-    ) -> Result<Self, ModelError> {
-        let qformer = QFormer::new(initializer, config, false)?;
-        Ok(Self::around(
-            initializer,
-            qformer,
-            vision_layer_norm_eps,
-            hidden_size,
-        ))
-    }
-
-    /// As [`Bridge::new`], with the text branch that reads instructions (InstructBLIP).
-    ///
-    /// # Errors
-    /// As for [`Bridge::new`].
-    pub fn instructed(
-        initializer: &mut Initializer,
-        config: &QFormerConfig,
-        vision_layer_norm_eps: f64,
-        hidden_size: usize,
-    ) -> Result<Self, ModelError> {
-        let qformer = QFormer::new(initializer, config, true)?;
-        Ok(Self::around(
-            initializer,
-            qformer,
-            vision_layer_norm_eps,
-            hidden_size,
-        ))
-    }
-
-    fn around(
-        initializer: &mut Initializer,
-        qformer: QFormer,
-        vision_layer_norm_eps: f64,
-        hidden_size: usize,
-    ) -> Self {
-        let (features, width) = (qformer.config().encoder_hidden_size, qformer.config().hidden_size);
-        Self {
-            vision_norm: LayerNorm::new(initializer, features, vision_layer_norm_eps),
-            qformer,
-            projection: Linear::uniform(initializer, width, hidden_size),
-        }
-    }
-
-    /// The bridge of a stage-1 model: its text branch and heads are dropped, the projection is new.
-    pub fn from_representation(
-        initializer: &mut Initializer,
-        model: RepresentationModel,
-        hidden_size: usize,
-    ) -> Self {
-        let width = model.qformer.config().hidden_size;
-        Self {
-            vision_norm: model.vision_norm,
-            qformer: model.qformer.without_text(),
-            projection: Linear::uniform(initializer, width, hidden_size),
-        }
-    }
-
-    /// The same bridge with a new projection, at the scale that the language model reads: normal weights that give soft
-    /// prompts of images like `features` `[batch, patches, encoder width]` the standard `deviation`, best that of the
-    /// word embeddings ([`LanguageModel::embedding_deviation`]), and the bias that makes their mean zero.
-    ///
-    /// PyTorch's weights ([`Linear::uniform`]) give whatever the width of the Q-Former makes of them: behind SmolLM2 three
-    /// times the scale of its words, and training first has to get rid of that. And most of what stage 1 leaves in a state is
-    /// the same for all queries and images: without the bias, what tells images apart would begin far below that scale.
-    ///
-    /// # Errors
-    /// As for [`Bridge::soft_prompt`]; [`ModelError::Invalid`] where all query states are the same.
-    pub fn with_projection_at_scale(
-        mut self,
-        initializer: &mut Initializer,
-        features: Tensor<3>,
-        deviation: f64,
-    ) -> Result<Self, ModelError> {
-        let states = self.query_states(self.normalise(features)?, None)?;
-        let [_, _, width] = states.dims();
-        let [hidden_size, _] = self.projection.weight.lazy_shape().dims();
-        let common = states.clone().mean_dim(0).mean_dim(1);
-        // What a normal weight of deviation 1 makes of a state varies by the state's length.
-        let rest = states - common.clone();
-        let length = rest.square().sum_dim(2).mean().into_scalar::<f32>().sqrt();
-        if !(length > 0.0 && length.is_finite()) {
-            return Err(ModelError::Invalid(format!(
-                "the query states differ by {length} on average: the scale of the projection takes images, or queries, that differ"
-            )));
-        }
-        let deviation = deviation as f32 / length;
-        self.projection = Linear::normal(initializer, width, hidden_size, deviation);
-        let shift = self.projection.forward(common).neg().reshape([hidden_size]);
-        self.projection.bias = Some(Param::from_tensor(shift.detach()));
-        Ok(self)
-    }
-
-    /// Image features `[batch, patches, encoder width]` as a soft prompt `[batch, queries, hidden]`.
-    ///
-    /// # Errors
-    /// [`ModelError::Shape`] where the features are another encoder's.
-    pub fn soft_prompt(&self, features: Tensor<3>) -> Result<Tensor<3>, ModelError> {
-        Ok(self
-            .projection
-            .forward(self.query_states(self.normalise(features)?, None)?))
-    }
-
-    /// Image features `[batch, patches, encoder width]` as the Q-Former reads them.
-    ///
-    /// # Errors
-    /// As for [`Bridge::soft_prompt`].
-    pub fn normalise(&self, features: Tensor<3>) -> Result<Tensor<3>, ModelError> {
-        self.qformer.check_features(&features)?;
-        Ok(self.vision_norm.forward(features))
-    }
-
-    /// What the queries make of normalised features `[batch, patches, encoder width]`, before the projection
-    /// `[batch, queries, width]`: alone, or seeing an instruction each (InstructBLIP, section 2.3 of Dai et al., 2023).
-    ///
-    /// # Errors
-    /// [`ModelError`] where features, instructions and Q-Former do not fit each other.
-    pub fn query_states(
-        &self,
-        normalised: Tensor<3>,
-        instructions: Option<&TextBatch>,
-    ) -> Result<Tensor<3>, ModelError> {
-        let [batch, _, _] = normalised.dims();
-        let context = self.qformer.image_context(normalised)?;
-        match instructions {
-            None => Ok(self.qformer.query_pass(&context, batch).hidden),
-            Some(instructions) => self.qformer.multimodal_pass(&context, instructions),
-        }
-    }
-
-    /// The language-modelling loss `[1]` of `examples` behind the images. Gradients reach the bridge alone.
-    ///
-    /// # Errors
-    /// [`ModelError`] where features, examples and models do not fit each other.
-    pub fn loss(
-        &self,
-        language_model: &dyn LanguageModel,
-        features: Tensor<3>,
-        examples: &[TextExample],
-    ) -> Result<Tensor<1>, ModelError> {
-        language_model.loss(self.soft_prompt(features)?, examples)
-    }
+/// The mean cross-entropy `[1]` of what `examples` have to predict behind the images of `features`
+/// `[batch, patches, encoder width]`. Gradients reach the bridge alone.
+///
+/// Where an example has a prompt, an encoder-decoder model reads it behind the soft prompt, and a decoder-only model in front of
+/// what it predicts: with a prompt that is the beginning of a text, this is prefix language modelling.
+///
+/// # Errors
+/// [`ModelError`] where features, examples and models do not fit each other.
+pub fn language_modelling_loss(
+    bridge: &Bridge,
+    language_model: &dyn LanguageModel,
+    features: Tensor<3>,
+    examples: &[TextExample],
+) -> Result<Tensor<1>, ModelError> {
+    language_model.loss(bridge.soft_prompt(features)?, examples)
 }

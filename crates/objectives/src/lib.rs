@@ -6,7 +6,6 @@ mod itc;
 mod itg;
 mod itm;
 mod language_modelling;
-mod names;
 mod parts;
 mod representation;
 mod terms;
@@ -16,8 +15,7 @@ pub use hard_negatives::{NegativeSource, NegativeWeights, Negatives, draw_negati
 pub use itc::{Embeddings, Similarities, itc_loss, similarities};
 pub use itg::itg_loss;
 pub use itm::{itm_logits, itm_loss};
-pub use language_modelling::Bridge;
-pub use names::{LAVIS_LLAMA_BRIDGE, LAVIS_OPT_BRIDGE, LAVIS_T5_BRIDGE};
+pub use language_modelling::language_modelling_loss;
 pub use parts::{StepGradients, average_over_parts};
 pub use representation::{
     ItgMean, RepresentationLoss, RepresentationOptions, RepresentationWeights, representation_loss,

@@ -5,23 +5,26 @@
 
 mod attention;
 mod bert;
+mod bridge;
 mod caption;
 mod config;
 mod encoder;
 mod grounded;
-mod heads;
 mod layer;
 mod names;
+mod stage1;
 mod text;
 
 pub use bert::{check_bert, load_bert};
 pub use blip2_core::layers::unit_length;
+pub use bridge::Bridge;
 pub use caption::CaptionDecoder;
 pub use config::QFormerConfig;
 pub use encoder::{ImageContext, QFormer, QueryOutput};
 pub use grounded::GroundedDecoder;
-pub use heads::{LanguageHead, RepresentationConfig, RepresentationModel};
 pub use names::{
-    HUGGING_FACE_BRIDGE, HUGGING_FACE_INSTRUCT, HUGGING_FACE_REPRESENTATION, LAVIS_REPRESENTATION,
+    HUGGING_FACE_BRIDGE, HUGGING_FACE_INSTRUCT, HUGGING_FACE_REPRESENTATION, LAVIS_LLAMA_BRIDGE,
+    LAVIS_OPT_BRIDGE, LAVIS_REPRESENTATION, LAVIS_T5_BRIDGE,
 };
+pub use stage1::{LanguageHead, RepresentationConfig, RepresentationModel};
 pub use text::TextBatch;

@@ -123,3 +123,35 @@ pub(crate) fn bert(path: &str) -> String {
         .replace(".query_feed_forward.output.", ".output_query.dense.")
         .replace(".query_feed_forward.layer_norm.", ".output_query.LayerNorm.")
 }
+
+/// The bridge in a LAVIS checkpoint in front of OPT (`blip2_opt.py`). The frozen models of the same file are left to their
+/// own loaders.
+pub const LAVIS_OPT_BRIDGE: NameMap = NameMap {
+    rename: |path| lavis_bridge(path, "opt_proj."),
+    ignored: frozen_models,
+};
+
+/// The bridge in a LAVIS checkpoint in front of FlanT5 (`blip2_t5.py`).
+pub const LAVIS_T5_BRIDGE: NameMap = NameMap {
+    rename: |path| lavis_bridge(path, "t5_proj."),
+    ignored: frozen_models,
+};
+
+/// The bridge in a LAVIS checkpoint in front of Vicuna (`blip2_vicuna_instruct.py`).
+pub const LAVIS_LLAMA_BRIDGE: NameMap = NameMap {
+    rename: |path| lavis_bridge(path, "llm_proj."),
+    ignored: frozen_models,
+};
+
+fn lavis_bridge(path: &str, projection: &str) -> Option<String> {
+    match path.strip_prefix("projection.") {
+        Some(part) => Some(format!("{projection}{part}")),
+        None => Some(lavis(path)),
+    }
+}
+
+fn frozen_models(name: &str) -> bool {
+    ["visual_encoder.", "opt_model.", "t5_model.", "llm_model."]
+        .iter()
+        .any(|frozen| name.starts_with(frozen))
+}

@@ -18,7 +18,7 @@ pub enum Origin {
 
 impl Origin {
     /// Of `path` before stage 1, in [`RepresentationModel`](blip2_qformer::RepresentationModel) and
-    /// [`Bridge`](blip2_objectives::Bridge): BERT has given the embeddings, self-attention and both feed-forward networks.
+    /// [`Bridge`](blip2_qformer::Bridge): BERT has given the embeddings, self-attention and both feed-forward networks.
     pub fn from_bert(path: &str) -> Self {
         match path {
             QUERY_TOKENS => Self::Queries,

@@ -3,7 +3,8 @@
 use blip2::{LanguageModelConfig, LoadedLanguageModel};
 use blip2_core::TextExample;
 use blip2_llm_adapters::LanguageTokenizer;
-use blip2_objectives::{Bridge, Terms};
+use blip2_objectives::{Terms, language_modelling_loss};
+use blip2_qformer::Bridge;
 
 use crate::{Batch, Objective, Row, StepContext, TrainError};
 
@@ -99,7 +100,8 @@ impl Objective<Bridge> for GenerativeObjective<'_> {
             .iter()
             .map(|row| self.prompts.example(row, self.max_text_tokens))
             .collect::<Result<Vec<_>, _>>()?;
-        let loss = model.loss(
+        let loss = language_modelling_loss(
+            model,
             self.language_model.model.as_ref(),
             batch.features.clone(),
             &examples,

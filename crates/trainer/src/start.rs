@@ -5,10 +5,9 @@ use std::path::Path;
 use blip2_core::layers::{LayerNorm, Linear};
 use blip2_core::weights::{LoadOptions, NameMap, TensorStore, load, open_any, open_weights};
 use blip2_core::{Initializer, LanguageModel};
-use blip2_objectives::Bridge;
 use blip2_qformer::{
-    HUGGING_FACE_REPRESENTATION, LAVIS_REPRESENTATION, QFormer, RepresentationConfig, RepresentationModel,
-    load_bert,
+    Bridge, HUGGING_FACE_REPRESENTATION, LAVIS_REPRESENTATION, QFormer, RepresentationConfig,
+    RepresentationModel, load_bert,
 };
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};

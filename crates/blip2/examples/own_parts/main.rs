@@ -20,8 +20,8 @@ use blip2_data::pixels::{ImageProcessor, RgbImage};
 use blip2_data::text::BertTokenizer;
 use blip2_generation::GenerationConfig;
 use blip2_llm_adapters::LanguageTokenizer;
-use blip2_objectives::{Bridge, NegativeSource, RepresentationOptions, representation_loss};
-use blip2_qformer::{QFormerConfig, RepresentationConfig, RepresentationModel};
+use blip2_objectives::{NegativeSource, RepresentationOptions, language_modelling_loss, representation_loss};
+use blip2_qformer::{Bridge, QFormerConfig, RepresentationConfig, RepresentationModel};
 use blip2_trainer::{Optimizer, OptimizerConfig};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -177,7 +177,12 @@ fn main() -> Result<()> {
             })
         });
         let examples = examples.collect::<Result<Vec<_>>>()?;
-        Ok(bridge.loss(&language_model, of(&numbers), &examples)?)
+        Ok(language_modelling_loss(
+            bridge,
+            &language_model,
+            of(&numbers),
+            &examples,
+        )?)
     })?;
     println!("stage 2: {loss:.3} nats a word");
     ensure!(

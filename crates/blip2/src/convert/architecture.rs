@@ -6,10 +6,9 @@ use std::path::Path;
 use blip2_core::Initializer;
 use blip2_core::weights::{NameMap, ParameterInfo, TensorStore, Views, WeightError, is_buffer, parameters};
 use blip2_llm_adapters::{LanguageModelTensors, hugging_face_tensors, model_type};
-use blip2_objectives::{Bridge, LAVIS_LLAMA_BRIDGE, LAVIS_OPT_BRIDGE, LAVIS_T5_BRIDGE};
 use blip2_qformer::{
-    HUGGING_FACE_BRIDGE, HUGGING_FACE_INSTRUCT, HUGGING_FACE_REPRESENTATION, LAVIS_REPRESENTATION,
-    RepresentationConfig, RepresentationModel,
+    Bridge, HUGGING_FACE_BRIDGE, HUGGING_FACE_INSTRUCT, HUGGING_FACE_REPRESENTATION, LAVIS_LLAMA_BRIDGE,
+    LAVIS_OPT_BRIDGE, LAVIS_REPRESENTATION, LAVIS_T5_BRIDGE, RepresentationConfig, RepresentationModel,
 };
 use blip2_vision_encoder::{
     EncoderError, HUGGING_FACE_ENCODER, LAVIS_EVA_ENCODER, VisionTransformer, VisionTransformerConfig,

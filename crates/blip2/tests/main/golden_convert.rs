@@ -12,8 +12,7 @@ use blip2_core::weights::{
 };
 use blip2_core::{Initializer, VisionEncoder};
 use blip2_golden::{Check, TensorFile, device, each, find, json, models, tolerance, variants};
-use blip2_objectives::{Bridge, LAVIS_OPT_BRIDGE, LAVIS_T5_BRIDGE};
-use blip2_qformer::{LAVIS_REPRESENTATION, RepresentationModel};
+use blip2_qformer::{Bridge, LAVIS_OPT_BRIDGE, LAVIS_REPRESENTATION, LAVIS_T5_BRIDGE, RepresentationModel};
 use blip2_vision_encoder::{VisionTransformer, VisionTransformerConfig};
 use serde_json::{Value, json};
 use tempfile::TempDir;

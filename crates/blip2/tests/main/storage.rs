@@ -8,7 +8,7 @@ use blip2::{ModelConfig, StoredWeights, save_pretrained};
 use blip2_core::Initializer;
 use blip2_core::weights::{SafetensorsStore, TensorStore, write_pytorch, write_safetensors};
 use blip2_golden::{device, fixture};
-use blip2_objectives::Bridge;
+use blip2_qformer::Bridge;
 use burn::tensor::{DType, TensorData};
 use serde_json::{Value, json};
 

@@ -7,7 +7,8 @@ use blip2_core::weights::{LoadOptions, NameMap, SafetensorsStore, TensorStore, l
 use blip2_core::{Initializer, LanguageModel, TextExample};
 use blip2_golden::{Check, TensorFile, device, each, tolerance, variants};
 use blip2_llm_adapters::{Opt, T5};
-use blip2_objectives::{Bridge, LAVIS_OPT_BRIDGE, LAVIS_T5_BRIDGE};
+use blip2_objectives::language_modelling_loss;
+use blip2_qformer::{Bridge, LAVIS_OPT_BRIDGE, LAVIS_T5_BRIDGE};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use serde_json::{Value, json};
@@ -77,7 +78,9 @@ impl Case {
             features(encoder, &self.weights, &self.io).into_data(),
             &device().autodiff(),
         );
-        let loss = |bridge: &Bridge| bridge.loss(model, features.clone(), examples).expect("loss");
+        let loss = |bridge: &Bridge| {
+            language_modelling_loss(bridge, model, features.clone(), examples).expect("loss")
+        };
         let of = |bridge: &Bridge| gradients(bridge, &loss(bridge).backward());
         let ours = resolved(&bridge, of, |path| (names.rename)(path).expect("named"));
         let loss = loss(&bridge);

@@ -1,6 +1,5 @@
 //! The objectives against LAVIS and against their own formulas, in one binary.
 
-mod bridge;
 mod case;
 mod golden_stage1;
 mod golden_stage2;

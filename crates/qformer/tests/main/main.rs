@@ -1,6 +1,7 @@
 //! The Q-Former's passes, its start from BERT, and its sizes, in one binary.
 
 mod bert;
+mod bridge;
 mod caption;
 mod errors;
 mod golden_bert;

@@ -6,8 +6,7 @@ use blip2::{EncoderConfig, HuggingFaceFolder, LanguageModelConfig, ModelConfig, 
 use blip2_core::Initializer;
 use blip2_core::weights::{LoadOptions, TensorStore, fingerprint, load};
 use blip2_golden::{each, find, models, variants};
-use blip2_objectives::Bridge;
-use blip2_qformer::{LAVIS_REPRESENTATION, QFormerConfig, RepresentationConfig};
+use blip2_qformer::{Bridge, LAVIS_REPRESENTATION, QFormerConfig, RepresentationConfig};
 use blip2_trainer::{TrainError, Trunk};
 use burn::tensor::Device;
 

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use blip2_core::weights::{collect, parameters};
 use blip2_core::{Initializer, ModelError};
-use blip2_objectives::Bridge;
-use blip2_qformer::{QFormer, QFormerConfig};
+use blip2_qformer::{Bridge, QFormer, QFormerConfig};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor};
 
