@@ -1,7 +1,7 @@
 """Makes the `pictures` folder of a golden folder with Pillow: small pictures of every kind that people have, and what Pillow
 makes of each, as it lies in the file and turned upright.
 
-    pip install pillow numpy          (and, for rare samplings and tiles, the tools of libjpeg-turbo and libtiff)
+    pip install pillow numpy          (and, for what Pillow does not write, the tools of libjpeg-turbo, libtiff and libavif)
     python tests/peer/golden_pictures.py OUT --seed 3 [--sizes 3]
     cargo xtask parity --golden OUT
 
@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+import golden_avif
 from golden_images import scene
 
 SIZES = [(1, 1), (2, 5), (3, 4), (9, 17), (33, 18), (37, 2), (1, 19), (16, 16), (64, 47)]
@@ -465,6 +466,19 @@ def webp_kinds(draw, sizes):
     yield "cut.webp", whole[: len(whole) // 2]
 
 
+# AVIF
+
+
+def avif_orientation(draw, sizes):
+    for code in range(10):
+        yield f"exif{code}.avif", saved(scene(draw, 19, 8), "AVIF", exif=noted(code))
+        yield f"xmp{code}.avif", saved(scene(draw, 19, 8), "AVIF", xmp=packet(code))
+    yield "exif-before-xmp.avif", saved(scene(draw, 19, 8), "AVIF", exif=noted(6), xmp=packet(3))
+    exif = Image.Exif()
+    exif[0x010E] = "of something else"
+    yield "xmp-beside-exif.avif", saved(scene(draw, 19, 8), "AVIF", exif=exif, xmp=packet(3))
+
+
 def no_pictures(draw, sizes):
     yield "empty.png", b""
     yield "page.jpg", b"<html>not found</html>"
@@ -487,6 +501,8 @@ KINDS = [
     bmp_kinds,
     tiff_kinds,
     webp_kinds,
+    *golden_avif.KINDS,
+    avif_orientation,
     no_pictures,
 ]
 

@@ -23,7 +23,7 @@ With --json: image, question, text, ids (of the new tokens alone), score.";
 pub(crate) struct Ask {
     #[command(flatten)]
     model: ModelArguments,
-    /// A picture (PNG, JPEG, WebP, GIF, BMP, TIFF)
+    /// A picture (PNG, JPEG, WebP, AVIF, GIF, BMP, TIFF)
     #[arg(value_name = "IMAGE")]
     image: PathBuf,
     /// A question about it; it is put into the model's own question prompt

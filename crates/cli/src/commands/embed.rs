@@ -37,7 +37,7 @@ metadata name them, as JSON.";
 pub(crate) struct Embed {
     #[command(flatten)]
     model: ModelArguments,
-    /// Pictures (PNG, JPEG, WebP, GIF, BMP, TIFF)
+    /// Pictures (PNG, JPEG, WebP, AVIF, GIF, BMP, TIFF)
     #[arg(value_name = "IMAGE")]
     images: Vec<PathBuf>,
     /// Texts

@@ -24,7 +24,7 @@ With --json, one object a line: image, text, itm_probability, itc.";
 pub(crate) struct Matching {
     #[command(flatten)]
     model: ModelArguments,
-    /// A picture (PNG, JPEG, WebP, GIF, BMP, TIFF)
+    /// A picture (PNG, JPEG, WebP, AVIF, GIF, BMP, TIFF)
     #[arg(value_name = "IMAGE")]
     image: PathBuf,
     /// Texts to match with it

@@ -29,7 +29,7 @@ and, where stage 2 was trained,
 pub(crate) struct Trace {
     #[command(flatten)]
     model: ModelArguments,
-    /// A picture (PNG, JPEG, WebP, GIF, BMP, TIFF)
+    /// A picture (PNG, JPEG, WebP, AVIF, GIF, BMP, TIFF)
     #[arg(value_name = "IMAGE")]
     image: PathBuf,
     /// Text behind the soft prompt [default: the model's own prompt for captions]

@@ -1,7 +1,7 @@
 //! Decoding with limits: the kind of a picture is told by its first bytes, its header is judged before any pixel is allocated.
 
 use super::orientation::Turn;
-use super::{PixelsError, bmp, gif, jpeg, png, tiff, webp};
+use super::{PixelsError, avif, bmp, gif, jpeg, png, tiff, webp};
 use image::{ImageError, ImageFormat, RgbImage};
 use std::io::ErrorKind;
 use std::path::Path;
@@ -69,8 +69,9 @@ pub fn open(path: &Path, options: DecodeOptions) -> Result<RgbImage, PixelsError
     decode(&bytes, &path.display().to_string(), options)
 }
 
-/// Decodes PNG, JPEG, WebP, GIF, BMP or TIFF bytes (the first frame or page) to RGB as Pillow's `Image.open(...).convert("RGB")` does: opacity is dropped (not
-/// blended) and 16-bit colour keeps its high byte. `name` appears in errors.
+/// Decodes PNG, JPEG, WebP, AVIF, GIF, BMP or TIFF bytes (the first frame or page) to RGB as Pillow's
+/// `Image.open(...).convert("RGB")` does: opacity is dropped (not blended) and 16-bit colour keeps its high byte. `name`
+/// appears in errors.
 ///
 /// # Errors
 /// If the bytes are no picture, announce no pixel or more than `options.max_pixels`, or are damaged or cut short.
@@ -80,6 +81,7 @@ pub fn decode(bytes: &[u8], name: &str, options: DecodeOptions) -> Result<RgbIma
     let picture = match kind(bytes) {
         Some(ImageFormat::Jpeg) => jpeg::decode(bytes, most),
         Some(ImageFormat::Png) => png::decode(bytes, most),
+        Some(ImageFormat::Avif) => avif::decode(bytes, most),
         Some(ImageFormat::WebP) => webp::decode(bytes, most),
         Some(ImageFormat::Gif) => gif::decode(bytes, most).map(unturned),
         Some(ImageFormat::Bmp) => bmp::decode(bytes, most).map(unturned),
@@ -143,10 +145,13 @@ pub(super) fn within_limits(width: u32, height: u32, max_pixels: u64) -> Result<
     }
 }
 
-/// What the first bytes say; BigTIFF is a kind of TIFF.
+/// What the first bytes say; BigTIFF is a kind of TIFF, and AVIF may be named after its family.
 fn kind(bytes: &[u8]) -> Option<ImageFormat> {
     if bytes.starts_with(b"II+\0") || bytes.starts_with(b"MM\0+") {
         return Some(ImageFormat::Tiff);
+    }
+    if avif::is_kin(bytes) {
+        return Some(ImageFormat::Avif);
     }
     image::guess_format(bytes).ok()
 }

@@ -15,7 +15,7 @@ pub enum PixelsError {
     },
     /// The bytes are no picture, or one of a kind that is not read.
     #[error(
-        "{name} is not a picture this program reads: {reason} (PNG, JPEG, WebP, GIF, BMP and TIFF are read)"
+        "{name} is not a picture this program reads: {reason} (PNG, JPEG, WebP, AVIF, GIF, BMP and TIFF are read)"
     )]
     NotAPicture {
         /// File name or other label.

@@ -2,6 +2,7 @@
 //! processor (Pillow) computes them. Reference: `blip_processors.py` of LAVIS, `BlipImageProcessor` of transformers.
 
 mod augment;
+mod avif;
 mod bmp;
 mod colour;
 mod decode;

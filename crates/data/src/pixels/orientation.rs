@@ -12,13 +12,20 @@ impl Turn {
     /// What a file's EXIF block (with or without its `Exif\0\0`) says, else what its XMP packet says. A block that
     /// cannot be read says nothing.
     pub(super) fn noted(exif: Option<&[u8]>, xmp: Option<&[u8]>) -> Self {
-        let in_exif = exif
-            .and_then(|block| Transform::from_exif_chunk(block.strip_prefix(b"Exif\0\0").unwrap_or(block)));
         Self(
-            in_exif
+            exif.and_then(in_exif)
                 .or_else(|| xmp.and_then(in_xmp))
                 .unwrap_or(Transform::NoTransforms),
         )
+    }
+
+    /// What a format says itself, as an orientation tag's value. It goes before the tag in the EXIF block, whatever that says;
+    /// an XMP packet is followed where there is neither.
+    pub(super) fn beside(code: u8, exif: Option<&[u8]>, xmp: Option<&[u8]>) -> Self {
+        if code != 1 || exif.and_then(in_exif).is_some() {
+            return Self::of(Some(u16::from(code)));
+        }
+        Self::noted(None, xmp)
     }
 
     /// What an orientation tag's value says.
@@ -35,6 +42,10 @@ impl Turn {
         picture.apply_orientation(self.0);
         picture.into_rgb8()
     }
+}
+
+fn in_exif(block: &[u8]) -> Option<Transform> {
+    Transform::from_exif_chunk(block.strip_prefix(b"Exif\0\0").unwrap_or(block))
 }
 
 /// The digit behind `tiff:Orientation`, which is written as an attribute or as an element.

@@ -35,6 +35,14 @@ kinds! {
     bmp_kinds,
     tiff_kinds,
     webp_kinds,
+    avif_samplings,
+    avif_narrow,
+    avif_colour,
+    avif_depths,
+    avif_grids,
+    avif_sequences,
+    avif_damaged,
+    avif_orientation,
     no_pictures,
 }
 
