@@ -53,8 +53,9 @@ pub struct LanguageModelConfig {
 pub struct ModelConfig {
     /// The frozen image encoder.
     pub encoder: EncoderConfig,
-    /// The frozen language model.
-    pub language_model: LanguageModelConfig,
+    /// The frozen language model; absent where stage 1 alone was trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language_model: Option<LanguageModelConfig>,
     /// Sizes of Q-Former and heads.
     pub representation: RepresentationConfig,
     /// `vocab.txt` or `tokenizer.json` of an uncased BERT, absolute or relative to the home folder.

@@ -152,12 +152,12 @@ mod tests {
                 block: 1,
                 final_norm: false,
             },
-            language_model: LanguageModelConfig {
+            language_model: Some(LanguageModelConfig {
                 path: "model.gguf".into(),
                 model_type: None,
                 prompt: String::new(),
                 question_prompt: "Question: {} Answer:".to_owned(),
-            },
+            }),
             representation: RepresentationConfig {
                 qformer: QFormerConfig {
                     vocab_size: 20,

@@ -93,22 +93,28 @@ fn trained_here(
         )));
     }
     let usual = config.language_model.clone();
-    let (home, plan, registry) = (home.to_owned(), plan.clone(), registry.clone());
+    let behind = |bridge: Bridge| -> Result<LanguageBridge, Blip2Error> {
+        let language_model = config.language_model.ok_or_else(|| {
+            refuse(format!("it names no `language_model`, but {BRIDGE} stands beside it: name the one that it was trained with"))
+        })?;
+        let (home, plan, registry) = (home.to_owned(), plan.clone(), registry.clone());
+        Ok(LanguageBridge {
+            bridge,
+            instructions: None,
+            language_model: LazyLanguageModel::new(move || {
+                registry.language_model(&language_model, &home, &plan)
+            }),
+        })
+    };
     Ok(Blip2 {
         folder: folder.to_owned(),
         device: plan.device.clone(),
         encoder,
         representation,
-        bridge: bridge.map(|bridge| LanguageBridge {
-            bridge,
-            instructions: None,
-            language_model: LazyLanguageModel::new(move || {
-                registry.language_model(&config.language_model, &home, &plan)
-            }),
-        }),
+        bridge: bridge.map(behind).transpose()?,
         usage: Usage {
-            caption_prompt: usual.prompt,
-            question_prompt: usual.question_prompt,
+            caption_prompt: usual.as_ref().map_or(String::new(), |usual| usual.prompt.clone()),
+            question_prompt: usual.map_or(String::new(), |usual| usual.question_prompt),
             trained_here: true,
             max_text_tokens: config.max_text_tokens,
             image_token: None,

@@ -92,8 +92,8 @@ fn trained_here(folder: &Path, home: &Path) -> Result<StoredWeights, Blip2Error>
     }
     let frozen = |path: &Path| find(path, home, "model").map_or(Vec::new(), |path| infos(&path));
     weights.encoder = frozen(&config.encoder.path);
-    if folder.join(BRIDGE).is_file() {
-        weights.language_model = frozen(&config.language_model.path);
+    if let (true, Some(config)) = (folder.join(BRIDGE).is_file(), &config.language_model) {
+        weights.language_model = frozen(&config.path);
     }
     Ok(weights)
 }

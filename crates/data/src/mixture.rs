@@ -198,6 +198,13 @@ impl Mixture {
         self.len() == 0
     }
 
+    /// The number of a sample among all of all sets, one set behind the other, below [`Mixture::len`]: what is stored of samples
+    /// is found by it.
+    pub fn number(&self, set: usize, index: u64) -> u64 {
+        let before = self.parts[..set].iter();
+        before.map(|part| part.set.len()).sum::<u64>() + index
+    }
+
     /// Which sample stands at `position`, counted from the first of the run.
     pub fn at(&self, position: u64) -> Place {
         let (group, place) = self.choose(position);

@@ -116,7 +116,7 @@ impl RowSource for CaptionsAndQuestions<'_> {
 }
 
 /// `count` scenes; every second one is a variation of the one before it, or another scene where there is none.
-fn draw(set: &SceneSet, count: u64) -> Vec<Scene> {
+pub(crate) fn draw(set: &SceneSet, count: u64) -> Vec<Scene> {
     let scene = |index: u64| {
         let unit = index / TOGETHER as u64;
         match index % TOGETHER as u64 {

@@ -11,6 +11,9 @@ pub enum MiniError {
     /// Drawing scenes.
     #[error(transparent)]
     Scenes(#[from] crate::scenes::ScenesError),
+    /// A sample that could not be read.
+    #[error(transparent)]
+    Sample(#[from] blip2_data::sets::SampleError),
     /// Stored features.
     #[error(transparent)]
     Features(#[from] blip2_data::features::FeatureError),

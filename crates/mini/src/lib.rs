@@ -5,6 +5,7 @@
 
 mod baseline;
 mod corpus;
+mod dataset;
 mod encoder;
 mod error;
 mod evaluate;
@@ -14,8 +15,11 @@ mod held_out;
 mod pretrain;
 mod recipe;
 pub mod scenes;
+mod shards;
 
+pub use dataset::{SceneDataset, World, formats};
 pub use encoder::registry;
 pub use error::MiniError;
-pub use pretrain::{PretrainOptions, pretrain};
-pub use recipe::{DataRecipe, EvaluationRecipe, MiniRecipe};
+pub use pretrain::pretrain;
+pub use recipe::{DataRecipe, EvaluationRecipe, MiniRecipe, is_recipe};
+pub use shards::write_shards;

@@ -1,39 +1,23 @@
 //! The run of the embedded default: features, both stages, the baseline and the ablation, figures and report.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use blip2::{LoadPlan, LoadedEncoder, LoadedLanguageModel, save_pretrained};
+use blip2::{LoadPlan, LoadedEncoder, LoadedLanguageModel, Registry, save_pretrained};
 use blip2_core::Initializer;
 use blip2_data::text::BertTokenizer;
 use blip2_objectives::RepresentationOptions;
 use blip2_qformer::{Bridge, RepresentationModel};
 use blip2_trainer::{
-    GenerativeObjective, Observer, Origin, Prompts, RecipeFile, RepresentationObjective, Run, RunOptions,
-    Trained, Trainer, bridge_from, check_frozen, representation_from_bert,
+    GenerativeObjective, Observer, Origin, PretrainOptions, Prompts, RecipeFile, RepresentationObjective,
+    Run, RunOptions, Trained, Trainer, bridge_from, check_frozen, representation_from_bert,
 };
 use burn::tensor::Device;
 
 use crate::baseline::{self, BaselineObjective, MeanBaseline};
 use crate::corpus::{Captions, CaptionsAndQuestions, Corpus};
-use crate::encoder::registry;
 use crate::figures::{Outcome, Reporter};
 use crate::scenes::{EmojiAssets, EmojiNames, SceneArtist};
 use crate::{MiniError, MiniRecipe};
-
-/// What to run and where.
-#[derive(Clone, Debug)]
-pub struct PretrainOptions {
-    /// The TOML file.
-    pub recipe: PathBuf,
-    /// `key=value` pairs that replace entries of the recipe.
-    pub overrides: Vec<String>,
-    /// The run folder; made where it is missing.
-    pub run: PathBuf,
-    /// Go on from the newest checkpoints of the run folder, from the start where there are none.
-    pub resume: bool,
-    /// Where assets lie and features are stored.
-    pub home: PathBuf,
-}
 
 /// The frozen models of a run, and who draws.
 pub(crate) struct Frozen {
@@ -49,9 +33,14 @@ pub(crate) struct Frozen {
 }
 
 impl Frozen {
-    fn load(recipe: &MiniRecipe, home: &Path, device: &Device) -> Result<Self, MiniError> {
+    fn load(
+        recipe: &MiniRecipe,
+        home: &Path,
+        registry: &Registry,
+        device: &Device,
+    ) -> Result<Self, MiniError> {
         let assets = EmojiAssets::in_home(home);
-        let (registry, plan) = (registry(), LoadPlan::as_stored(device));
+        let plan = LoadPlan::as_stored(device);
         let encoder = registry.encoder(&recipe.encoder, home, &plan)?;
         let language_model = registry.language_model(&recipe.language_model, home, &plan)?;
         Ok(Self {
@@ -94,16 +83,17 @@ impl Frozen {
 pub fn pretrain(options: PretrainOptions, observer: &dyn Observer) -> Result<(), MiniError> {
     let recipe = MiniRecipe::read(&options.recipe, &options.overrides)?;
     let resolved = recipe.to_toml()?;
-    let device = Device::flex();
+    let device = options.device;
     let mut run = Run::open(RunOptions {
         folder: options.run,
         recipe: resolved.clone(),
+        data: None,
         seed: recipe.seed,
         resume: options.resume,
         device: device.clone(),
         observer,
     })?;
-    let frozen = Frozen::load(&recipe, &options.home, &device)?;
+    let frozen = Frozen::load(&recipe, &options.home, &options.registry, &device)?;
     let corpus = Corpus::prepare(&recipe, &options.home, &frozen, observer)?;
     run.log_frozen("before", &frozen.loaded())?;
     let phases = Phases {

@@ -1,6 +1,6 @@
 //! The recipe of the embedded default: both stages on emoji scenes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use blip2::{EncoderConfig, LanguageModelConfig, ModelConfig};
 use blip2_qformer::RepresentationConfig;
@@ -95,7 +95,7 @@ impl MiniRecipe {
     pub fn model_config(&self) -> ModelConfig {
         ModelConfig {
             encoder: self.encoder.clone(),
-            language_model: self.language_model.clone(),
+            language_model: Some(self.language_model.clone()),
             representation: self.representation.clone(),
             vocabulary: self.vocabulary.clone(),
             max_text_tokens: self.max_text_tokens,
@@ -128,4 +128,12 @@ impl RecipeFile for MiniRecipe {
         }
         Ok(())
     }
+}
+
+/// Whether `file` is a recipe of the embedded default: what it has under `data` is a table of scenes, not a list of data sets.
+pub fn is_recipe(file: &Path) -> bool {
+    let table = std::fs::read_to_string(file)
+        .ok()
+        .and_then(|text| text.parse::<toml::Table>().ok());
+    table.is_some_and(|table| table.get("data").is_some_and(toml::Value::is_table))
 }

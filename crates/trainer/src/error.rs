@@ -80,6 +80,15 @@ pub enum TrainError {
     /// The order of examples.
     #[error(transparent)]
     Loader(#[from] blip2_data::loader::LoaderError),
+    /// Opening data sets.
+    #[error(transparent)]
+    Sets(#[from] blip2_data::sets::SetError),
+    /// Mixing them.
+    #[error(transparent)]
+    Mixture(#[from] blip2_data::mixture::MixtureError),
+    /// Reading them.
+    #[error(transparent)]
+    Data(#[from] blip2_data::loader::DataLoaderError),
     /// The language model's tokenizer.
     #[error(transparent)]
     Tokenizer(#[from] blip2_llm_adapters::TokenizerError),

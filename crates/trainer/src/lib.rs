@@ -14,6 +14,7 @@
 
 mod batch;
 mod checkpoint;
+mod data_rows;
 mod error;
 mod evaluator;
 mod features;
@@ -24,6 +25,7 @@ mod objective;
 mod observer;
 mod optimizer;
 mod prefix_language_modelling;
+mod pretrain;
 mod rates;
 mod recipe;
 mod run;
@@ -31,11 +33,13 @@ mod schedule;
 mod stage1;
 mod stage2;
 mod start;
+mod stored;
 mod tensorboard;
 mod trainer;
 
 pub use batch::{Batch, Row, RowSource};
 pub use checkpoint::{Checkpoints, Kept, State};
+pub use data_rows::DataRows;
 pub use error::TrainError;
 pub use evaluator::Evaluator;
 pub use features::{FeatureSource, Live, encode};
@@ -45,11 +49,16 @@ pub use objective::{Objective, StepContext};
 pub use observer::Observer;
 pub use optimizer::{Optimizer, OptimizerConfig, is_decayed};
 pub use prefix_language_modelling::PrefixRows;
+pub use pretrain::{PretrainOptions, pretrain};
 pub use rates::Origin;
-pub use recipe::{BridgeRecipe, Precision, Projection, RecipeFile, StageRecipe};
+pub use recipe::{
+    BridgeRecipe, EvaluationRecipe, FeaturesRecipe, LoaderRecipe, Precision, Projection, Recipe, RecipeFile,
+    StageRecipe,
+};
 pub use run::{Run, RunOptions, check_frozen};
 pub use schedule::Schedule;
 pub use stage1::{RepresentationObjective, bounded, tokenise};
 pub use stage2::{GenerativeObjective, Prompts};
 pub use start::{Trunk, bridge_from, representation_from_bert};
+pub use stored::store_features;
 pub use trainer::{Trained, Trainer};

@@ -12,6 +12,8 @@ use crate::{Observer, RunLog, TrainError};
 
 /// The resolved recipe in a run folder.
 const RECIPE: &str = "recipe.toml";
+/// What the data were as the run began.
+const DATA: &str = "data.fingerprint";
 
 /// What decides a run, and where it lives.
 pub struct RunOptions<'a> {
@@ -19,6 +21,8 @@ pub struct RunOptions<'a> {
     pub folder: PathBuf,
     /// The resolved recipe as TOML: with another one, nothing is resumed.
     pub recipe: String,
+    /// What the data are: with others, nothing is resumed. Absent where the recipe decides them.
+    pub data: Option<String>,
     /// Decides everything random.
     pub seed: u64,
     /// Go on in a folder that holds a run already.
@@ -177,21 +181,28 @@ fn prepare(options: &RunOptions<'_>) -> Result<(), TrainError> {
             reason: reason.to_owned(),
         })
     };
-    let file = folder.join(RECIPE);
+    let (file, data) = (folder.join(RECIPE), folder.join(DATA));
     if file.exists() && !options.resume {
         return refuse("holds a run already: resume it with --resume, or choose another --run");
     }
     if file.exists() {
         let begun = std::fs::read_to_string(&file).map_err(io("read", &file))?;
-        return match begun == options.recipe {
-            true => Ok(()),
-            false => refuse(
+        if begun != options.recipe {
+            return refuse(
                 "was begun with another recipe or seed (its recipe.toml differs): resume with the same one, or choose \
                  another --run",
-            ),
+            );
+        }
+        let was = std::fs::read_to_string(&data).ok();
+        return match was == options.data {
+            true => Ok(()),
+            false => refuse("was begun on other data (their fingerprint differs): choose another --run"),
         };
     }
     std::fs::create_dir_all(folder).map_err(io("create", folder))?;
+    if let Some(fingerprint) = &options.data {
+        std::fs::write(&data, fingerprint).map_err(io("write", &data))?;
+    }
     let partial = file.with_extension("partial");
     std::fs::write(&partial, &options.recipe)
         .and_then(|()| std::fs::rename(&partial, &file))

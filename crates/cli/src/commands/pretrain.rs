@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use blip2::home;
-use blip2_mini::{PretrainOptions, pretrain};
-use blip2_trainer::Observer;
+use blip2_trainer::{Observer, PretrainOptions};
+use burn::tensor::Device;
 use clap::Args;
 use indicatif::ProgressBar;
 
@@ -18,8 +18,9 @@ Examples:
   blip2 pretrain --recipe recipes/mini/demo.toml --run runs/demo
   blip2 pretrain --recipe recipes/mini/demo.toml --run runs/small --set seed=3
   blip2 pretrain --recipe recipes/mini/demo.toml --run runs/demo --resume      after an interruption
+  blip2 pretrain --recipe my.toml --run runs/my --set 'data.0.path=shards/{00000..00331}.tar'
 
-The run folder holds the resolved recipe, metrics.jsonl, checkpoints, the model, report.json and report.html.";
+The run folder holds the resolved recipe, metrics.jsonl, checkpoints, TensorBoard events and the model; with the recipes of the\nembedded default, report.json and report.html.";
 
 /// How often progress is written where no bar can be drawn.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -52,16 +53,23 @@ impl Pretrain {
     pub(crate) fn run(self) -> Result<()> {
         blip2_memory::keep_freed_memory();
         let display = Display::new();
+        let home = home()?;
         let options = PretrainOptions {
+            registry: blip2_mini::registry(),
+            formats: blip2_mini::formats(&home),
             recipe: self.recipe,
             overrides: self.set,
             run: self.run,
             resume: self.resume,
-            home: home()?,
+            home,
+            device: Device::flex(),
         };
-        let result = pretrain(options, &display);
+        let result = match blip2_mini::is_recipe(&options.recipe) {
+            true => blip2_mini::pretrain(options, &display).map_err(anyhow::Error::from),
+            false => blip2_trainer::pretrain(options, &display).map_err(anyhow::Error::from),
+        };
         display.bar.borrow().finish_and_clear();
-        Ok(result?)
+        result
     }
 }
 

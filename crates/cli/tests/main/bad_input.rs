@@ -273,7 +273,7 @@ fn weights_that_are_cut_short() {
 fn frozen_models_of_one_file_that_are_cut_short() {
     let mut fixture = Fixture::new(Stages::Both);
     fs::write(fixture.path("home/short.gguf"), b"GGUF\x03\0\0\0\x10").unwrap();
-    fixture.config.language_model.path = "short.gguf".into();
+    fixture.config.language_model.as_mut().unwrap().path = "short.gguf".into();
     fixture.save("model", Stages::Both);
     fixture.assert_fails(&[&CAPTION[..], &["red.png"]].concat(), &["short.gguf", "GGUF"]);
 

@@ -23,7 +23,10 @@ fn a_record_tells_picture_prompt_text_ids_and_score() {
     assert_eq!(records.len(), 2);
     for (record, image) in records.iter().zip(["red.png", "blue.png"]) {
         assert_eq!(record["image"], image);
-        assert_eq!(record["prompt"], fixture.config.language_model.prompt);
+        assert_eq!(
+            record["prompt"],
+            fixture.config.language_model.as_ref().unwrap().prompt
+        );
         let ids = ids(record);
         assert!(!ids.is_empty() && ids.len() <= 30, "{record}");
         assert!(record["score"].as_f64().unwrap() < 0.0, "{record}");
@@ -199,6 +202,8 @@ fn a_question_stands_in_the_models_own_prompt() {
     let prompt = fixture
         .config
         .language_model
+        .as_ref()
+        .unwrap()
         .question_prompt
         .replace("{}", &question);
     let settings = [

@@ -9,6 +9,7 @@ mod dtype;
 mod hub;
 mod hugging_face;
 mod inspect;
+mod live;
 mod pictures;
 mod pretrain;
 mod pull;

@@ -29,7 +29,7 @@ const SMALL: [&str; 14] = [
     "ablation=false",
 ];
 
-fn assets() -> Option<PathBuf> {
+pub(crate) fn assets() -> Option<PathBuf> {
     let home = PathBuf::from(std::env::var_os("BLIP2_HOME")?);
     home.join("assets/smollm2").is_dir().then_some(home)
 }

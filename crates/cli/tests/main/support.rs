@@ -135,12 +135,12 @@ fn config(root: &Path) -> ModelConfig {
             block: number(&encoder, "num_hidden_layers") as i32,
             final_norm: true,
         },
-        language_model: LanguageModelConfig {
+        language_model: Some(LanguageModelConfig {
             path: "language-model".into(),
             model_type: None,
             prompt: word(7),
             question_prompt: format!("{} {{}} {}", word(8), word(9)),
-        },
+        }),
         representation: RepresentationConfig {
             qformer: QFormerConfig {
                 vocab_size: BertTokenizer::from_file(&vocabulary).unwrap().vocabulary_size(),

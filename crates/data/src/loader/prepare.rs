@@ -81,6 +81,7 @@ impl Prepare {
             Ok(Row {
                 position,
                 set: place.set,
+                index: place.index,
                 key: sample.key,
                 picture: view,
                 text,

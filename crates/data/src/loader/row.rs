@@ -21,6 +21,8 @@ pub struct Row {
     pub position: u64,
     /// The set, by its number in the mixture.
     pub set: usize,
+    /// Its index in the set: that of the sample which took the place, where one was damaged.
+    pub index: u64,
     /// Names the sample within its set.
     pub key: String,
     /// The view that the transform made.

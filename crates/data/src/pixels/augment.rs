@@ -3,12 +3,14 @@
 use super::resample::resize_crop_mirrored;
 use super::{CropBox, PixelsError, RgbImage, resize_crop};
 use crate::Stream;
+use serde::{Deserialize, Serialize};
 
 /// Attempts to fit a random box before the whole picture's centre is taken, as torchvision does.
 const ATTEMPTS: usize = 10;
 
 /// How a train-time view is drawn.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Augmentation {
     /// Smallest and largest share of the picture's area that the box covers.
     pub scale: (f32, f32),

@@ -3,6 +3,7 @@
 
 mod assets;
 mod drawing;
+mod pretraining;
 mod recipe;
 mod repertoire;
 mod scenes;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use blip2_mini::MiniRecipe;
+use blip2_mini::{MiniRecipe, is_recipe};
 use blip2_trainer::{Precision, RecipeFile, TrainError};
 
 fn recipes() -> Vec<PathBuf> {
@@ -17,7 +17,7 @@ fn recipes() -> Vec<PathBuf> {
             let path = entry.expect("entry").path();
             if path.is_dir() {
                 folders.push(path);
-            } else {
+            } else if is_recipe(&path) {
                 files.push(path);
             }
         }

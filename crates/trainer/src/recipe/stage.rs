@@ -1,5 +1,7 @@
 //! The section of a recipe that decides one phase of training.
 
+use std::path::PathBuf;
+
 use blip2_kernels::Products;
 use blip2_objectives::{ItgMean, RepresentationOptions, RepresentationWeights};
 use serde::{Deserialize, Serialize};
@@ -24,6 +26,15 @@ pub struct StageRecipe {
     /// Stage 1 alone: what generation is averaged over, where there are several parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub itg_mean: Option<ItgMean>,
+    /// Stage 2 alone: where it starts, where stage 1 is not part of the run. A model or run folder of ours, what LAVIS saved
+    /// (`.pth`), or a folder of `transformers`; relative to the folder in which the program was started, or to the home folder.
+    /// Absent: as BERT gives it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<PathBuf>,
+    /// Stage 2 alone: texts are cut in two at random, and the language model reads the beginning and learns the rest: prefix
+    /// language modelling, as the paper does with FlanT5.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub prefix_language_modelling: bool,
     /// Learning rate of tensors that start at random.
     pub schedule: Schedule,
     /// Learning rate of tensors that start pretrained, as a share of the schedule's.

@@ -9,6 +9,7 @@ mod golden_ranks;
 mod gradients;
 mod log;
 mod optimizer;
+mod recipe;
 mod resume;
 mod start;
 mod steps;

@@ -22,12 +22,12 @@ fn config(representation: &RepresentationConfig) -> ModelConfig {
             block: 1,
             final_norm: false,
         },
-        language_model: LanguageModelConfig {
+        language_model: Some(LanguageModelConfig {
             path: "language-model".into(),
             model_type: None,
             prompt: String::new(),
             question_prompt: String::new(),
-        },
+        }),
         representation: representation.clone(),
         vocabulary: "vocab.txt".into(),
         max_text_tokens: 10,

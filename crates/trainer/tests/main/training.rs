@@ -103,6 +103,8 @@ fn stage(steps: u64, skip_bad_steps: u64) -> StageRecipe {
         parts: 1,
         weights: None,
         itg_mean: None,
+        from: None,
+        prefix_language_modelling: false,
         schedule: Schedule {
             peak: 0.1,
             minimum: 0.1,
@@ -136,6 +138,7 @@ fn train(folder: &Path, stage: &StageRecipe, bad: &'static [u64]) -> Outcome {
     let mut run = Run::open(RunOptions {
         folder: folder.to_owned(),
         recipe: "the same".to_owned(),
+        data: None,
         seed: 1,
         resume: true,
         device: Device::flex(),

@@ -1,0 +1,93 @@
+//! Rows out of data sets: a mixture in its order, read and decoded ahead by the loader's threads.
+
+use std::sync::Arc;
+
+use blip2_data::Stream;
+use blip2_data::loader::{self, DataLoader, LoaderOptions, Transform};
+use blip2_data::mixture::Mixture;
+use blip2_data::sets::Question;
+use blip2_data::text::caption;
+
+use crate::{Row, RowSource, TrainError};
+
+/// A mixture of data sets as a source of rows. The rows of a step are those at the positions `(step - 1) * batch` and on, so that
+/// a run that goes on at any step sees the very samples that come next.
+pub struct DataRows {
+    /// What is read.
+    pub mixture: Arc<Mixture>,
+    /// What is done with each picture.
+    pub transform: Arc<dyn Transform>,
+    /// Batch, threads, and what happens to damaged samples.
+    pub options: LoaderOptions,
+    /// What stands in front of an answer, with `{}` for the question; absent: sets of questions are refused.
+    pub question_prompt: Option<String>,
+    loader: Option<DataLoader>,
+}
+
+impl DataRows {
+    /// Nothing is read before rows are asked for.
+    pub fn new(mixture: Arc<Mixture>, transform: Arc<dyn Transform>, options: LoaderOptions) -> Self {
+        Self {
+            mixture,
+            transform,
+            options,
+            question_prompt: None,
+            loader: None,
+        }
+    }
+
+    fn row(&self, row: loader::Row) -> Result<Row, TrainError> {
+        let part = &self.mixture.parts()[row.set];
+        let (prompt, text) = match (row.text, &row.question, &self.question_prompt) {
+            (Some(text), ..) => (part.prompt.clone(), caption(&text, "")),
+            (None, Some(question), Some(words)) => (
+                Some(words.replace("{}", &question.text)),
+                self.answer(question, row.position).ok_or_else(|| {
+                    unusable(part.set.name(), &row.key, "its question has no answer to learn")
+                })?,
+            ),
+            _ => return Err(unusable(part.set.name(), &row.key, "it has no text to learn")),
+        };
+        Ok(Row {
+            index: self.mixture.number(row.set, row.index),
+            key: format!("{}/{}", part.set.name(), row.key),
+            prompt,
+            text,
+            picture: Some(row.picture),
+        })
+    }
+
+    /// One of the answers, as likely as people gave it.
+    fn answer(&self, question: &Question, position: u64) -> Option<String> {
+        let all: f64 = question.answers.iter().map(|answer| answer.count).sum();
+        let mut point = f64::from(Stream::new(self.mixture.seed(), "answer", position).unit()) * all;
+        let drawn = question.answers.iter().find(|answer| {
+            point -= answer.count;
+            point < 0.0
+        });
+        drawn
+            .or(question.answers.last())
+            .map(|answer| answer.text.clone())
+    }
+}
+
+fn unusable(set: &str, key: &str, problem: &str) -> TrainError {
+    TrainError::other(format!("sample {key} of {set}: {problem}"))
+}
+
+impl RowSource for DataRows {
+    fn rows(&mut self, step: u64) -> Result<Vec<Row>, TrainError> {
+        let position = (step - 1) * self.options.batch;
+        let loader = match self.loader.take().filter(|loader| loader.position() == position) {
+            Some(loader) => loader,
+            None => DataLoader::new(
+                self.mixture.clone(),
+                self.transform.clone(),
+                &self.options,
+                position,
+            )?,
+        };
+        let batch = self.loader.insert(loader).next_batch()?;
+        batch.rows.into_iter().map(|row| self.row(row)).collect()
+    }
+}

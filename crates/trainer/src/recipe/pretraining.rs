@@ -1,0 +1,166 @@
+//! The recipe of pretraining on anyone's pictures: both stages, or one of them alone.
+
+use std::path::PathBuf;
+
+use blip2::{EncoderConfig, LanguageModelConfig, ModelConfig};
+use blip2_data::pixels::Augmentation;
+use blip2_data::sets::DataSpec;
+use blip2_qformer::RepresentationConfig;
+use serde::{Deserialize, Serialize};
+
+use super::{BridgeRecipe, RecipeFile, StageRecipe};
+
+/// All settings of a run of pretraining.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Decides initial weights, order, views, captions and negatives.
+    pub seed: u64,
+    /// Word pieces of the Q-Former, relative to the home folder.
+    pub vocabulary: PathBuf,
+    /// BERT weights that the Q-Former starts from, relative to the home folder.
+    pub bert: PathBuf,
+    /// Longest text in tokens, special ones included: 32 in the reference.
+    pub max_text_tokens: usize,
+    /// Where image features come from.
+    #[serde(default)]
+    pub features: FeaturesRecipe,
+    /// The frozen encoder.
+    pub encoder: EncoderConfig,
+    /// The frozen language model; stage 1 alone does without.
+    pub language_model: Option<LanguageModelConfig>,
+    /// What is trained.
+    pub representation: RepresentationConfig,
+    /// What joins it to the language model.
+    #[serde(default)]
+    pub bridge: BridgeRecipe,
+    /// What there is to learn from: one set, or a mixture.
+    pub data: Vec<DataSpec>,
+    /// How samples are read.
+    #[serde(default)]
+    pub loader: LoaderRecipe,
+    /// Representation learning; absent: left out.
+    pub stage1: Option<StageRecipe>,
+    /// Generative learning; absent: left out.
+    pub stage2: Option<StageRecipe>,
+    /// What is measured on the way.
+    #[serde(default)]
+    pub evaluation: Vec<EvaluationRecipe>,
+}
+
+/// How samples are read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LoaderRecipe {
+    /// Threads that read and decode; a run is the same with any number of them.
+    pub threads: usize,
+    /// Batches that wait, decoded, besides the one that is asked for.
+    pub ahead: u64,
+    /// Share of samples that may turn out to be damaged before the run stops.
+    pub max_skipped: f64,
+    /// A random view of each picture in every epoch; absent: the whole picture, the same each time.
+    pub augmentation: Option<Augmentation>,
+}
+
+impl Default for LoaderRecipe {
+    fn default() -> Self {
+        Self {
+            threads: 2,
+            ahead: 2,
+            max_skipped: 0.05,
+            augmentation: None,
+        }
+    }
+}
+
+/// Where image features come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FeaturesRecipe {
+    /// From the encoder, in every step anew.
+    #[default]
+    Live,
+    /// From a file in the home folder, in half precision, which is made once. Every picture has one view.
+    Stored,
+}
+
+/// The terms of the objective on held-out samples.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluationRecipe {
+    /// What the log calls it.
+    pub name: String,
+    /// Steps from one time to the next; 0: at the end of each stage alone.
+    #[serde(default)]
+    pub every: u64,
+    /// Batches, as large as a part of the stage's.
+    pub batches: u64,
+    /// Samples that training does not see.
+    pub data: DataSpec,
+}
+
+impl Recipe {
+    /// The part that a trained model needs to be read again.
+    pub fn model_config(&self) -> ModelConfig {
+        ModelConfig {
+            encoder: self.encoder.clone(),
+            language_model: self.language_model.clone(),
+            representation: self.representation.clone(),
+            vocabulary: self.vocabulary.clone(),
+            max_text_tokens: self.max_text_tokens,
+        }
+    }
+}
+
+impl RecipeFile for Recipe {
+    fn check(&self) -> Result<(), String> {
+        let refuse = |reason: &str| Err(reason.to_owned());
+        if self.data.is_empty() {
+            return refuse("data: there is nothing to learn from: give a [[data]] entry");
+        }
+        if self.stage1.is_none() && self.stage2.is_none() {
+            return refuse("neither [stage1] nor [stage2] is there: nothing would be trained");
+        }
+        if let Some(stage) = &self.stage1 {
+            stage.check("stage1", u64::MAX)?;
+            if stage.from.is_some() || stage.prefix_language_modelling {
+                return refuse(
+                    "stage1.from and stage1.prefix_language_modelling mean nothing: they belong to stage 2",
+                );
+            }
+        }
+        if let Some(stage) = &self.stage2 {
+            stage.check("stage2", u64::MAX)?;
+            if self.language_model.is_none() {
+                return refuse("stage2 needs a [language_model]");
+            }
+            if stage.from.is_some() && self.stage1.is_some() {
+                return refuse(
+                    "stage2.from says where to start, but stage 1 runs before it: drop one of the two",
+                );
+            }
+            if stage.weights.is_some() || stage.itg_mean.is_some() || stage.maximum_temperature.is_some() {
+                return refuse(
+                    "stage2.weights, stage2.itg_mean and stage2.maximum_temperature mean nothing: they belong to stage 1",
+                );
+            }
+        }
+        if self.features == FeaturesRecipe::Stored && self.loader.augmentation.is_some() {
+            return refuse(
+                "features = \"stored\" has one view of each picture, but loader.augmentation asks for others: choose \
+                 features = \"live\"",
+            );
+        }
+        if let Some(number) = self
+            .evaluation
+            .iter()
+            .position(|evaluation| evaluation.batches == 0)
+        {
+            return Err(format!("evaluation.{number}.batches must be at least 1"));
+        }
+        if !(0.0..=1.0).contains(&self.loader.max_skipped) || self.loader.threads == 0 {
+            return refuse("loader.max_skipped is a share from 0 to 1, and loader.threads at least 1");
+        }
+        Ok(())
+    }
+}

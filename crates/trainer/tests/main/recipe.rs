@@ -1,0 +1,103 @@
+//! Recipes of pretraining: those of the repository, and what is refused with the key at fault.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use blip2_trainer::{FeaturesRecipe, Recipe, RecipeFile, TrainError};
+
+const RECIPES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../recipes");
+
+fn scenes() -> PathBuf {
+    Path::new(RECIPES).join("mini/scenes.toml")
+}
+
+fn read(overrides: &[&str]) -> Result<Recipe, TrainError> {
+    let overrides: Vec<String> = overrides.iter().map(|text| (*text).to_owned()).collect();
+    Recipe::read(&scenes(), &overrides)
+}
+
+#[test]
+fn every_recipe_of_the_repository_can_be_used() {
+    let mut files = vec![scenes()];
+    for folder in ["paper", "lavis"] {
+        let entries = fs::read_dir(Path::new(RECIPES).join(folder)).expect("a folder of recipes");
+        files.extend(entries.map(|entry| entry.expect("entry").path()));
+    }
+    assert!(files.len() > 6, "{files:?}");
+    for file in files {
+        let recipe = Recipe::read(&file, &[]).unwrap_or_else(|error| panic!("{error}"));
+        assert!(recipe.stage1.is_some() || recipe.stage2.is_some());
+        let folder = tempfile::tempdir().expect("folder");
+        let resolved = folder.path().join("recipe.toml");
+        fs::write(&resolved, recipe.to_toml().expect("TOML")).expect("writing");
+        let again = Recipe::read(&resolved, &[]).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(again, recipe, "{}", file.display());
+    }
+}
+
+#[test]
+fn overrides_reach_into_lists() {
+    let changed = read(&[
+        "data.0.path=elsewhere.tar",
+        "data.0.weight=0.5",
+        "features=stored",
+        "loader.threads=3",
+        "stage1.weights={ itg = 0.0 }",
+    ])
+    .expect("recipe");
+    assert_eq!(changed.data[0].path, "elsewhere.tar");
+    assert_eq!(changed.data[0].weight, Some(0.5));
+    assert_eq!(changed.features, FeaturesRecipe::Stored);
+    assert_eq!(changed.loader.threads, 3);
+    let weights = changed.stage1.and_then(|stage| stage.weights).expect("weights");
+    assert_eq!((weights.itc, weights.itm, weights.itg), (1.0, 1.0, 0.0));
+}
+
+#[test]
+fn what_cannot_work_is_refused_by_name() {
+    for (overrides, key) in [
+        (&["data=[]"][..], "data"),
+        (&["data.1.path=x"], "data"),
+        (&["data.0.colour=red"], "colour"),
+        (&["loader.threads=0"], "loader.threads"),
+        (&["loader.max_skipped=2"], "loader.max_skipped"),
+        (&["stage1.parts=7"], "stage1.parts"),
+        (&["stage1.from=runs/x"], "stage1.from"),
+        (
+            &["stage1.prefix_language_modelling=true"],
+            "stage1.prefix_language_modelling",
+        ),
+        (&["stage1.keep={ oldest = 1 }"], "oldest"),
+        (&["stage2.from=runs/x"], "stage2.from"),
+        (&["stage2.weights={ itc = 1.0 }"], "stage2.weights"),
+        (
+            &["features=stored", "loader.augmentation={}"],
+            "loader.augmentation",
+        ),
+        (&["features=painted"], "features"),
+        (
+            &["evaluation=[{ name = 'x', batches = 0, data = { format = 'folder', path = 'y' } }]"],
+            "evaluation.0.batches",
+        ),
+    ] {
+        let error = read(overrides).expect_err("a refusal").to_string();
+        assert!(error.contains(key), "{overrides:?}: {error}");
+    }
+}
+
+#[test]
+fn a_recipe_needs_a_stage_and_stage_2_a_language_model() {
+    let text = fs::read_to_string(scenes()).expect("recipe");
+    let folder = tempfile::tempdir().expect("folder");
+    let refusal = |text: &str| {
+        let path = folder.path().join("own.toml");
+        fs::write(&path, text).expect("writing");
+        Recipe::read(&path, &[]).expect_err("a refusal").to_string()
+    };
+    let (head, _) = text.split_once("[stage1]").expect("stage 1");
+    assert!(refusal(head).contains("[stage1]"));
+    let start = text.find("[language_model]").expect("a section");
+    let end = text.find("[representation]").expect("a section");
+    let without = format!("{}{}", &text[..start], &text[end..]);
+    assert!(refusal(&without).contains("[language_model]"));
+}
