@@ -229,6 +229,27 @@ fn shards_that_are_not_there_are_named() {
     assert!(matches!(open("{1"), Err(WebDatasetError::Braces(_))));
 }
 
+#[test]
+fn files_with_holes_are_not_taken_for_pictures() {
+    let place = Place::new();
+    let mut bytes = archive(&samples("a", 2, 0));
+    // The first picture becomes GNU's kind of file with holes: what lies in the archive are its pieces.
+    bytes[156] = b'S';
+    let sum: u32 = bytes[..512].iter().map(|byte| u32::from(*byte)).sum();
+    let old: u32 = bytes[148..156].iter().map(|byte| u32::from(*byte)).sum();
+    let checksum = format!("{:06o}\0 ", sum - old + 8 * u32::from(b' '));
+    bytes[148..156].copy_from_slice(checksum.as_bytes());
+    place.write("a.tar", &bytes);
+    let set = place.open();
+    assert!(set.len() == 1 && belongs_together(&set));
+    let report = &set.reports()[0];
+    assert_eq!(
+        (report.key.as_deref(), report.reason.as_str()),
+        (Some("a 0"), "no_picture")
+    );
+    assert!(report.problem.contains("member_not_a_file"), "{}", report.problem);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
