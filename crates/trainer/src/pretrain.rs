@@ -9,8 +9,7 @@ use blip2_data::loader::{LoaderOptions, TrainView, Transform};
 use blip2_data::mixture::{Mixing, Mixture, Part};
 use blip2_data::sets::{Cache, DataSpec, Formats, OpenOptions};
 use blip2_data::text::BertTokenizer;
-use blip2_objectives::Bridge;
-use blip2_qformer::RepresentationModel;
+use blip2_qformer::{Bridge, RepresentationModel};
 use burn::module::Module;
 use burn::tensor::Device;
 
