@@ -10,6 +10,7 @@ mod gradients;
 mod log;
 mod optimizer;
 mod recipe;
+mod recipes;
 mod resume;
 mod start;
 mod steps;
