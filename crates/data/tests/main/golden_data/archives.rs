@@ -218,6 +218,19 @@ fn golden_img2dataset_shards_are_read_as_webdataset_reads_them() {
     });
 }
 
+#[test]
+fn golden_shards_beside_the_lists_of_sbu_are_read_as_webdataset_reads_them() {
+    let Some((_, expected)) = part("sbu") else {
+        return;
+    };
+    let (cells, mut check) = (Cells::open(), Check::new("data/sbu/images"));
+    for (name, shard) in entries(&expected["files"]["images"]) {
+        let path = find(&format!("data/sbu/images/{name}")).expect("the list has its shards");
+        check_shard(&mut check, &cells, &path, name, shard);
+        check_statistics(&mut check, "data/sbu/images", name, &path, shard);
+    }
+}
+
 /// What img2dataset says it has put into the shard is there: with text or without, whole or not.
 fn check_statistics(check: &mut Check, run: &str, name: &str, path: &Path, shard: &Value) {
     let stem = name.strip_suffix(".tar").expect("a plain shard");
