@@ -1,6 +1,6 @@
 //! Attention of language models, in single precision.
 
-use blip2_kernels::{self as kernels, AttentionOptions, Products, with_products};
+use blip2_kernels::{self as kernels, AttentionOptions, KeyPart, Products, with_products};
 use burn::tensor::Tensor;
 
 /// [`kernels::attention`] in single precision, whatever the other products are made in: some channels of these models' keys are
@@ -13,7 +13,19 @@ pub(crate) fn attention(
     bias: Option<Tensor<4>>,
     options: AttentionOptions,
 ) -> Tensor<4> {
+    let bias = bias.map(|bias| bias.cast(query.dtype()));
     with_products(Products::F32, || {
         kernels::attention(query, key, value, bias, options)
     })
+}
+
+/// [`kernels::attention_in_parts`], whose products are in single precision, too.
+pub(crate) fn attention_in_parts(
+    query: Tensor<4>,
+    parts: Vec<KeyPart>,
+    bias: Option<Tensor<4>>,
+    scale: Option<f64>,
+) -> Tensor<4> {
+    let bias = bias.map(|bias| bias.cast(query.dtype()));
+    kernels::attention_in_parts(query, parts, bias, scale)
 }

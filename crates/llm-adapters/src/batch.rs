@@ -59,7 +59,7 @@ pub(crate) fn embed_behind(
     let longest = longest(texts);
     let mut parts = Vec::new();
     if queries > 0 {
-        parts.push(soft_prompt);
+        parts.push(soft_prompt.cast(words.table.weight.dtype()));
     }
     if longest > 0 {
         // Nothing real looks at the padding, so that any id will do.

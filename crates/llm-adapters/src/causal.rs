@@ -7,10 +7,10 @@
 
 use blip2_core::layers::Embedding;
 use blip2_core::{ModelError, NextTokenModel, TextExample};
-use blip2_kernels::{AttentionOptions, attention_in_parts};
+use blip2_kernels::AttentionOptions;
 use burn::tensor::{Device, Tensor};
 
-use crate::attention::attention;
+use crate::attention::{attention, attention_in_parts};
 use crate::batch::{
     Words, check_continuation, embed, embed_behind, hide_far, hide_padding, hide_padding_and_far, list,
     longest, no_target,

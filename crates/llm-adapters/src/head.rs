@@ -1,7 +1,8 @@
 //! The LM head (output layer): a map of its own, or the tied table of embeddings.
 
 use blip2_core::layers::{Embedding, Linear};
-use burn::tensor::{Int, Tensor};
+use blip2_kernels::{self as kernels, CrossEntropyOptions};
+use burn::tensor::{DType, Int, Tensor};
 
 /// What turns states into logits.
 pub(crate) enum Head<'a> {
@@ -15,17 +16,21 @@ impl<'a> Head<'a> {
         own.map_or(Self::Table(table), Self::Map)
     }
 
-    /// Logits `[rows, vocabulary]` of states `[rows, width]`.
+    /// Logits `[rows, vocabulary]`, in f32, of states `[rows, width]`.
     pub(crate) fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
-        match self {
+        let logits = match self {
             Self::Map(map) => map.forward(hidden),
             Self::Table(table) => table.logits(hidden),
-        }
+        };
+        logits.cast(DType::F32)
     }
 
     /// Their mean cross-entropy `[1]` against `targets` `[rows]`.
     pub(crate) fn cross_entropy(&self, hidden: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
         match self {
+            _ if hidden.dtype() != DType::F32 => {
+                kernels::cross_entropy(self.logits(hidden), targets, CrossEntropyOptions::default())
+            }
             Self::Map(map) => map.cross_entropy(hidden, targets),
             Self::Table(table) => table.cross_entropy(hidden, targets),
         }

@@ -55,8 +55,9 @@ impl RotaryEmbedding {
 impl Rotation {
     /// Turns `x` `[batch, tokens, heads, width]`.
     pub(crate) fn apply(&self, x: Tensor<4>) -> Tensor<4> {
-        let turned = kernels::linear(x.clone(), self.quarter_turn.clone(), None);
-        x * self.cosine.clone() + turned * self.sine.clone()
+        let dtype = x.dtype();
+        let turned = kernels::linear(x.clone(), self.quarter_turn.clone().cast(dtype), None);
+        x * self.cosine.clone().cast(dtype) + turned * self.sine.clone().cast(dtype)
     }
 }
 

@@ -5,7 +5,7 @@ use burn::module::{
     Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor, Param,
     ParamId,
 };
-use burn::tensor::{Device, Shape, Tensor, TensorData};
+use burn::tensor::{DType, Device, Shape, Tensor, TensorData};
 
 use crate::weights::AS_STORED;
 
@@ -71,6 +71,14 @@ impl PackableWeight {
         match &self.0 {
             State::Plain(parameter, _) => parameter.lazy_device(),
             State::Packed { device, .. } => device.clone(),
+        }
+    }
+
+    /// Number format of what it computes with.
+    pub fn dtype(&self) -> DType {
+        match &self.0 {
+            State::Plain(parameter, _) => parameter.val().dtype(),
+            State::Packed { .. } => DType::F32,
         }
     }
 

@@ -41,7 +41,8 @@ impl Encoder {
         let tokens = embeddings.dims()[1];
         let mut bias = self.position_bias.forward(tokens, tokens);
         if let Some(padding) = padding {
-            bias = bias + padding.clone();
+            let padding = padding.clone().cast(bias.dtype());
+            bias = bias + padding;
         }
         let hidden = self.layers.iter().fold(embeddings, |hidden, layer| {
             let attention = &layer.attention;

@@ -2,12 +2,12 @@
 
 use blip2_core::Initializer;
 use blip2_core::layers::Linear;
-use blip2_kernels::{self as kernels, AttentionOptions, KeyPart, attention_in_parts};
+use blip2_kernels::{self as kernels, AttentionOptions, KeyPart};
 use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::{GateActivation, T5Config};
-use crate::attention::attention;
+use crate::attention::{attention, attention_in_parts};
 use crate::batch::{join_heads, split_heads};
 use crate::cache::Remembered;
 use crate::rms_norm::RmsNorm;

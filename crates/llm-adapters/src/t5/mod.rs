@@ -14,7 +14,7 @@ use blip2_core::layers::{Embedding, Linear};
 use blip2_core::weights::{TensorStore, WeightError, load, open_weights};
 use blip2_core::{Initializer, LanguageModel, LoadPlan, ModelError, NextTokenModel, TextExample};
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 
 pub use config::{GateActivation, T5Config};
 
@@ -79,7 +79,12 @@ impl T5 {
             tied: !store.tensors().contains_key(HEAD),
             ..T5Config::from_hugging_face(&folder.join("config.json"))?
         };
-        let plan = plan.into().resolve(&store);
+        let wanted = plan.into();
+        let mut plan = wanted.resolve(&store);
+        if wanted.dtype.is_none() && plan.dtype == Some(DType::F16) {
+            // FlanT5 was trained in bfloat16; some of its states are too large for f16.
+            plan.dtype = Some(DType::F32);
+        }
         load(Self::new(config, 0, &plan), &store, &HUGGING_FACE, plan.options())
     }
 

@@ -1,10 +1,10 @@
-//! Models whose linear layers are packed while they are read.
+//! Models whose linear layers are packed while they are read, or whose weights are held in half precision.
 
 use blip2_core::layers::Packing;
 use blip2_core::{LanguageModel, LoadPlan, TextExample};
 use blip2_golden::{device, models};
 use blip2_llm_adapters::{conformance, from_hugging_face};
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 
 const FAMILIES: [&str; 5] = [
     "LlamaForCausalLM",
@@ -45,6 +45,43 @@ fn packed_models_conform_and_are_near_those_in_single_precision() {
                     difference < tolerance * size,
                     "{packing:?}, {name}: {difference} of {size}"
                 );
+            }
+        }
+    }
+}
+
+#[test]
+fn models_in_half_precision_conform_and_are_near_those_in_single_precision() {
+    let examples = [TextExample {
+        prompt: vec![3, 4],
+        target: vec![5, 6, 7],
+    }];
+    for family in FAMILIES {
+        for golden in models(family) {
+            let soft_prompt =
+                |model: &dyn LanguageModel| Tensor::ones([1, 2, model.hidden_size()], &device()) * 0.1;
+            let logits = |model: &dyn LanguageModel| model.logits(soft_prompt(model), &examples).unwrap();
+            let exact = from_hugging_face(&golden.path, &device()).unwrap();
+            let size = root_mean_square(logits(exact.as_ref()));
+            for (dtype, tolerance) in [(DType::F16, 0.005f32), (DType::BF16, 0.04)] {
+                let plan = LoadPlan {
+                    dtype: Some(dtype),
+                    ..LoadPlan::from(&device())
+                };
+                let model = from_hugging_face(&golden.path, plan).unwrap();
+                let name = golden.path.display();
+                let loss = model.loss(soft_prompt(model.as_ref()), &examples).unwrap();
+                assert_eq!(
+                    (loss.dtype(), logits(model.as_ref()).dtype()),
+                    (DType::F32, DType::F32)
+                );
+                conformance::check_within(model.as_ref(), &device(), tolerance.into()).unwrap();
+                let difference = root_mean_square(logits(model.as_ref()) - logits(exact.as_ref()));
+                assert!(
+                    difference < tolerance * size,
+                    "{dtype:?}, {name}: {difference} of {size}"
+                );
+                assert!(difference > 0.0, "{dtype:?}, {name}: it is not computed in it");
             }
         }
     }

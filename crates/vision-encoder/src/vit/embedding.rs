@@ -3,7 +3,7 @@
 use blip2_core::Initializer;
 use blip2_kernels as kernels;
 use burn::module::{Module, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 
 use super::VisionTransformerConfig;
 use super::position::resize_positions;
@@ -41,6 +41,7 @@ impl PatchEmbedding {
         let (rows, columns) = (height / patch, breadth / patch);
         let values = channels * patch * patch;
         let patches = pixels
+            .cast(weight.dtype())
             .reshape([batch, channels, rows, patch, columns, patch])
             .permute([0, 2, 4, 1, 3, 5])
             .reshape([batch, rows * columns, values]);
@@ -90,9 +91,11 @@ impl Embeddings {
         let learned = positions
             .clone()
             .narrow(1, before, self.grid * self.grid)
-            .reshape([self.grid, self.grid, width]);
+            .reshape([self.grid, self.grid, width])
+            .cast(DType::F32);
         let places = resize_positions(learned, rows, columns, self.align_corners);
-        let patches = patches + places.reshape([1, rows * columns, width]);
+        let places = places.reshape([1, rows * columns, width]);
+        let patches = patches + places.cast(positions.dtype());
         match &self.class {
             Some(class) => {
                 let class = class.val() + positions.narrow(1, 0, 1);

@@ -3,13 +3,13 @@
 use blip2_core::layers::LayerNorm;
 use blip2_core::{Initializer, ModelError, VisionEncoder};
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 
 use super::VisionTransformerConfig;
 use super::block::Block;
 use super::embedding::Embeddings;
 
-/// A vision transformer. Its features are all tokens: the class token first, where there is one, then the patches row by
+/// A vision transformer. It computes in the number format of its weights and gives f32. Its features are all tokens: the class token first, where there is one, then the patches row by
 /// row.
 #[derive(Module, Debug)]
 pub struct VisionTransformer {
@@ -158,10 +158,11 @@ impl VisionEncoder for VisionTransformer {
         let features = self.blocks[..self.features.after]
             .iter()
             .fold(embedded, |x, block| block.forward(x));
-        Ok(match &self.norm {
+        let features = match &self.norm {
             Some(norm) if self.features.normalised => norm.forward(features),
             _ => features,
-        })
+        };
+        Ok(features.cast(DType::F32))
     }
 
     fn fingerprint(&self) -> String {

@@ -1,11 +1,11 @@
 //! Every encoder against the reference implementations: `transformers`' own folders, and LAVIS's checkpoints
 //! (`lavis/stage1_*`).
 
-use blip2_core::VisionEncoder;
 use blip2_core::weights::SafetensorsStore;
+use blip2_core::{LoadPlan, VisionEncoder};
 use blip2_golden::{Check, Model, TensorFile, device, each, find, models, tolerance, variants};
 use blip2_vision_encoder::{Clip, VisionTransformer};
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 
 use crate::lavis;
 
@@ -149,4 +149,35 @@ fn features_of_lavis_behind_its_norm() {
             tolerance::FEATURES,
         );
     });
+}
+
+#[test]
+fn encoders_in_half_precision_are_near_those_in_single_precision() {
+    for architecture in ["Dinov2Model", "CLIPModel", "SiglipVisionModel"] {
+        each(models(architecture), |model| {
+            let expected = model.expected();
+            let name = expected
+                .names()
+                .iter()
+                .find(|name| name.starts_with("pixel_values"))
+                .unwrap();
+            let pixels = || expected.tensor(name);
+            let exact = encoder(&model).encode(pixels()).unwrap();
+            let size: f32 = exact.clone().abs().max().into_scalar();
+            for (dtype, tolerance) in [(DType::F16, 0.01), (DType::BF16, 0.06)] {
+                let plan = LoadPlan {
+                    dtype: Some(dtype),
+                    ..LoadPlan::from(&device())
+                };
+                let half = VisionTransformer::from_hugging_face(&model.path, plan).unwrap();
+                let features = half.encode(pixels()).unwrap();
+                assert_eq!(features.dtype(), DType::F32);
+                let difference: f32 = (features - exact.clone()).abs().max().into_scalar();
+                assert!(
+                    difference > 0.0 && difference < tolerance * size,
+                    "{architecture} in {dtype:?}: {difference} of {size}"
+                );
+            }
+        });
+    }
 }

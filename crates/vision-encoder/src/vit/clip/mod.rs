@@ -99,6 +99,7 @@ impl Clip {
     pub fn image_embeddings(&self, pixels: Tensor<4>) -> Result<Tensor<2>, ModelError> {
         let features = self.vision.encode(pixels)?;
         let class = features.narrow(1, 0, 1).squeeze_dim(1);
+        let class = class.cast(self.visual_projection.weight.dtype());
         Ok(unit_length(self.visual_projection.forward(class)))
     }
 
