@@ -72,7 +72,7 @@ fn frozen_models_in_files_of_torch_are_counted_too() {
     let config: ModelConfig = serde_json::from_value(json!({
         "encoder": {"path": "encoder", "image_size": 28},
         "language_model": {"path": "language-model", "prompt": "", "question_prompt": "{}"},
-        "representation": {"embedding_size": 4, "qformer": {
+        "representation": {"embedding_size": 4, "vision_layer_norm_eps": 1e-5, "qformer": {
             "vocab_size": 20, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16,
             "max_position_embeddings": 10, "encoder_hidden_size": 12, "num_query_tokens": 3,
         }},
