@@ -11,6 +11,7 @@ mod archive;
 mod assembly;
 mod assets;
 mod bench;
+mod capfilt;
 mod catalogue;
 mod checks;
 mod clients;
@@ -78,6 +79,8 @@ enum Command {
     },
     /// Train by a recipe, restarting a run that is killed
     Pretrain(launch::Pretrain),
+    /// Write captions for a data set by a recipe and keep the best of these and its own
+    Capfilt(capfilt::Capfilt),
     /// What a recipe costs on so many devices: steps, operations, memory, network, hours
     Plan(plan::Plan),
 }
@@ -114,6 +117,7 @@ fn main() -> ExitCode {
         }),
         Command::Demo(demo) => demo.run(),
         Command::Pretrain(pretrain) => pretrain.run(),
+        Command::Capfilt(capfilt) => capfilt.run(),
         Command::Plan(plan) => plan.run(),
     };
     outcome.unwrap_or_else(|error| {

@@ -231,3 +231,37 @@ fn what_fails_before_the_launch_is_said() {
     );
     assert_eq!(world.launches().len(), 0);
 }
+
+#[test]
+fn captions_are_filtered_by_recipe_again_where_that_is_killed() {
+    let world = World::new("[ $(wc -l < blip2.log) -ge 3 ] || kill -9 $$");
+    let filter = |extra: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        let command = command
+            .args([
+                "capfilt",
+                "--recipe",
+                "recipe.toml",
+                "--out",
+                "out",
+                "--no-assets",
+            ])
+            .args(extra)
+            .current_dir(world.folder.path())
+            .env("CARGO", world.path("cargo"))
+            .env("CARGO_TARGET_DIR", world.path("target"))
+            .env("BLIP2_HOME", world.path("home"));
+        command.stdin(Stdio::null()).status().unwrap().code()
+    };
+    assert_eq!(filter(&["--max-restarts", "0"]), Some(128 + 9));
+    assert_eq!(filter(&["--max-restarts", "2", "--", "--shard", "1/2"]), Some(0));
+    let launch = "capfilt --recipe recipe.toml --out out";
+    assert_eq!(
+        world.launches(),
+        [
+            launch.to_owned(),
+            format!("{launch} --shard 1/2"),
+            format!("{launch} --shard 1/2 --resume")
+        ]
+    );
+}

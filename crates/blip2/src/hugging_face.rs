@@ -209,14 +209,24 @@ impl HuggingFaceFolder {
             HuggingFaceKind::Instruction => self.path.join(QFORMER_TOKENIZER),
             _ => self.path.clone(),
         };
-        let path = ["tokenizer.json", "vocab.txt"].map(|name| folder.join(name));
-        let path = path.iter().find(|path| path.is_file()).unwrap_or(&path[0]);
-        let tokenizer = BertTokenizer::from_file(path)?;
-        check_vocabulary(path, &tokenizer, self.config.qformer.vocab_size)?;
+        let path = vocabulary_file(&folder);
+        let tokenizer = BertTokenizer::from_file(&path)?;
+        check_vocabulary(&path, &tokenizer, self.config.qformer.vocab_size)?;
         Ok(tokenizer)
     }
 
     fn fill<M: Module>(&self, module: M, names: &NameMap) -> Result<M, Blip2Error> {
         Ok(load(module, self.store(), names, LoadOptions::default())?)
+    }
+}
+
+/// Where BERT's vocabulary stands, or should stand, in `folder`.
+pub(crate) fn vocabulary_file(folder: &Path) -> PathBuf {
+    let json = folder.join("tokenizer.json");
+    let lines = folder.join("vocab.txt");
+    if !json.is_file() && lines.is_file() {
+        lines
+    } else {
+        json
     }
 }

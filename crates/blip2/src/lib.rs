@@ -18,6 +18,7 @@
 //! trained (see [`save_pretrained`]); the frozen models stand where its `blip2.json` says, relative to the home folder
 //! ([`home`]) that all models share.
 
+pub mod capfilt;
 mod captioner;
 mod captions;
 mod config;

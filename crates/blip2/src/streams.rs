@@ -18,16 +18,17 @@ pub(crate) fn streams<T: AsRef<str>>(
     let bytes = data.as_bytes();
     let rows = bytes.chunks(bytes.len().div_ceil(prompts.len().max(1)).max(1));
     rows.zip(prompts)
-        .map(|(row, prompt)| {
-            let digest: [u8; 32] = Sha256::new()
-                .chain_update(row)
-                .chain_update(prompt.as_ref())
-                .finalize()
-                .into();
-            let [first, ..] = digest.as_chunks::<8>().0 else {
-                return 0;
-            };
-            u64::from_le_bytes(*first)
-        })
+        .map(|(row, prompt)| digest(&[row, prompt.as_ref().as_bytes()]))
         .collect()
+}
+
+/// A number that every byte of `parts`, one behind the other, decides.
+pub(crate) fn digest(parts: &[&[u8]]) -> u64 {
+    let mut hash = Sha256::new();
+    parts.iter().for_each(|part| hash.update(part));
+    let digest: [u8; 32] = hash.finalize().into();
+    let [first, ..] = digest.as_chunks::<8>().0 else {
+        return 0;
+    };
+    u64::from_le_bytes(*first)
 }

@@ -156,7 +156,7 @@ fn positive(text: &str) -> Result<f32, String> {
     }
 }
 
-fn probability(text: &str) -> Result<f32, String> {
+pub(crate) fn probability(text: &str) -> Result<f32, String> {
     let number = positive(text)?;
     if number <= 1.0 {
         Ok(number)

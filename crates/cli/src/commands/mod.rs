@@ -1,6 +1,7 @@
 //! One module a subcommand.
 
 mod ask;
+mod capfilt;
 mod caption;
 mod completions;
 mod convert;
@@ -21,6 +22,8 @@ use clap::Subcommand;
 pub(crate) enum Command {
     /// Describe pictures
     Caption(caption::Caption),
+    /// Write captions for a data set and keep, of these and its own, those that fit best
+    Capfilt(capfilt::Capfilt),
     /// Answer a question about a picture
     Ask(ask::Ask),
     /// Tell how well texts belong to a picture
@@ -51,6 +54,7 @@ impl Command {
     pub(crate) fn run(self) -> Result<()> {
         match self {
             Self::Caption(command) => command.run(),
+            Self::Capfilt(command) => command.run(),
             Self::Ask(command) => command.run(),
             Self::Match(command) => command.run(),
             Self::Embed(command) => command.run(),

@@ -1,6 +1,7 @@
 //! The program as its users meet it: arguments in, output and exit code out.
 
 mod bad_input;
+mod capfilt;
 mod caption;
 mod convert;
 mod data;

@@ -172,7 +172,7 @@ fn write_processor(folder: &Path) {
     fs::write(folder.join("preprocessor_config.json"), processor.to_string()).unwrap();
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -193,7 +193,7 @@ fn write_tokenizer(folder: &Path) {
 }
 
 /// A gradient towards `colour`.
-fn picture(path: &Path, width: u32, height: u32, colour: [u8; 3]) {
+pub(crate) fn picture(path: &Path, width: u32, height: u32, colour: [u8; 3]) {
     let shade = |x: u32, y: u32| (f64::from(x + y) / f64::from(width + height)).sqrt();
     RgbImage::from_fn(width, height, |x, y| {
         Rgb(colour.map(|channel| (f64::from(channel) * shade(x, y)) as u8))

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use blip2::{CaptionRequest, PixelsError, RgbImage};
 use blip2_data::sets::{Dataset, Picture};
 
 use super::Job;
-use crate::commands::data::sets;
+use crate::commands::data::only_set;
 use crate::pictures::PictureArguments;
 
 /// A data set whose pictures are captioned.
@@ -19,12 +19,7 @@ impl DataSet {
     /// # Errors
     /// Where it cannot be opened, or is not one.
     pub(super) fn open(spec: &str) -> Result<Self> {
-        let mut sets = sets(spec, true)?;
-        let (_, set) = sets.next().context("no data set is named")??;
-        ensure!(
-            sets.next().is_none(),
-            "{spec} names several data sets: captions are written of one at a time"
-        );
+        let (_, set) = only_set(spec)?;
         Ok(Self(set))
     }
 

@@ -4,7 +4,7 @@ mod check;
 mod index;
 mod sheet;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use blip2::home;
 use blip2_data::sets::{Cache, DataSpec, Dataset, Formats, OpenOptions};
 use clap::{Args, Subcommand};
@@ -74,10 +74,7 @@ impl Listing {
 }
 
 /// The data sets that `text` names, opened one by one. A picture without any text is a sample where `textless`.
-pub(super) fn sets(
-    text: &str,
-    textless: bool,
-) -> Result<impl Iterator<Item = Result<(DataSpec, Box<dyn Dataset>)>>> {
+fn sets(text: &str, textless: bool) -> Result<impl Iterator<Item = Result<(DataSpec, Box<dyn Dataset>)>>> {
     let options = OpenOptions {
         cache: Some(Cache::new(home()?.join("data"), CACHE_BYTES)),
         textless,
@@ -89,4 +86,15 @@ pub(super) fn sets(
         let set = set.with_context(|| format!("cannot open the data set {}", spec.name()))?;
         Ok((spec, set))
     }))
+}
+
+/// The only data set that `text` names; its pictures may be without text, for there to be captions written of them.
+pub(super) fn only_set(text: &str) -> Result<(DataSpec, Box<dyn Dataset>)> {
+    let mut sets = sets(text, true)?;
+    let set = sets.next().context("no data set is named")??;
+    ensure!(
+        sets.next().is_none(),
+        "{text} names several data sets: captions are written of one at a time"
+    );
+    Ok(set)
 }
