@@ -16,7 +16,7 @@ use serde::Deserialize;
 use crate::hugging_face::CONFIG;
 use crate::streams::digest;
 use crate::usage::read_json;
-use crate::{Blip2, Blip2Error, locate};
+use crate::{Blip2, Blip2Error, Registry, locate};
 
 pub use selection::{Candidate, Kept, Origin, best, candidates};
 
@@ -105,32 +105,42 @@ pub fn filter(
     Ok(best(candidates, &scores, settings.keep))
 }
 
-/// The captioner in `folder`: BLIP's (`BlipForConditionalGeneration`), or any model that [`Blip2::from_pretrained`] loads. Of the
-/// latter the language model writes where stage 2 was trained, else the Q-Former.
+/// The captioner in `folder`: BLIP's (`BlipForConditionalGeneration`), or any model that [`Blip2::from_pretrained_with`]
+/// loads. Of the latter the language model writes where stage 2 was trained, else the Q-Former.
 ///
 /// # Errors
 /// [`Blip2Error`] with the file at fault, or where the model was not trained to write.
-pub fn open_captioner(folder: &Path, home: &Path, device: &Device) -> Result<Box<dyn Captioner>, Blip2Error> {
+pub fn open_captioner(
+    folder: &Path,
+    home: &Path,
+    device: &Device,
+    registry: &Registry,
+) -> Result<Box<dyn Captioner>, Blip2Error> {
     let folder = locate(folder, None)?;
     Ok(match model_type(&folder)?.as_deref() {
         Some("blip") => Box::new(blip::BlipCaptioner::open(&folder, device)?),
-        _ => Box::new(whole::ByBlip2::captioner(Blip2::from_pretrained(
-            &folder, home, device,
+        _ => Box::new(whole::ByBlip2::captioner(Blip2::from_pretrained_with(
+            &folder, home, device, registry,
         )?)?),
     })
 }
 
-/// The ranker in `folder`: CLIP (`CLIPModel`), or any model that [`Blip2::from_pretrained`] loads with what stage 1 trained, by
-/// its contrastive embeddings.
+/// The ranker in `folder`: CLIP (`CLIPModel`), or any model that [`Blip2::from_pretrained_with`] loads with what stage 1 trained,
+/// by its contrastive embeddings.
 ///
 /// # Errors
 /// [`Blip2Error`] with the file at fault, or where the model was not trained to compare.
-pub fn open_ranker(folder: &Path, home: &Path, device: &Device) -> Result<Box<dyn Ranker>, Blip2Error> {
+pub fn open_ranker(
+    folder: &Path,
+    home: &Path,
+    device: &Device,
+    registry: &Registry,
+) -> Result<Box<dyn Ranker>, Blip2Error> {
     let folder = locate(folder, None)?;
     Ok(match model_type(&folder)?.as_deref() {
         Some("clip") => Box::new(clip::ClipRanker::open(&folder, device)?),
-        _ => Box::new(whole::ByBlip2::ranker(Blip2::from_pretrained(
-            &folder, home, device,
+        _ => Box::new(whole::ByBlip2::ranker(Blip2::from_pretrained_with(
+            &folder, home, device, registry,
         )?)?),
     })
 }

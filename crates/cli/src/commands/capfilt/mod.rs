@@ -96,10 +96,13 @@ impl Capfilt {
         };
         let open: Vec<u64> = (out.next().max(range.start)..range.end).collect();
         if !open.is_empty() {
-            let (home, device) = (home()?, self.device.open()?);
+            let (home, device, registry) = (home()?, self.device.open()?, blip2_mini::registry());
             let spinner = progress::spinner("loading the models");
-            let models = open_captioner(job.captioner.as_ref(), &home, &device)
-                .and_then(|captioner| Ok((captioner, open_ranker(job.ranker.as_ref(), &home, &device)?)));
+            let models =
+                open_captioner(job.captioner.as_ref(), &home, &device, &registry).and_then(|captioner| {
+                    let ranker = open_ranker(job.ranker.as_ref(), &home, &device, &registry)?;
+                    Ok((captioner, ranker))
+                });
             spinner.finish_and_clear();
             let (captioner, ranker) = models?;
             self.filter(&job, &*set, &open, (&*captioner, &*ranker), &mut out)?;
