@@ -6,7 +6,7 @@ use blip2_kernels::{
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use proptest::prelude::*;
 
-use crate::support::{close, numbers, read, tensor};
+use crate::support::{close, composed, numbers, read, tensor};
 
 const PACKINGS: [Packing; 3] = [Packing::Bf16, Packing::Int8, Packing::Int4];
 
@@ -26,10 +26,6 @@ fn error(packing: Packing) -> f64 {
 
 /// Few rows are multiplied with the levels as they are, more with levels rounded to bfloat16.
 const FEW: usize = 16;
-
-fn composed() -> bool {
-    std::env::var_os("BLIP2_KERNELS").is_some_and(|kernels| kernels == "composed")
-}
 
 /// What rounding `x` to 16 bits of the largest of 32 neighbours does to a product with a row of a weight: six deviations, if
 /// `x` had that largest number everywhere.

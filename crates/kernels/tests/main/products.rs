@@ -4,19 +4,13 @@ use blip2_kernels::{CrossEntropyOptions, Products, linear, linear_cross_entropy,
 use burn::tensor::{DType, Device, Tensor};
 use proptest::prelude::*;
 
-use crate::support::{close, integers, numbers, read, run, tensor};
+use crate::support::{close, composed, integers, numbers, read, run, tensor};
 
 /// What a number is after rounding to bfloat16.
 fn rounded(x: f64) -> f64 {
     let bits = (x as f32).to_bits();
     f64::from(f32::from_bits((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff_0000))
 }
-
-/// Whether the definitions run instead of the kernels: they also round their results.
-fn composed() -> bool {
-    std::env::var("BLIP2_KERNELS").is_ok_and(|setting| setting == "composed")
-}
-
 fn tolerance(products: Products) -> f64 {
     match products {
         Products::Bf16 if composed() => 1.0 / 128.0,

@@ -101,3 +101,8 @@ pub(crate) fn close(name: &str, found: &[f64], expected: &[f64], tolerance: f64)
         );
     }
 }
+
+/// Whether the definitions run instead of the kernels: they also round their results.
+pub(crate) fn composed() -> bool {
+    std::env::var("BLIP2_KERNELS").is_ok_and(|setting| setting == "composed")
+}

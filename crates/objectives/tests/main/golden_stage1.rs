@@ -1,9 +1,7 @@
 //! Stage-1 states, losses and every gradient, equal to LAVIS's own code (`lavis/stage1_*`).
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use blip2_core::weights::parameters;
-use blip2_golden::{Array, Check, TensorFile, each, json, tolerance, variants};
+use blip2_golden::{Array, TensorFile, each, json, tolerance, variants};
 use blip2_objectives::{NegativeSource, Negatives, RepresentationLoss, representation_loss};
 use blip2_qformer::{LAVIS_REPRESENTATION, RepresentationModel};
 use burn::tensor::Tensor;
@@ -57,7 +55,7 @@ fn total(loss: &RepresentationLoss) -> Tensor<1> {
 }
 
 /// The recorded step, taken by us.
-fn step(case: &Case) -> (RepresentationLoss, Vec<Gradient>) {
+pub(crate) fn step(case: &Case) -> (RepresentationLoss, Vec<Gradient>) {
     let negatives = Negatives {
         images: indices(&case.io, "neg_image_idx"),
         texts: indices(&case.io, "neg_text_idx"),
@@ -113,23 +111,4 @@ fn losses_and_gradients_equal_lavis() {
                 .identical("trainable-parameters", &[trainable], &[theirs]);
         }
     });
-}
-
-/// The floor is for rounding alone.
-#[test]
-fn a_gradient_that_is_wrong_by_two_percent_is_found_however_its_terms_cancel() {
-    for encoder in variants("lavis/stage1_", "_io.safetensors") {
-        let mut case = Case::new(&encoder);
-        let (_, gradients) = step(&case);
-        let expected = TensorFile::open(&format!("lavis/stage1_{encoder}_grads.safetensors"));
-        case.check
-            .identical("gradients", &[gradients.len()], &[expected.names().len()]);
-        for mut gradient in gradients {
-            let rounding_alone = gradient.name.ends_with("key.bias");
-            gradient.values.iter_mut().for_each(|value| *value *= 1.02);
-            let compare = || gradient.check(&mut Check::new("none"), &expected);
-            let found = catch_unwind(AssertUnwindSafe(compare)).is_err();
-            assert!(found || rounding_alone, "{encoder}: {}", gradient.name);
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! The objectives against LAVIS and against their own formulas, in one binary.
 
 mod case;
+mod floor;
 mod golden_stage1;
 mod golden_stage2;
 mod gradients;
