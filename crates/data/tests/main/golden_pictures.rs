@@ -63,7 +63,8 @@ fn check(kind: &str) {
     let Some(cases) = json("pictures/cases.json") else {
         return;
     };
-    let (folder, mut check) = (folder(kind), Check::new("pictures"));
+    let folder = folder(kind);
+    let mut check = Check::new(&format!("pictures/{folder}"));
     let files = cases[&folder].as_object().expect("pictures of this kind");
     assert!(!files.is_empty(), "no pictures of kind {folder}");
     for (file, expected) in files {
@@ -77,7 +78,7 @@ fn check(kind: &str) {
         let expected = [expected.first(), expected.last()]
             .map(|seen| seen.map_or("refused".to_owned(), |seen| (*seen).to_owned()));
         let ours = [DecodeOptions::as_stored(), DecodeOptions::upright()].map(|way| seen(open(&path, way)));
-        check.identical(&format!("{folder}/{file}"), &ours, &expected);
+        check.identical(file, &ours, &expected);
     }
 }
 
@@ -88,5 +89,6 @@ fn every_kind_is_checked() {
     };
     let given: BTreeSet<String> = cases.as_object().expect("kinds").keys().cloned().collect();
     let known: BTreeSet<String> = KINDS.iter().map(|kind| folder(kind)).collect();
-    assert_eq!(given, known);
+    let [given, known] = [given, known].map(Vec::from_iter);
+    Check::new("pictures").identical("kinds", &known, &given);
 }
