@@ -18,6 +18,45 @@ use crate::batch::{
 use crate::cache::{LayerCache, Origins, Remembered};
 use crate::head::Head;
 
+/// What every [`CausalModel`] answers as a `LanguageModel`, for use within its implementation: a trait of another crate cannot be
+/// implemented for all of them at once.
+macro_rules! reads_and_writes {
+    () => {
+        fn fingerprint(&self) -> String {
+            blip2_core::weights::fingerprint(self)
+        }
+
+        fn loss(
+            &self,
+            soft_prompt: Tensor<3>,
+            examples: &[blip2_core::TextExample],
+        ) -> Result<Tensor<1>, blip2_core::ModelError> {
+            $crate::causal::loss(self, soft_prompt, examples)
+        }
+
+        fn logits(
+            &self,
+            soft_prompt: Tensor<3>,
+            examples: &[blip2_core::TextExample],
+        ) -> Result<Tensor<3>, blip2_core::ModelError> {
+            $crate::causal::logits(self, soft_prompt, examples)
+        }
+
+        fn history(&self, prompt: &[u32]) -> Vec<u32> {
+            prompt.to_vec()
+        }
+
+        fn start(
+            &self,
+            soft_prompt: Tensor<3>,
+            prompts: &[Vec<u32>],
+        ) -> Result<Box<dyn blip2_core::NextTokenModel + '_>, blip2_core::ModelError> {
+            $crate::causal::start(self, soft_prompt, prompts)
+        }
+    };
+}
+pub(crate) use reads_and_writes;
+
 /// One layer: projections, attention, and the rest.
 pub(crate) trait CausalLayer {
     /// What a layer has to know of the positions of its tokens.

@@ -9,14 +9,14 @@ use std::path::Path;
 
 use blip2_core::layers::{Embedding, Linear};
 use blip2_core::weights::{GgufStore, WeightError, load, open_weights};
-use blip2_core::{Initializer, LanguageModel, LoadPlan, ModelError, NextTokenModel, TextExample};
+use blip2_core::{Initializer, LanguageModel, LoadPlan};
 use burn::module::Module;
 use burn::tensor::Tensor;
 
 pub use config::Gemma3Config;
 
 use crate::batch::Words;
-use crate::causal::{self, CausalModel};
+use crate::causal::{CausalModel, reads_and_writes};
 use crate::config::language_model;
 use crate::head::Head;
 pub(crate) use crate::llama::HUGGING_FACE;
@@ -154,31 +154,9 @@ impl LanguageModel for Gemma3 {
         self.embed_tokens.deviation() * self.word_scale()
     }
 
-    fn fingerprint(&self) -> String {
-        blip2_core::weights::fingerprint(self)
-    }
-
     fn vocabulary_size(&self) -> usize {
         self.config.vocabulary_size
     }
 
-    fn loss(&self, soft_prompt: Tensor<3>, examples: &[TextExample]) -> Result<Tensor<1>, ModelError> {
-        causal::loss(self, soft_prompt, examples)
-    }
-
-    fn logits(&self, soft_prompt: Tensor<3>, examples: &[TextExample]) -> Result<Tensor<3>, ModelError> {
-        causal::logits(self, soft_prompt, examples)
-    }
-
-    fn history(&self, prompt: &[u32]) -> Vec<u32> {
-        prompt.to_vec()
-    }
-
-    fn start(
-        &self,
-        soft_prompt: Tensor<3>,
-        prompts: &[Vec<u32>],
-    ) -> Result<Box<dyn NextTokenModel + '_>, ModelError> {
-        causal::start(self, soft_prompt, prompts)
-    }
+    reads_and_writes!();
 }

@@ -8,13 +8,13 @@ use std::path::Path;
 
 use blip2_core::layers::{Embedding, Linear};
 use blip2_core::weights::{GgufStore, TensorStore, WeightError, load, open_weights};
-use blip2_core::{Initializer, LanguageModel, LoadPlan, ModelError, NextTokenModel, TextExample};
+use blip2_core::{Initializer, LanguageModel, LoadPlan};
 use burn::module::Module;
 use burn::tensor::Tensor;
 
 pub use config::{Architecture, LlamaConfig};
 
-use crate::causal::{self, CausalModel};
+use crate::causal::{CausalModel, reads_and_writes};
 use crate::config::language_model;
 use crate::head::Head;
 use crate::rms_norm::RmsNorm;
@@ -136,31 +136,9 @@ impl LanguageModel for Llama {
         self.embed_tokens.deviation()
     }
 
-    fn fingerprint(&self) -> String {
-        blip2_core::weights::fingerprint(self)
-    }
-
     fn vocabulary_size(&self) -> usize {
         self.config.vocabulary_size
     }
 
-    fn loss(&self, soft_prompt: Tensor<3>, examples: &[TextExample]) -> Result<Tensor<1>, ModelError> {
-        causal::loss(self, soft_prompt, examples)
-    }
-
-    fn logits(&self, soft_prompt: Tensor<3>, examples: &[TextExample]) -> Result<Tensor<3>, ModelError> {
-        causal::logits(self, soft_prompt, examples)
-    }
-
-    fn history(&self, prompt: &[u32]) -> Vec<u32> {
-        prompt.to_vec()
-    }
-
-    fn start(
-        &self,
-        soft_prompt: Tensor<3>,
-        prompts: &[Vec<u32>],
-    ) -> Result<Box<dyn NextTokenModel + '_>, ModelError> {
-        causal::start(self, soft_prompt, prompts)
-    }
+    reads_and_writes!();
 }
