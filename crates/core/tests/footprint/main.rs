@@ -1,8 +1,6 @@
 //! Memory that loading takes besides what it leaves: a binary of its own, since its allocator counts.
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use blip2_core::layers::{Embedding, Linear, Packing};
 use blip2_core::weights::{NameMap, SafetensorsStore, load, write_safetensors};
@@ -11,30 +9,9 @@ use burn::module::Module;
 use burn::tensor::{Device, TensorData};
 use half::bf16;
 
-/// Bytes that are allocated, and the most that ever were.
-static HELD: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
+mod counting;
 
-struct Counting;
-
-// SAFETY: all is done by the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let held = HELD.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(held, Ordering::Relaxed);
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as the caller promises.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use counting::peak;
 
 #[derive(Module, Debug)]
 struct Model {
@@ -44,14 +21,6 @@ struct Model {
 
 const ROWS: usize = 2048;
 const WIDTH: usize = 1024;
-
-/// The most that is allocated while `work` runs, beyond what is at its start.
-fn peak<T>(work: impl FnOnce() -> T) -> (usize, T) {
-    let before = HELD.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
-    let done = work();
-    (PEAK.load(Ordering::Relaxed) - before, done)
-}
 
 #[test]
 fn weights_are_packed_straight_out_of_the_file() {

@@ -1,9 +1,7 @@
 //! What is told only by a process of its own: the memory that a step takes, which the allocator of this binary counts, and its
 //! dropout, since the device's generator is shared.
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use blip2_core::ModelError;
 use blip2_objectives::{NegativeSource, RepresentationOptions, RepresentationStep};
@@ -13,36 +11,14 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
+#[path = "../../../core/tests/footprint/counting.rs"]
+mod counting;
 #[allow(dead_code, reason = "made for several binaries")]
 #[path = "../../../qformer/tests/main/tiny.rs"]
 mod tiny;
 
-/// Bytes that are allocated, and the most that ever were.
-static HELD: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
 /// One test at a time.
 static ALONE: Mutex<()> = Mutex::new(());
-
-struct Counting;
-
-// SAFETY: all is done by the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let held = HELD.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(held, Ordering::Relaxed);
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as the caller promises.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 fn options() -> RepresentationOptions {
     RepresentationOptions {
@@ -63,13 +39,13 @@ fn encoded(rows: &[usize], device: &Device) -> Result<Tensor<3>, ModelError> {
 fn peak(model: &RepresentationModel, batch: usize, parts: usize) -> usize {
     let (options, texts, device) = (options(), tiny::rows(batch), model.qformer.device());
     let mut generator = ChaCha8Rng::seed_from_u64(1);
-    let before = HELD.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
-    let drawn = NegativeSource::Drawn(&mut generator);
-    let step = RepresentationStep::new(model, &options, &texts, parts, drawn, 1).unwrap();
-    step.gradients(&mut |rows: &[usize]| encoded(rows, &device))
-        .unwrap();
-    PEAK.load(Ordering::Relaxed) - before
+    let (peak, _) = counting::peak(|| {
+        let drawn = NegativeSource::Drawn(&mut generator);
+        let step = RepresentationStep::new(model, &options, &texts, parts, drawn, 1).unwrap();
+        step.gradients(&mut |rows: &[usize]| encoded(rows, &device))
+            .unwrap()
+    });
+    peak
 }
 
 #[test]
