@@ -4,12 +4,12 @@ use std::path::Path;
 
 use blip2_data::Stream;
 use blip2_data::features::{FeatureStore, FeatureWriter, content_key};
-use blip2_data::loader::{Loader, Position};
 use blip2_data::pixels::RgbImage;
 use blip2_trainer::{Observer, Prompts, Row, RowSource, TrainError, encode};
 use burn::tensor::{Device, Tensor};
 use rayon::prelude::*;
 
+use crate::epochs;
 use crate::error::io;
 use crate::pretrain::Frozen;
 use crate::scenes::{Scene, SceneSet, Split};
@@ -46,19 +46,12 @@ impl Corpus {
 
     /// The scenes of `step` (from 1): a function of seed and step. A scene and its variation come together, so that each is
     /// a hard negative of the other: among scenes drawn at random no batch ever asks which is left of which.
-    fn batch(&self, seed: u64, batch: usize, step: u64) -> Result<Vec<usize>, TrainError> {
-        let (units, taken) = (self.scenes.len() / TOGETHER, batch / TOGETHER);
-        let batches = (units / taken) as u64;
-        let (epoch, number) = ((step - 1) / batches, (step - 1) % batches);
-        let position = Position {
-            epoch,
-            index: number as usize * taken,
-        };
-        let chosen = Loader::new(seed, units, taken, position)?.next_batch();
-        Ok(chosen
+    fn batch(&self, seed: u64, batch: usize, step: u64) -> Vec<usize> {
+        let units = self.scenes.len() / TOGETHER;
+        epochs::batch(seed, units, batch / TOGETHER, step)
             .iter()
             .flat_map(|unit| unit * TOGETHER..(unit + 1) * TOGETHER)
-            .collect())
+            .collect()
     }
 
     fn row(&self, index: usize) -> Row {
@@ -80,7 +73,7 @@ pub(crate) struct Captions<'a> {
 
 impl RowSource for Captions<'_> {
     fn rows(&mut self, step: u64) -> Result<Vec<Row>, TrainError> {
-        let indices = self.corpus.batch(self.seed, self.batch, step)?;
+        let indices = self.corpus.batch(self.seed, self.batch, step);
         Ok(indices.into_iter().map(|index| self.corpus.row(index)).collect())
     }
 }
@@ -97,7 +90,7 @@ pub(crate) struct CaptionsAndQuestions<'a> {
 
 impl RowSource for CaptionsAndQuestions<'_> {
     fn rows(&mut self, step: u64) -> Result<Vec<Row>, TrainError> {
-        let indices = self.corpus.batch(self.seed ^ 2, self.batch, step)?;
+        let indices = self.corpus.batch(self.seed ^ 2, self.batch, step);
         let mut stream = Stream::new(self.seed, "stage 2 texts", step);
         let row = |index| {
             let (row, scene) = (self.corpus.row(index), &self.corpus.scenes[index]);

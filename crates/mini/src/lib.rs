@@ -7,6 +7,7 @@ mod baseline;
 mod corpus;
 mod dataset;
 mod encoder;
+mod epochs;
 mod error;
 mod evaluate;
 mod figures;

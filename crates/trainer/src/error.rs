@@ -77,9 +77,6 @@ pub enum TrainError {
     /// The stored features.
     #[error(transparent)]
     Features(#[from] blip2_data::features::FeatureError),
-    /// The order of examples.
-    #[error(transparent)]
-    Loader(#[from] blip2_data::loader::LoaderError),
     /// Opening data sets.
     #[error(transparent)]
     Sets(#[from] blip2_data::sets::SetError),

@@ -4,7 +4,6 @@
 //! them was faster changes a bit of it.
 
 mod error;
-mod indices;
 mod prepare;
 mod row;
 mod skipped;
@@ -18,7 +17,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use error::DataLoaderError;
-pub use indices::{Loader, LoaderError, Position, order};
 pub use row::{Batch, Row};
 pub use skipped::Skipped;
 pub use transform::{TrainView, Transform};

@@ -8,7 +8,6 @@ mod golden_augment;
 mod golden_data;
 mod golden_pictures;
 mod golden_sets;
-mod loader;
 mod mixture;
 mod numbers;
 mod order;
