@@ -2,8 +2,8 @@
 
 use std::cell::Cell;
 
-/// The precision of the operands of [`linear`](crate::linear) and [`linear_cross_entropy`](crate::linear_cross_entropy)
-/// and of the products in their backward passes. Arguments and results keep their type, sums run in single precision.
+/// The precision of the operands of [`linear`](crate::linear), [`linear_cross_entropy`](crate::linear_cross_entropy) and
+/// [`attention`](crate::attention), and of the products in their backward passes. Arguments and results keep their type, sums run in single precision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Products {
     /// As the tensors are. Where tiles of bfloat16 are multiplied much faster (Intel's AMX), a large product takes each number
