@@ -1,36 +1,53 @@
 //! The comparisons of a run as a Markdown table: a row for each quantity of a folder, with the comparison that came nearest
-//! to its tolerance.
+//! to its tolerance; what is identical, and must be, in one row for the folder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use blip2_golden::{Comparison, Measure};
 
-/// The table, with a line for each quantity.
+/// The table, with a line for each quantity, and one for all of a folder that are identical.
 pub(super) fn markdown(comparisons: &[Comparison]) -> String {
-    let mut rows: BTreeMap<(&str, &str, String), Vec<&Comparison>> = BTreeMap::new();
+    let mut identical: BTreeMap<&str, (BTreeSet<String>, usize)> = BTreeMap::new();
+    let mut rows: BTreeMap<(&str, String, String), Vec<&Comparison>> = BTreeMap::new();
     for comparison in comparisons {
-        let quantity = comparison
-            .what
-            .split_once('/')
-            .map_or(&*comparison.what, |(quantity, _)| quantity);
-        let key = (comparison.subject.as_str(), quantity, tolerance(comparison));
-        rows.entry(key).or_default().push(comparison);
+        let (subject, quantity) = (comparison.subject.as_str(), quantity(comparison));
+        if matches!(comparison.measure, Measure::Identical) && comparison.passed() {
+            let (quantities, compared) = identical.entry(subject).or_default();
+            quantities.insert(quantity);
+            *compared += 1;
+        } else {
+            let key = (subject, quantity, tolerance(comparison));
+            rows.entry(key).or_default().push(comparison);
+        }
     }
-    let mut table =
-        "| data | quantity | compared | tolerance | measured |\n|---|---|--:|---|---|\n".to_owned();
+    let row = |subject: &str, quantity: &str, compared: usize, tolerance: &str, measured: &str| {
+        format!("| `{subject}` | {quantity} | {compared} | {tolerance} | {measured} |\n")
+    };
+    let mut lines: Vec<String> = identical
+        .into_iter()
+        .map(|(subject, (quantities, compared))| {
+            let quantities = Vec::from_iter(quantities).join(", ");
+            row(subject, &quantities, compared, "identical", "identical")
+        })
+        .collect();
     for ((subject, quantity, tolerance), compared) in rows {
         let worst = compared.iter().copied().max_by(|one, other| {
             let part = |comparison: &Comparison| comparison.difference / comparison.allowed;
             part(one).total_cmp(&part(other))
         });
         let measured = worst.map(measured).unwrap_or_default();
-        table += &format!(
-            "| `{subject}` | {} | {} | {tolerance} | {measured} |\n",
-            quantity.replace(['-', '_'], " "),
-            compared.len()
-        );
+        lines.push(row(subject, &quantity, compared.len(), &tolerance, &measured));
     }
-    table
+    lines.sort();
+    "| data | quantity | compared | tolerance | measured |\n|---|---|--:|---|---|\n".to_owned()
+        + &lines.concat()
+}
+
+/// What is compared, without which of its kind.
+fn quantity(comparison: &Comparison) -> String {
+    let what = &*comparison.what;
+    let quantity = what.split_once('/').map_or(what, |(quantity, _)| quantity);
+    quantity.replace(['-', '_'], " ")
 }
 
 fn tolerance(comparison: &Comparison) -> String {
@@ -76,15 +93,18 @@ mod tests {
             comparison("logits/0", 1e-6, 2e-3, largest),
             comparison("logits/1", 1e-6, 2e-4, largest),
             comparison("ids/0", 0.0, 0.0, Measure::Identical),
+            comparison("prompt_ids/0", 0.0, 0.0, Measure::Identical),
+            comparison("text", 1.0, 0.0, Measure::Identical),
             comparison("score", 2e-6, 1e-5, Measure::Absolute),
         ]);
         let rows: Vec<&str> = table.lines().skip(2).collect();
         assert_eq!(
             rows,
             [
-                "| `parts/a` | ids | 1 | identical | identical |",
+                "| `parts/a` | ids, prompt ids | 2 | identical | identical |",
                 "| `parts/a` | logits | 2 | 2e-4 of the largest | 1.0e-6 |",
                 "| `parts/a` | score | 1 | absolute | 2.0e-6, 1.0e-5 allowed |",
+                "| `parts/a` | text | 1 | identical | 1 places differ (FAILED) |",
             ]
         );
     }

@@ -78,7 +78,7 @@ fn check(kind: &str) {
         let expected = [expected.first(), expected.last()]
             .map(|seen| seen.map_or("refused".to_owned(), |seen| (*seen).to_owned()));
         let ours = [DecodeOptions::as_stored(), DecodeOptions::upright()].map(|way| seen(open(&path, way)));
-        check.identical(file, &ours, &expected);
+        check.identical(&format!("pixels/{file}"), &ours, &expected);
     }
 }
 
