@@ -1,7 +1,7 @@
 //! Where things lie: the repository, the cache folder, the folder that cargo builds in.
 
-use std::env;
 use std::path::{Path, PathBuf, absolute};
+use std::{env, fs, io};
 
 use anyhow::{Context, Result};
 
@@ -23,12 +23,58 @@ pub(crate) fn home(given: Option<PathBuf>) -> Result<PathBuf> {
 /// The folder that cargo builds in: `$CARGO_TARGET_DIR`, else one that all checkouts and both of `demo` and `test`
 /// share, so that the tensor crates are compiled once.
 pub(crate) fn target() -> Result<PathBuf> {
-    match folder_in("CARGO_TARGET_DIR") {
+    let target = match folder_in("CARGO_TARGET_DIR") {
         Some(target) => {
-            absolute(&target).with_context(|| format!("{} is not a usable path", target.display()))
+            absolute(&target).with_context(|| format!("{} is not a usable path", target.display()))?
         }
-        None => Ok(user_cache()?.join("target")),
+        None => user_cache()?.join("target"),
+    };
+    claim(&target, root()).with_context(|| format!("{} cannot be built in", target.display()))?;
+    Ok(target)
+}
+
+/// The file in a target folder that names the checkout which built there last.
+const BUILT_FROM: &str = "built-from";
+
+/// Makes cargo build our own crates anew in `target` where another checkout than `root` built there last: cargo tells
+/// crates of two checkouts apart by the age of their files alone, and would take the other's for ours.
+fn claim(target: &Path, root: &Path) -> io::Result<()> {
+    let stamp = target.join(BUILT_FROM);
+    let root = root.to_string_lossy();
+    if fs::read_to_string(&stamp).is_ok_and(|last| last == root) {
+        return Ok(());
     }
+    // The folders of one target, and of those built in folders of their own below it.
+    for profile in folders(target)?.iter().chain([&target.to_path_buf()]) {
+        for fingerprints in folders(profile)?
+            .iter()
+            .map(|profile| profile.join(".fingerprint"))
+        {
+            for crate_folder in folders(&fingerprints)? {
+                let name = crate_folder.file_name().unwrap_or_default().to_string_lossy();
+                if name.starts_with("blip2-") || name.starts_with("xtask-") {
+                    fs::remove_dir_all(&crate_folder)?;
+                }
+            }
+        }
+    }
+    fs::create_dir_all(target)?;
+    fs::write(stamp, root.as_bytes())
+}
+
+/// The folders in `folder`; none where it is not there.
+fn folders(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    Ok(paths
+        .collect::<io::Result<Vec<_>>>()?
+        .into_iter()
+        .filter(|path| path.is_dir())
+        .collect())
 }
 
 /// `path` as a person in the current folder would write it.
@@ -55,4 +101,36 @@ fn folder_in(variable: &str) -> Option<PathBuf> {
     env::var_os(variable)
         .filter(|value| !value.is_empty())
         .map(PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_checkout_builds_its_own_crates_and_keeps_the_others() {
+        let target = env::temp_dir().join(format!("blip2-claim-{}", std::process::id()));
+        let crates = [
+            "release/.fingerprint/blip2-core-1",
+            "x86/release/.fingerprint/xtask-2",
+        ];
+        let others = ["release/.fingerprint/burn-1", "release/deps"];
+        let build = || {
+            for folder in crates.iter().chain(&others) {
+                fs::create_dir_all(target.join(folder)).unwrap();
+            }
+        };
+        let built = || crates.map(|folder| target.join(folder).exists());
+        claim(&target, Path::new("/first")).unwrap();
+        build();
+        claim(&target, Path::new("/first")).unwrap();
+        assert_eq!(built(), [true, true]);
+        claim(&target, Path::new("/second")).unwrap();
+        assert_eq!(built(), [false, false]);
+        assert!(others.iter().all(|folder| target.join(folder).exists()));
+        build();
+        claim(&target, Path::new("/first")).unwrap();
+        assert_eq!(built(), [false, false]);
+        fs::remove_dir_all(target).unwrap();
+    }
 }
