@@ -1,12 +1,12 @@
 //! `cargo xtask test`: all that CI runs, one step after the other, each announced and timed.
 
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::{assembly, assets, exit_code, launch, places, process, tidy};
+use crate::{assembly, assets, exit_code, launch, places, process, ranks, tidy};
 
 const CARGO_STEPS: &[(&str, &[&str])] = &[
     ("formatting", &["fmt", "--all", "--check"]),
@@ -29,6 +29,39 @@ const CARGO_STEPS: &[(&str, &[&str])] = &[
 /// `DOCS_RS` tells its build script to do without. What reads object stores is checked with it, for its features would build the
 /// tensor crates anew as well.
 const CUDA: &[&str] = &["check", "--package", "blip2-cli", "--features", "cuda,remote"];
+
+/// What trains over several processes, and the tests that start them.
+const RANKS: [&[&str]; 2] = [
+    &[
+        "clippy",
+        "--release",
+        "--package",
+        "blip2-distributed",
+        "--features",
+        "mpi",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ],
+    &[
+        "test",
+        "--release",
+        "--workspace",
+        "--features",
+        ranks::FEATURE,
+        "--test",
+        "ranks",
+    ],
+];
+/// Debian's Open MPI, to build with and to start by.
+const OPEN_MPI: [&str; 5] = [
+    "install",
+    "-y",
+    "--no-install-recommends",
+    "openmpi-bin",
+    "libopenmpi-dev",
+];
 
 /// Runs every step, also after one has failed, so that one run shows all that is wrong.
 ///
@@ -54,6 +87,23 @@ pub(crate) fn run(home: &Path) -> Result<ExitCode> {
             Ok(process::run(&mut command, || ())?.is_success())
         })?;
     }
+    steps.take("ranks", || {
+        if !mpi_is_there()? {
+            println!("SKIPPED: there is no Open MPI here, and no right to install it: apt-get install openmpi-bin libopenmpi-dev");
+            return Ok(true);
+        }
+        let mut passed = true;
+        for arguments in RANKS {
+            println!("cargo {}", arguments.join(" "));
+            let mut command = launch::cargo();
+            command
+                .args(arguments)
+                .env("CARGO_TARGET_DIR", &target)
+                .env("BLIP2_HOME", home);
+            passed &= process::run(&mut command, || ())?.is_success();
+        }
+        Ok(passed)
+    })?;
     steps.take("assembly", || match assembly::run(None) {
         // What does not build has been said before.
         Err(error) if !error.is::<process::Stopped>() => {
@@ -74,6 +124,28 @@ pub(crate) fn run(home: &Path) -> Result<ExitCode> {
         Ok(process::run(&mut command, || ())?.is_success())
     })?;
     Ok(steps.conclude())
+}
+
+/// Whether there is Open MPI; installs it where that is allowed and possible.
+fn mpi_is_there() -> Result<bool> {
+    if ranks::is_there() {
+        return Ok(true);
+    }
+    if !rustix::process::getuid().is_root() {
+        return Ok(false);
+    }
+    for arguments in [&["update"][..], &OPEN_MPI] {
+        println!("apt-get {}", arguments.join(" "));
+        let mut command = Command::new("apt-get");
+        command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+        // Where there is no apt-get, there is nothing to install by.
+        match process::run(&mut command, || ()) {
+            Ok(ending) if ending.is_success() => {}
+            Err(error) if error.is::<process::Stopped>() => return Err(error),
+            _ => return Ok(false),
+        }
+    }
+    Ok(ranks::is_there())
 }
 
 /// The steps taken so far: name, seconds, success.

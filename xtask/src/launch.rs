@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::process::{self, Ending};
+use crate::ranks::Ranks;
 use crate::{assets, places, report};
 
 /// Milliseconds before mimalloc gives freed memory back. Training frees and takes large tensors all the time; at the default
@@ -37,6 +38,8 @@ struct Options {
     /// Neither fetch nor verify the assets first
     #[arg(long)]
     no_assets: bool,
+    #[command(flatten)]
+    ranks: Ranks,
 }
 
 #[derive(Args)]
@@ -101,6 +104,7 @@ struct Training {
     set: Vec<String>,
     resume: bool,
     max_restarts: u32,
+    ranks: Ranks,
 }
 
 impl Training {
@@ -126,13 +130,14 @@ impl Training {
             assets::ensure(&home)?;
         }
         Ok(Self {
-            binary: build("blip2")?,
+            binary: build_with("blip2", options.ranks.features())?,
             home,
             recipe,
             run,
             set: options.set,
             resume: options.resume,
             max_restarts: options.max_restarts,
+            ranks: options.ranks,
         })
     }
 
@@ -169,7 +174,7 @@ impl Training {
     }
 
     fn command(&self, resume: bool) -> Command {
-        let mut command = Command::new(&self.binary);
+        let mut command = self.ranks.command(&self.binary);
         command
             .arg("pretrain")
             .arg("--recipe")
@@ -182,6 +187,9 @@ impl Training {
         if resume {
             command.arg("--resume");
         }
+        if let Some(seconds) = self.ranks.watchdog {
+            command.args(["--watchdog", &seconds.to_string()]);
+        }
         command.env("BLIP2_HOME", &self.home);
         if env::var_os(PURGE_DELAY).is_none() {
             command.env(PURGE_DELAY, "1000");
@@ -193,11 +201,17 @@ impl Training {
 /// Builds the binary `name` and returns where it is. The features are those of the whole workspace, as in tests: the
 /// tensor crates are compiled once for all.
 pub(crate) fn build(name: &str) -> Result<PathBuf> {
+    build_with(name, &[])
+}
+
+/// The same with `features` beside, of the form `package/feature`.
+fn build_with(name: &str, features: &[&str]) -> Result<PathBuf> {
     let target = places::target()?;
     eprintln!("building {name} in {}", target.display());
     let mut command = cargo();
     command
         .args(["build", "--release", "--workspace", "--bin", name])
+        .args(features.iter().flat_map(|feature| ["--features", feature]))
         .env("CARGO_TARGET_DIR", &target);
     let ending = process::run(&mut command, || ())?;
     if !ending.is_success() {

@@ -22,6 +22,7 @@ mod parity;
 mod places;
 mod plan;
 mod process;
+mod ranks;
 mod report;
 mod tidy;
 mod unit;

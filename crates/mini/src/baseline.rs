@@ -51,7 +51,7 @@ impl Objective<MeanBaseline> for BaselineObjective<'_> {
         &self,
         model: &MeanBaseline,
         batch: &Batch,
-        _context: &StepContext,
+        _context: &StepContext<'_>,
     ) -> Result<Terms, TrainError> {
         let captions = batch.rows.iter().map(|row| row.text.as_str());
         let texts = tokenise(self.tokenizer, captions, self.max_text_tokens)?;

@@ -5,11 +5,12 @@ use std::path::Path;
 use blip2::{LoadPlan, LoadedEncoder, LoadedLanguageModel, Registry, save_pretrained};
 use blip2_core::Initializer;
 use blip2_data::text::BertTokenizer;
+use blip2_distributed::Communicator;
 use blip2_objectives::RepresentationOptions;
 use blip2_qformer::{Bridge, RepresentationModel};
 use blip2_trainer::{
     GenerativeObjective, Observer, Origin, PretrainOptions, Prompts, RecipeFile, RepresentationObjective,
-    Run, RunOptions, Trained, Trainer, bridge_from, check_frozen, representation_from_bert,
+    Run, RunOptions, TrainError, Trained, Trainer, bridge_from, check_frozen, representation_from_bert,
 };
 use burn::tensor::Device;
 
@@ -76,11 +77,16 @@ impl Frozen {
     }
 }
 
-/// Runs `options` to its end and writes models, `report.json` and `report.html` into the run folder.
+/// Runs `options` to its end and writes models, `report.json` and `report.html` into the run folder. `ranks` share the training; the
+/// first of them alone stores features, evaluates and writes.
 ///
 /// # Errors
 /// [`MiniError`]; the run folder then holds the checkpoints so far, and resuming goes on from them.
-pub fn pretrain(options: PretrainOptions, observer: &dyn Observer) -> Result<(), MiniError> {
+pub fn pretrain(
+    options: PretrainOptions,
+    ranks: &Communicator,
+    observer: &dyn Observer,
+) -> Result<(), MiniError> {
     let recipe = MiniRecipe::read(&options.recipe, &options.overrides)?;
     let resolved = recipe.to_toml()?;
     let device = options.device;
@@ -92,9 +98,19 @@ pub fn pretrain(options: PretrainOptions, observer: &dyn Observer) -> Result<(),
         resume: options.resume,
         device: device.clone(),
         observer,
+        ranks,
     })?;
     let frozen = Frozen::load(&recipe, &options.home, &options.registry, &device)?;
-    let corpus = Corpus::prepare(&recipe, &options.home, &frozen, observer)?;
+    let prepare = || Corpus::prepare(&recipe, &options.home, &frozen, observer);
+    let prepared = match ranks.is_first() {
+        true => Some(prepare()?),
+        false => None,
+    };
+    ranks.barrier("features").map_err(TrainError::from)?;
+    let corpus = match prepared {
+        Some(corpus) => corpus,
+        None => prepare()?,
+    };
     run.log_frozen("before", &frozen.loaded())?;
     let phases = Phases {
         recipe: &recipe,
@@ -107,6 +123,9 @@ pub fn pretrain(options: PretrainOptions, observer: &dyn Observer) -> Result<(),
     run.log_frozen("after", &present)?;
     check_frozen(&frozen.loaded(), &present)?;
 
+    if !ranks.is_first() {
+        return Ok(());
+    }
     save_pretrained(
         &run.folder().join("model"),
         &recipe.model_config(),

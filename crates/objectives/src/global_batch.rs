@@ -1,6 +1,6 @@
 //! A step of stage 1 on a global batch, cut in parts as the reference cuts it over its ranks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use blip2_core::ModelError;
@@ -10,8 +10,8 @@ use burn::tensor::{Device, Tensor};
 
 use crate::hard_negatives::Draws;
 use crate::{
-    Embeddings, ItgMean, NegativeSource, Negatives, RepresentationLoss, RepresentationOptions, StepGradients,
-    Terms, average_over_parts, itc_loss, itg_loss, itm_logits, itm_loss, similarities,
+    Embeddings, ItgMean, NegativeSource, Negatives, PartSums, RepresentationLoss, RepresentationOptions,
+    StepGradients, SumOrder, Terms, itc_loss, itg_loss, itm_logits, itm_loss, similarities, sums_of_parts,
 };
 
 /// How far the seeds of two parts lie apart: not by 1, which is what steps are apart.
@@ -24,13 +24,18 @@ pub type FeaturesOf<'a, E> = &'a mut dyn FnMut(&[usize]) -> Result<Tensor<3>, E>
 
 /// A step of stage 1 on a global batch.
 ///
-/// On one device [`RepresentationStep::gradients`] is all that is needed. On several, each embeds its parts
-/// ([`RepresentationStep::embed`]), is given what all of them made ([`RepresentationStep::against`]), and takes the loss of its
-/// parts ([`RepresentationStep::part`]).
+/// On one device [`RepresentationStep::gradients`] is all that is needed. On several, each has a share of the texts
+/// ([`RepresentationStep::of_share`]), embeds its parts ([`RepresentationStep::embeddings`]), is given what all of them made
+/// ([`RepresentationStep::against`]), asks the others for the negatives that it has drawn ([`RepresentationStep::negatives`],
+/// [`RepresentationStep::know`]), and takes the gradients of its parts ([`RepresentationStep::sums`]).
 pub struct RepresentationStep<'a> {
     model: &'a RepresentationModel,
     options: &'a RepresentationOptions,
-    texts: &'a [Vec<u32>],
+    /// By row of the global batch, as far as they are known here.
+    texts: BTreeMap<usize, Vec<u32>>,
+    pairs: usize,
+    /// Tokens of the global batch that generation predicts.
+    predicted: usize,
     parts: usize,
     draws: Draws,
     seed: u64,
@@ -53,18 +58,38 @@ impl<'a> RepresentationStep<'a> {
         negatives: NegativeSource<'_>,
         seed: u64,
     ) -> Result<Self, ModelError> {
-        if parts == 0 || texts.is_empty() || !texts.len().is_multiple_of(parts) {
+        let lengths: Vec<usize> = texts.iter().map(Vec::len).collect();
+        Self::of_share(model, options, (0, texts), &lengths, parts, negatives, seed)
+    }
+
+    /// The same where only some of the texts are known: those of the rows from `own.0` on. `lengths` are those of all texts, in
+    /// tokens.
+    ///
+    /// # Errors
+    /// As for [`RepresentationStep::new`].
+    pub fn of_share(
+        model: &'a RepresentationModel,
+        options: &'a RepresentationOptions,
+        own: (usize, &[Vec<u32>]),
+        lengths: &[usize],
+        parts: usize,
+        negatives: NegativeSource<'_>,
+        seed: u64,
+    ) -> Result<Self, ModelError> {
+        let pairs = lengths.len();
+        if parts == 0 || pairs == 0 || !pairs.is_multiple_of(parts) {
             return Err(ModelError::Invalid(format!(
-                "a batch of {} pairs cannot be cut in {parts} equal parts: choose a number of parts that divides it",
-                texts.len()
+                "a batch of {pairs} pairs cannot be cut in {parts} equal parts: choose a number of parts that divides it"
             )));
         }
         Ok(Self {
             model,
             options,
-            texts,
+            texts: (own.0..).zip(own.1.iter().cloned()).collect(),
+            pairs,
+            predicted: lengths.iter().map(|length| length.saturating_sub(1)).sum(),
             parts,
-            draws: Draws::new(negatives, texts.len())?,
+            draws: Draws::new(negatives, pairs)?,
             seed,
             all: None,
         })
@@ -77,12 +102,45 @@ impl<'a> RepresentationStep<'a> {
     /// # Errors
     /// What `features` fails with; [`ModelError`] where features, texts and model do not fit each other.
     pub fn gradients<E: From<ModelError>>(mut self, features: FeaturesOf<'_, E>) -> Result<StepGradients, E> {
-        if self.parts > 1 && self.compares() {
-            let model = untracked(self.model);
-            let embeddings = (0..self.parts).map(|part| self.embed(&model, part, features));
-            self.all = Some(Embeddings::gathered(embeddings.collect::<Result<_, E>>()?));
+        if self.meets() {
+            let all = self.embeddings(0..self.parts, features)?;
+            self = self.against(all);
         }
-        average_over_parts(self.model, self.parts, |part| {
+        let sums = self.sums(0..self.parts, SumOrder::Free, features)?;
+        let nothing = || ModelError::Invalid("a batch needs at least one part".to_owned());
+        Ok(sums.mean(self.model).ok_or_else(nothing)?)
+    }
+
+    /// Whether parts have to know of each other.
+    pub fn meets(&self) -> bool {
+        self.parts > 1 && self.compares()
+    }
+
+    /// What all others compare with the parts `own`.
+    ///
+    /// # Errors
+    /// As for [`RepresentationStep::gradients`].
+    pub fn embeddings<E: From<ModelError>>(
+        &self,
+        own: Range<usize>,
+        features: FeaturesOf<'_, E>,
+    ) -> Result<Embeddings, E> {
+        let model = untracked(self.model);
+        let parts = own.map(|part| self.embed(&model, part, features));
+        Ok(Embeddings::gathered(parts.collect::<Result<_, E>>()?))
+    }
+
+    /// Gradients and terms of the parts `own`, one after the other.
+    ///
+    /// # Errors
+    /// As for [`RepresentationStep::gradients`].
+    pub fn sums<E: From<ModelError>>(
+        &self,
+        own: Range<usize>,
+        order: SumOrder,
+        features: FeaturesOf<'_, E>,
+    ) -> Result<PartSums, E> {
+        sums_of_parts(self.model, self.parts, own, order, |part| {
             Ok(self.part(part, features)?.terms)
         })
     }
@@ -117,6 +175,32 @@ impl<'a> RepresentationStep<'a> {
         }
     }
 
+    /// The negatives of `part`, drawn by the embeddings of the global batch: whoever asks, and whatever the losses are computed
+    /// with, they are the same. None where matching has no weight.
+    ///
+    /// # Errors
+    /// [`ModelError::Invalid`] where the parts have not been compared yet, and as for [`crate::negative_weights`].
+    pub fn negatives(&self, part: usize) -> Result<Negatives, ModelError> {
+        if self.options.weights.itm == 0.0 {
+            return Ok(Negatives::default());
+        }
+        let all = self.all.as_ref().ok_or_else(|| {
+            ModelError::Invalid("negatives are drawn before the parts have been compared".to_owned())
+        })?;
+        let rows = self.rows(part)?;
+        let own = Embeddings {
+            images: all.images.clone().narrow(0, rows.start, rows.len()),
+            texts: all.texts.clone().narrow(0, rows.start, rows.len()),
+        };
+        let similarities = similarities(&own, all, self.model.temperature.val().inner());
+        self.draws.negatives(&similarities, rows, self.options.negatives)
+    }
+
+    /// Texts of rows that lie elsewhere, which were drawn as negatives.
+    pub fn know(&mut self, texts: impl IntoIterator<Item = (usize, Vec<u32>)>) {
+        self.texts.extend(texts);
+    }
+
     /// The terms of `part`. The cross-attention keys and values of an image are computed once, for the query pass and all of
     /// matching.
     ///
@@ -145,9 +229,12 @@ impl<'a> RepresentationStep<'a> {
                 terms.add("itc", weights.itc, loss);
             }
             if weights.itm != 0.0 {
-                negatives = self
-                    .draws
-                    .negatives(&similarities, rows.clone(), options.negatives)?;
+                negatives = match self.all {
+                    Some(_) => self.negatives(part)?,
+                    None => self
+                        .draws
+                        .negatives(&similarities, rows.clone(), options.negatives)?,
+                };
                 let (placed, elsewhere) = placed(&negatives, &rows);
                 if !elsewhere.images.is_empty() {
                     context = context.followed_by(&prepared(model, elsewhere.images, features)?);
@@ -160,7 +247,7 @@ impl<'a> RepresentationStep<'a> {
         if weights.itg != 0.0 {
             let (start, smoothing) = (options.start_token, options.label_smoothing);
             let mean = itg_loss(model, &images, &texts, start, smoothing)?;
-            terms.add("itg", weights.itg, mean * self.itg_share(&rows));
+            terms.add("itg", weights.itg, mean * self.itg_share(&texts));
         }
         terms.watch("temperature", model.temperature.val());
         terms.watch("query_spread", images.hidden.detach().var_bias(1).sqrt().mean());
@@ -172,16 +259,20 @@ impl<'a> RepresentationStep<'a> {
         self.options.weights.itc != 0.0 || self.options.weights.itm != 0.0
     }
 
-    /// The rows of `part` and their texts; the same dropout whenever it begins.
-    fn begin(&self, part: usize) -> Result<(Range<usize>, TextBatch), ModelError> {
-        let pairs = self.texts.len() / self.parts;
-        let rows = part * pairs..(part + 1) * pairs;
-        if part >= self.parts {
-            return Err(ModelError::Invalid(format!(
+    fn rows(&self, part: usize) -> Result<Range<usize>, ModelError> {
+        let pairs = self.pairs / self.parts;
+        match part < self.parts {
+            true => Ok(part * pairs..(part + 1) * pairs),
+            false => Err(ModelError::Invalid(format!(
                 "there is no part {part}: the batch has {}",
                 self.parts
-            )));
+            ))),
         }
+    }
+
+    /// The rows of `part` and their texts; the same dropout whenever it begins.
+    fn begin(&self, part: usize) -> Result<(Range<usize>, TextBatch), ModelError> {
+        let rows = self.rows(part)?;
         if self.parts > 1 {
             let apart = (part as u64).wrapping_mul(SEEDS_APART);
             self.model.qformer.device().seed(self.seed.wrapping_add(apart));
@@ -192,19 +283,21 @@ impl<'a> RepresentationStep<'a> {
 
     /// The texts of `rows` of the global batch, padded to the longest of them.
     fn texts(&self, rows: impl Iterator<Item = usize>) -> Result<TextBatch, ModelError> {
-        let rows = rows.map(|row| self.texts[row].clone()).collect();
+        let text = |row: usize| {
+            let elsewhere = || ModelError::Invalid(format!("the text of row {row} lies on another device"));
+            self.texts.get(&row).cloned().ok_or_else(elsewhere)
+        };
+        let rows = rows.map(text).collect::<Result<_, _>>()?;
         TextBatch::new(rows, &self.model.qformer.device())
     }
 
-    /// What the mean over the tokens of `rows` is multiplied with, so that the mean over parts is the one that is asked for.
-    fn itg_share(&self, rows: &Range<usize>) -> f64 {
-        let predicted =
-            |texts: &[Vec<u32>]| -> usize { texts.iter().map(|text| text.len().saturating_sub(1)).sum() };
+    /// What the mean over the tokens of `texts` is multiplied with, so that the mean over parts is the one that is asked for.
+    fn itg_share(&self, texts: &TextBatch) -> f64 {
+        let rows = texts.rows().iter();
+        let predicted: usize = rows.map(|text| text.len().saturating_sub(1)).sum();
         match self.options.itg_mean {
             ItgMean::Part => 1.0,
-            ItgMean::Global => {
-                (predicted(&self.texts[rows.clone()]) * self.parts) as f64 / predicted(self.texts) as f64
-            }
+            ItgMean::Global => (predicted * self.parts) as f64 / self.predicted as f64,
         }
     }
 }

@@ -16,7 +16,7 @@ pub use itc::{Embeddings, Similarities, itc_loss, similarities};
 pub use itg::itg_loss;
 pub use itm::{itm_logits, itm_loss};
 pub use language_modelling::language_modelling_loss;
-pub use parts::{StepGradients, average_over_parts};
+pub use parts::{PartSums, StepGradients, SumOrder, average_over_parts, sums_of_parts};
 pub use representation::{
     ItgMean, RepresentationLoss, RepresentationOptions, RepresentationWeights, representation_loss,
 };

@@ -56,8 +56,19 @@ impl Terms {
         Self(self.0.into_iter().map(plain).collect())
     }
 
+    /// The mean of the same terms of several parts, added up in their order; nothing where there is no part. Those of a single part
+    /// are as they were.
+    pub fn mean(parts: Vec<Self>) -> Option<Self> {
+        let count = parts.len();
+        let sum = parts.into_iter().reduce(Self::plus)?;
+        Some(match count {
+            1 => sum,
+            _ => sum.scaled(1.0 / count as f64),
+        })
+    }
+
     /// The sum of both, term by term; `other` has the same terms.
-    pub(crate) fn plus(self, other: Self) -> Self {
+    fn plus(self, other: Self) -> Self {
         let pairs = self.0.into_iter().zip(other.0);
         let sum = |(own, other): (Term, Term)| Term {
             value: own.value + other.value,
@@ -67,7 +78,7 @@ impl Terms {
     }
 
     /// All values times `factor`.
-    pub(crate) fn scaled(self, factor: f64) -> Self {
+    fn scaled(self, factor: f64) -> Self {
         let scaled = |term: Term| Term {
             value: term.value * factor,
             ..term

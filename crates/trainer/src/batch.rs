@@ -1,5 +1,7 @@
 //! What a step is about: rows of pictures and words, and the features of the pictures.
 
+use std::ops::Range;
+
 use blip2_data::pixels::RgbImage;
 use burn::tensor::{Int, Tensor, TensorData};
 
@@ -20,7 +22,7 @@ pub struct Row {
     pub picture: Option<RgbImage>,
 }
 
-/// The global batch of a step: rows, and what the frozen encoder makes of their pictures.
+/// The rows of a step that this rank has, all of them where it is alone, and what the frozen encoder makes of their pictures.
 #[derive(Clone, Debug)]
 pub struct Batch {
     /// One a pair.
@@ -74,4 +76,13 @@ pub trait RowSource {
     /// # Errors
     /// [`TrainError`] where there is nothing to train on, or too much of it is damaged.
     fn rows(&mut self, step: u64) -> Result<Vec<Row>, TrainError>;
+
+    /// Only the rows at `places` among them. Sources that open pictures had better not open the others.
+    ///
+    /// # Errors
+    /// As for [`RowSource::rows`].
+    fn some_rows(&mut self, step: u64, places: Range<usize>) -> Result<Vec<Row>, TrainError> {
+        let rows = self.rows(step)?.into_iter();
+        Ok(rows.skip(places.start).take(places.len()).collect())
+    }
 }

@@ -1,5 +1,6 @@
 //! Rows out of data sets: a mixture in its order, read and decoded ahead by the loader's threads.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use blip2_data::Stream;
@@ -77,6 +78,15 @@ fn unusable(set: &str, key: &str, problem: &str) -> TrainError {
 
 impl RowSource for DataRows {
     fn rows(&mut self, step: u64) -> Result<Vec<Row>, TrainError> {
+        self.some_rows(step, 0..self.options.batch as usize)
+    }
+
+    fn some_rows(&mut self, step: u64, places: Range<usize>) -> Result<Vec<Row>, TrainError> {
+        let places = places.start as u64..places.end as u64;
+        if self.options.rows != places {
+            self.options.rows = places;
+            self.loader = None;
+        }
         let position = (step - 1) * self.options.batch;
         let loader = match self.loader.take().filter(|loader| loader.position() == position) {
             Some(loader) => loader,

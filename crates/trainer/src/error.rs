@@ -59,6 +59,12 @@ pub enum TrainError {
     /// A frozen model changed, which must not happen.
     #[error("the frozen {0} is no longer what was loaded: this is a bug, its results cannot be trusted")]
     Thawed(&'static str),
+    /// Ranks that cannot train together.
+    #[error("{0}")]
+    Ranks(String),
+    /// Ranks that could not meet.
+    #[error(transparent)]
+    Collective(#[from] blip2_distributed::CollectiveError),
     /// Weights.
     #[error(transparent)]
     Weights(#[from] blip2_core::weights::WeightError),

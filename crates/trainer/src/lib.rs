@@ -11,6 +11,9 @@
 //!
 //! A run is decided by (recipe, seed): rows, negatives and initial weights are functions of the step, so that a run that was
 //! killed and resumed ends with the figures of one that was not.
+//!
+//! A run may be shared by the ranks of a [`Communicator`](blip2_distributed::Communicator): each computes some of the parts that
+//! the recipe cuts every batch in. What is learned is decided by the parts, not by the number of ranks.
 
 mod batch;
 mod checkpoint;
@@ -26,6 +29,7 @@ mod observer;
 mod optimizer;
 mod prefix_language_modelling;
 mod pretrain;
+mod ranks;
 mod rates;
 mod recipe;
 mod run;
@@ -50,6 +54,7 @@ pub use observer::Observer;
 pub use optimizer::{Optimizer, OptimizerConfig, is_decayed};
 pub use prefix_language_modelling::PrefixRows;
 pub use pretrain::{PretrainOptions, pretrain};
+pub use ranks::mean_over_ranks;
 pub use rates::Origin;
 pub use recipe::{
     BridgeRecipe, EvaluationRecipe, FeaturesRecipe, LoaderRecipe, Precision, Projection, Recipe, RecipeFile,
@@ -57,7 +62,7 @@ pub use recipe::{
 };
 pub use run::{Run, RunOptions, check_frozen};
 pub use schedule::Schedule;
-pub use stage1::{RepresentationObjective, bounded, tokenise};
+pub use stage1::{RepresentationObjective, bounded, representation_gradients, tokenise};
 pub use stage2::{GenerativeObjective, Prompts};
 pub use start::{Trunk, bridge_from, representation_from_bert};
 pub use stored::store_features;

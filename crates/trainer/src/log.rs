@@ -12,7 +12,8 @@ use crate::error::io;
 /// The log of a run, appended to as it goes.
 pub struct RunLog {
     path: PathBuf,
-    file: File,
+    /// None: a rank that writes nothing.
+    file: Option<File>,
 }
 
 impl RunLog {
@@ -32,7 +33,18 @@ impl RunLog {
             // A line that a kill cut off must not swallow the next one.
             file.write_all(b"\n").map_err(io("write", &path))?;
         }
-        Ok(Self { path, file })
+        Ok(Self {
+            path,
+            file: Some(file),
+        })
+    }
+
+    /// The log of a rank that is not the first: nothing is written, and nothing there to read.
+    pub(crate) fn silent(run: &Path) -> Self {
+        Self {
+            path: run.join("metrics.jsonl"),
+            file: None,
+        }
     }
 
     /// Drops lines of `phase` past `step`: a run that goes on from a checkpoint repeats them.
@@ -45,6 +57,9 @@ impl RunLog {
             done.is_some_and(|done| done > step) && line.get("phase").is_some_and(|name| name == phase)
         };
         // Lines are kept as they were written: reading a number and writing it again may change its last digit.
+        if self.file.is_none() {
+            return Ok(());
+        }
         let kept: String = self
             .text()?
             .lines()
@@ -55,7 +70,7 @@ impl RunLog {
         std::fs::write(&partial, kept)
             .and_then(|()| std::fs::rename(&partial, &self.path))
             .and_then(|()| OpenOptions::new().append(true).open(&self.path))
-            .map(|file| self.file = file)
+            .map(|file| self.file = Some(file))
             .map_err(io("write", &self.path))
     }
 
@@ -64,7 +79,10 @@ impl RunLog {
     /// # Errors
     /// [`TrainError::Io`] where the disk refuses.
     pub fn write(&mut self, line: Map<String, Value>) -> Result<(), TrainError> {
-        writeln!(self.file, "{}", Value::Object(line)).map_err(io("write", &self.path))
+        match &mut self.file {
+            None => Ok(()),
+            Some(file) => writeln!(file, "{}", Value::Object(line)).map_err(io("write", &self.path)),
+        }
     }
 
     /// All whole lines; one that was cut off by a kill is left out.
@@ -76,6 +94,9 @@ impl RunLog {
     }
 
     fn text(&self) -> Result<String, TrainError> {
+        if self.file.is_none() {
+            return Ok(String::new());
+        }
         std::fs::read_to_string(&self.path).map_err(io("read", &self.path))
     }
 }

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use blip2_distributed::{Communicator, Traffic, Volume};
 use blip2_kernels::{GradientNorm, Scalar};
 use blip2_objectives::Terms;
 use burn::tensor::Tensor;
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use crate::{Batch, Run, StageRecipe, TrainError};
 
@@ -48,10 +49,13 @@ pub(crate) struct Measured<'a> {
     /// Steps that were skipped so far.
     skipped: u64,
     line: String,
+    ranks: &'a Communicator,
+    /// What had travelled by then.
+    travelled: Traffic,
 }
 
 impl<'a> Measured<'a> {
-    pub(crate) fn new(phase: &'a str, stage: &'a StageRecipe, skipped: u64) -> Self {
+    pub(crate) fn new(phase: &'a str, stage: &'a StageRecipe, skipped: u64, ranks: &'a Communicator) -> Self {
         Self {
             phase,
             stage,
@@ -59,6 +63,8 @@ impl<'a> Measured<'a> {
             since: Instant::now(),
             skipped,
             line: String::new(),
+            ranks,
+            travelled: ranks.traffic(),
         }
     }
 
@@ -93,7 +99,7 @@ impl<'a> Measured<'a> {
         let (Some(last), Some([loss, norm])) = (steps.last(), read.losses.last()) else {
             return Ok(self.skipped);
         };
-        let pairs: usize = steps.iter().map(|step| step.keys.len()).sum();
+        let pairs = steps.len() * self.stage.batch;
         let waited: f64 = steps.iter().map(|step| step.data_wait.as_secs_f64()).sum();
         let mut line = Map::new();
         line.insert("phase".into(), json!(self.phase));
@@ -110,9 +116,36 @@ impl<'a> Measured<'a> {
             line.insert("memory_mb".into(), json!(bytes / 1_000_000));
         }
         line.insert("seconds".into(), json!(seconds));
+        if !self.ranks.is_alone() {
+            line.insert("received_bytes".into(), self.received(steps.len()));
+        }
         self.line = summary(*loss, last.terms.iter().map(|(name, _)| *name).zip(&read.terms));
         run.record(last.step, line)?;
         Ok(self.skipped)
+    }
+
+    /// Bytes that this rank received in a step, by what they are: the mean over the last `steps`.
+    fn received(&mut self, steps: usize) -> Value {
+        let now = self.ranks.traffic();
+        let of = |(what, volume): (&'static str, Volume)| {
+            let received = volume.received - self.travelled.of(what).received;
+            (what.to_owned(), json!(received as f64 / steps as f64))
+        };
+        let received = now.iter().map(of).filter(|(_, bytes)| *bytes != json!(0.0));
+        let received = Value::Object(received.collect());
+        self.travelled = now;
+        received
+    }
+
+    /// The names of the samples of a step, those of all ranks: all of them are here, since all have the same figures.
+    fn keys(&self, step: &StepFigures) -> Result<Vec<String>, TrainError> {
+        let own = serde_json::to_vec(&step.keys).map_err(TrainError::other)?;
+        let all = self.ranks.all_gather("names of samples", &own)?;
+        let all = all.iter().map(|keys| serde_json::from_slice::<Vec<String>>(keys));
+        Ok(all
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(TrainError::other)?
+            .concat())
     }
 
     fn skip(
@@ -127,7 +160,7 @@ impl<'a> Measured<'a> {
         line.insert("phase".into(), json!(self.phase));
         line.insert("step".into(), json!(step.step));
         line.insert("skipped".into(), json!(what));
-        line.insert("keys".into(), json!(step.keys));
+        line.insert("keys".into(), json!(self.keys(step)?));
         run.log.write(line)?;
         if self.skipped > self.stage.skip_bad_steps {
             return Err(TrainError::Diverged {

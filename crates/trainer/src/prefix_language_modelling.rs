@@ -1,6 +1,8 @@
 //! Prefix language modelling (paper section 3.3): an encoder-decoder model reads the beginning of a text behind the image, and
 //! learns to write the rest.
 
+use std::ops::Range;
+
 use blip2_data::Stream;
 
 use crate::{Row, RowSource, TrainError};
@@ -19,18 +21,27 @@ pub struct PrefixRows<S> {
 
 impl<S: RowSource> RowSource for PrefixRows<S> {
     fn rows(&mut self, step: u64) -> Result<Vec<Row>, TrainError> {
+        let rows = self.rows.rows(step)?;
+        Ok(self.cut(step, 0, rows))
+    }
+
+    fn some_rows(&mut self, step: u64, places: Range<usize>) -> Result<Vec<Row>, TrainError> {
+        let rows = self.rows.some_rows(step, places.clone())?;
+        Ok(self.cut(step, places.start, rows))
+    }
+}
+
+impl<S> PrefixRows<S> {
+    /// Cuts the texts of `rows`, which stand at `first` and on among those of `step`.
+    fn cut(&self, step: u64, first: usize, rows: Vec<Row>) -> Vec<Row> {
         let mut draw = Stream::new(self.seed, "prefix language modelling", step);
-        let rows = self.rows.rows(step)?.into_iter();
-        Ok(rows
-            .map(|row| {
-                // Drawn for every row, so that a row's cut does not depend on what the others are.
-                let share = draw.unit();
-                match row.prompt {
-                    Some(_) => row,
-                    None => cut(row, share),
-                }
-            })
-            .collect())
+        // Drawn for every row, so that a row's cut does not depend on what the others are, or where they are.
+        let shares = std::iter::repeat_with(|| draw.unit()).skip(first);
+        let cut = |(row, share): (Row, f32)| match row.prompt {
+            Some(_) => row,
+            None => cut(row, share),
+        };
+        rows.into_iter().zip(shares).map(cut).collect()
     }
 }
 

@@ -9,6 +9,7 @@ use blip2_data::loader::{LoaderOptions, TrainView, Transform};
 use blip2_data::mixture::{Mixing, Mixture, Part};
 use blip2_data::sets::{Cache, DataSpec, Formats, OpenOptions};
 use blip2_data::text::BertTokenizer;
+use blip2_distributed::Communicator;
 use blip2_qformer::{Bridge, RepresentationModel};
 use burn::module::Module;
 use burn::tensor::Device;
@@ -62,11 +63,16 @@ impl Loaded {
     }
 }
 
-/// Runs `options` to its end: the stages of the recipe, and what they trained as a model folder `model` in the run folder.
+/// Runs `options` to its end: the stages of the recipe, and what they trained as a model folder `model` in the run folder. `ranks`
+/// share the work; the home folder must be the same for all of them, the run folder is written by the first alone.
 ///
 /// # Errors
 /// [`TrainError`]; the run folder then holds the checkpoints so far, and resuming goes on from them.
-pub fn pretrain(options: PretrainOptions, observer: &dyn Observer) -> Result<(), TrainError> {
+pub fn pretrain(
+    options: PretrainOptions,
+    ranks: &Communicator,
+    observer: &dyn Observer,
+) -> Result<(), TrainError> {
     let recipe = Recipe::read(&options.recipe, &options.overrides)?;
     let sets = open_sets(&recipe, &options)?;
     let mut run = Run::open(RunOptions {
@@ -77,6 +83,7 @@ pub fn pretrain(options: PretrainOptions, observer: &dyn Observer) -> Result<(),
         resume: options.resume,
         device: options.device.clone(),
         observer,
+        ranks,
     })?;
     let loaded = load(&recipe, &options, sets)?;
     let before = loaded.frozen();
@@ -89,6 +96,7 @@ pub fn pretrain(options: PretrainOptions, observer: &dyn Observer) -> Result<(),
             &before[0].1,
             &options.home.join("features"),
             recipe.loader.threads,
+            ranks,
             observer,
         )?),
     };
@@ -105,6 +113,9 @@ pub fn pretrain(options: PretrainOptions, observer: &dyn Observer) -> Result<(),
     let after = loaded.frozen();
     run.log_frozen("after", &after)?;
     check_frozen(&before, &after)?;
+    if !ranks.is_first() {
+        return Ok(());
+    }
     Ok(save_pretrained(
         &run.folder().join("model"),
         &recipe.model_config(),
@@ -303,6 +314,7 @@ impl Stages<'_> {
                 objective: phase.objective,
                 seed: self.recipe.seed,
                 device: run.device().clone().inner(),
+                ranks: run.ranks(),
             };
             evaluators.push(Box::new(evaluator) as Box<dyn Evaluator<M>>);
         }
@@ -336,11 +348,16 @@ impl Stages<'_> {
                 height: processor.height,
             }),
         };
+        let skipped = match run.ranks().rank() {
+            0 => format!("skipped-{phase}.jsonl"),
+            rank => format!("skipped-{phase}-rank-{rank}.jsonl"),
+        };
+        let is_there = run.folder().is_dir();
         let options = LoaderOptions {
             threads: self.recipe.loader.threads,
             ahead: self.recipe.loader.ahead,
             max_skipped: self.recipe.loader.max_skipped,
-            skipped: Some(run.folder().join(format!("skipped-{phase}.jsonl"))),
+            skipped: is_there.then(|| run.folder().join(skipped)),
             ..LoaderOptions::new(stage.batch as u64)
         };
         DataRows::new(self.loaded.mixture.clone(), transform, options)

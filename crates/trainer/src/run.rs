@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use blip2_distributed::Communicator;
 use burn::tensor::Device;
 use serde_json::{Map, Value, json};
 
@@ -31,6 +32,8 @@ pub struct RunOptions<'a> {
     pub device: Device,
     /// Who is told.
     pub observer: &'a dyn Observer,
+    /// Who trains. The first of them alone writes.
+    pub ranks: &'a Communicator,
 }
 
 /// A run that is under way. Its phases train one after the other ([`Trainer`](crate::Trainer)).
@@ -41,6 +44,7 @@ pub struct Run<'a> {
     pub(crate) seed: u64,
     pub(crate) log: RunLog,
     pub(crate) observer: &'a dyn Observer,
+    pub(crate) ranks: &'a Communicator,
     /// With autodiff.
     pub(crate) device: Device,
     /// Of the phase that is under way.
@@ -48,18 +52,27 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Opens the run folder, and puts the recipe there.
+    /// Opens the run folder, and puts the recipe there, once all ranks have the same recipe, data and program.
     ///
     /// # Errors
-    /// [`TrainError::Run`] where the folder holds a run that is not to be resumed, or one of another recipe, which is left as
+    /// [`TrainError::Collective`] where they have not; [`TrainError::Run`] where the folder holds a run that is not to be resumed, or one of another recipe, which is left as
     /// it was; [`TrainError::Io`] where the disk refuses.
     pub fn open(options: RunOptions<'a>) -> Result<Self, TrainError> {
-        prepare(&options)?;
+        let (recipe, ranks) = (digest(&options.recipe), options.ranks);
+        ranks.agree(&facts(&options, &recipe))?;
+        if ranks.is_first() {
+            prepare(&options)?;
+        }
+        ranks.barrier("run folder")?;
         Ok(Self {
-            recipe: digest(&options.recipe),
+            recipe,
             seed: options.seed,
-            log: RunLog::open(&options.folder)?,
+            log: match ranks.is_first() {
+                true => RunLog::open(&options.folder)?,
+                false => RunLog::silent(&options.folder),
+            },
             observer: options.observer,
+            ranks,
             device: options.device.autodiff(),
             events: None,
             folder: options.folder,
@@ -86,14 +99,19 @@ impl<'a> Run<'a> {
         self.observer
     }
 
-    /// What was measured so far.
+    /// Who trains.
+    pub fn ranks(&self) -> &'a Communicator {
+        self.ranks
+    }
+
+    /// What was measured so far; known to the first rank alone.
     pub fn log(&self) -> &RunLog {
         &self.log
     }
 
     /// A phase of `steps` steps goes on after `done` of them: what the log holds of later ones is forgotten.
     pub(crate) fn begin(&mut self, phase: &str, done: u64, steps: u64) -> Result<(), TrainError> {
-        if done < steps {
+        if done < steps && self.ranks.is_first() {
             self.log.rewind(phase, done)?;
             self.events = Some(EventFile::begin(
                 &self.folder.join("tensorboard").join(phase),
@@ -171,6 +189,31 @@ pub fn check_frozen(
 ) -> Result<(), TrainError> {
     let changed = before.iter().zip(after).find(|(before, after)| before != after);
     changed.map_or(Ok(()), |((name, _), _)| Err(TrainError::Thawed(name)))
+}
+
+/// What all ranks of a run must have in common.
+fn facts(options: &RunOptions<'_>, recipe: &str) -> Vec<(String, String)> {
+    let sections = options.recipe.split("\n[");
+    let sections = sections.map(|section| {
+        let name = section
+            .trim_start_matches('[')
+            .split([']', '\n'])
+            .next()
+            .unwrap_or_default();
+        (format!("section `{name}` of the recipe"), digest(section))
+    });
+    [
+        ("version of the program", env!("CARGO_PKG_VERSION").to_owned()),
+        (
+            "fingerprint of the data",
+            options.data.clone().unwrap_or_default(),
+        ),
+        ("recipe", recipe.to_owned()),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .chain(sections)
+    .collect()
 }
 
 fn prepare(options: &RunOptions<'_>) -> Result<(), TrainError> {

@@ -10,6 +10,7 @@ use burn::tensor::Tensor;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
+use crate::ranks::{Elsewhere, gather_embeddings, gather_lengths, mean_over_ranks};
 use crate::{Batch, Objective, StepContext, TrainError};
 
 /// The three objectives of stage 1 (paper section 3.2): terms `itc`, `itm`, `itg`, and, watched, `temperature` and `query_spread`.
@@ -29,7 +30,7 @@ impl Objective<RepresentationModel> for RepresentationObjective<'_> {
         &self,
         model: &RepresentationModel,
         batch: &Batch,
-        context: &StepContext,
+        context: &StepContext<'_>,
     ) -> Result<Terms, TrainError> {
         let texts = TextBatch::new(self.tokenise(batch)?, &batch.features.device())?;
         let negatives = &mut negatives(context);
@@ -48,19 +49,18 @@ impl Objective<RepresentationModel> for RepresentationObjective<'_> {
         &self,
         model: &RepresentationModel,
         batch: &Batch,
-        context: &StepContext,
+        context: &StepContext<'_>,
     ) -> Result<StepGradients, TrainError> {
-        let texts = self.tokenise(batch)?;
         let negatives = &mut negatives(context);
-        let step = RepresentationStep::new(
+        let drawn = NegativeSource::Drawn(negatives);
+        representation_gradients(
             model,
             &self.options,
-            &texts,
-            context.parts,
-            NegativeSource::Drawn(negatives),
-            context.device_seed(),
-        )?;
-        step.gradients(&mut |rows: &[usize]| Ok(batch.features_of(rows)))
+            batch,
+            &self.tokenise(batch)?,
+            drawn,
+            context,
+        )
     }
 
     fn settle(&self, mut model: RepresentationModel) -> RepresentationModel {
@@ -78,8 +78,42 @@ impl RepresentationObjective<'_> {
     }
 }
 
+/// The mean gradients and terms of stage 1 over the parts of all ranks. `batch` and `texts`, token ids with `[CLS]` first, are the
+/// rows of this rank; `negatives` those of the global batch.
+///
+/// # Errors
+/// [`TrainError`] where model and batch do not fit each other, or ranks do not meet.
+pub fn representation_gradients(
+    model: &RepresentationModel,
+    options: &RepresentationOptions,
+    batch: &Batch,
+    texts: &[Vec<u32>],
+    negatives: NegativeSource<'_>,
+    context: &StepContext<'_>,
+) -> Result<StepGradients, TrainError> {
+    let (ranks, parts) = (context.ranks, context.own_parts());
+    let rows = ranks.rank() * texts.len()..(ranks.rank() + 1) * texts.len();
+    let (lengths, seed) = (gather_lengths(ranks, texts)?, context.device_seed());
+    let own = (rows.start, texts);
+    let mut step =
+        RepresentationStep::of_share(model, options, own, &lengths, context.parts, negatives, seed)?;
+    let mut elsewhere = Elsewhere::default();
+    if step.meets() {
+        let here = &mut |wanted: &[usize]| elsewhere.features_of(wanted, batch, &rows);
+        let embeddings = step.embeddings(parts.clone(), here)?;
+        step = step.against(gather_embeddings(ranks, embeddings)?);
+        let drawn = parts.clone().map(|part| step.negatives(part));
+        let drawn = drawn.collect::<Result<Vec<_>, _>>()?;
+        elsewhere = Elsewhere::exchange(ranks, batch, texts, &rows, &drawn)?;
+        step.know(elsewhere.texts.drain(..));
+    }
+    let features = &mut |wanted: &[usize]| elsewhere.features_of(wanted, batch, &rows);
+    let sums = step.sums(parts, context.order, features)?;
+    mean_over_ranks(model, sums, context)
+}
+
 /// What negatives of this step are drawn with.
-fn negatives(context: &StepContext) -> ChaCha8Rng {
+fn negatives(context: &StepContext<'_>) -> ChaCha8Rng {
     let mut generator = ChaCha8Rng::seed_from_u64(context.seed);
     generator.set_stream(context.step);
     generator

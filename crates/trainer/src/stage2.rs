@@ -94,7 +94,7 @@ pub struct GenerativeObjective<'a> {
 }
 
 impl Objective<Bridge> for GenerativeObjective<'_> {
-    fn terms(&self, model: &Bridge, batch: &Batch, _context: &StepContext) -> Result<Terms, TrainError> {
+    fn terms(&self, model: &Bridge, batch: &Batch, _context: &StepContext<'_>) -> Result<Terms, TrainError> {
         let examples = batch
             .rows
             .iter()

@@ -8,7 +8,8 @@ use blip2_data::ahead;
 use blip2_data::features::{FeatureStore, FeatureWriter, content_key};
 use blip2_data::mixture::Mixture;
 use blip2_data::pixels::RgbImage;
-use burn::tensor::{Device, Tensor};
+use blip2_distributed::Communicator;
+use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::error::io;
 use crate::{Observer, TrainError, encode};
@@ -18,7 +19,7 @@ const AT_ONCE: usize = 32;
 
 /// Features of all samples of `mixture`, by [`Mixture::number`], in half precision: found under `folder`, or computed and stored
 /// there. Each picture is seen whole. A sample that cannot be read gets zeros, and is never asked for: another takes its
-/// place in training. `fingerprint` is that of the encoder.
+/// place in training. `fingerprint` is that of the encoder. `ranks` share the work, and `folder`: the first of them writes.
 ///
 /// # Errors
 /// [`TrainError::Features`] or [`TrainError::Io`] where the disk refuses; [`TrainError::Model`] where pictures and encoder do
@@ -29,6 +30,7 @@ pub fn store_features(
     fingerprint: &str,
     folder: &Path,
     threads: usize,
+    ranks: &Communicator,
     observer: &dyn Observer,
 ) -> Result<FeatureStore, TrainError> {
     let processor = &encoder.processor;
@@ -38,20 +40,35 @@ pub fn store_features(
         mixture.fingerprint().as_bytes(),
     ]);
     let path = folder.join(format!("{}.safetensors", &key[..16]));
+    let mut found = None;
     if path.exists() {
         match FeatureStore::open(&path, &key) {
-            Ok(store) => return Ok(store),
+            Ok(store) => found = Some(store),
             Err(error) => observer.note(&format!("stored features are computed anew: {error}")),
         }
     }
-    std::fs::create_dir_all(folder).map_err(io("create", folder))?;
+    let all_found = ranks.all_gather("stored features", &[u8::from(found.is_some())])?;
+    if let (Some(store), true) = (found, all_found.iter().all(|found| *found == [1])) {
+        return Ok(store);
+    }
     let (height, width) = (processor.height as usize, processor.width as usize);
     let tokens = encoder.encoder.tokens(height, width)?;
     let samples: Vec<(usize, u64)> = (0..)
         .zip(mixture.parts())
         .flat_map(|(set, part)| (0..part.set.len()).map(move |index| (set, index)))
         .collect();
-    let mut writer = FeatureWriter::create(&path, &key, samples.len(), tokens, encoder.encoder.width())?;
+    let width = encoder.encoder.width();
+    let mut writer = match ranks.is_first() {
+        true => {
+            std::fs::create_dir_all(folder).map_err(io("create", folder))?;
+            Some(FeatureWriter::create(&path, &key, samples.len(), tokens, width)?)
+        }
+        false => None,
+    };
+    // Ranks take turns, AT_ONCE samples each.
+    let turns = samples.len().div_ceil(AT_ONCE * ranks.size());
+    let own = samples.chunks(AT_ONCE).skip(ranks.rank()).step_by(ranks.size());
+    let own: Vec<(usize, u64)> = own.flatten().copied().collect();
     observer.phase("features", samples.len() as u64);
     let read = |(set, index): &(usize, u64)| -> Option<Arc<RgbImage>> {
         let sample = mixture.parts()[*set].set.read(*index).ok()?;
@@ -60,20 +77,58 @@ pub fn store_features(
             .ok()
             .map(Arc::new)
     };
-    ahead(&samples, threads, 2 * AT_ONCE, read, |pictures| {
+    ahead(&own, threads, 2 * AT_ONCE, read, |pictures| {
         let mut done = 0;
-        loop {
+        for _ in 0..turns {
             let batch: Vec<Option<Arc<RgbImage>>> = pictures.take(AT_ONCE).collect();
-            if batch.is_empty() {
-                return Ok(());
+            let own = match batch.is_empty() {
+                true => None,
+                false => Some(features(encoder, &batch, tokens)?),
+            };
+            for features in at_the_first(ranks, own, [tokens, width])? {
+                done += features.dims()[0];
+                if let Some(writer) = &mut writer {
+                    writer.push(features)?;
+                }
             }
-            done += batch.len();
-            writer.push(features(encoder, &batch, tokens)?)?;
             observer.step(done as u64, "frozen encoder");
         }
+        Ok(())
     })
     .map_err(|error: TrainError| error)?;
-    Ok(writer.finish()?)
+    let written = writer.map(FeatureWriter::finish).transpose()?;
+    ranks.barrier("features are stored")?;
+    match written {
+        Some(store) => Ok(store),
+        None => Ok(FeatureStore::open(&path, &key)?),
+    }
+}
+
+/// The features `[pictures, tokens, width]` of all ranks in their order, at the first; nothing at the others.
+fn at_the_first(
+    ranks: &Communicator,
+    own: Option<Tensor<3>>,
+    [tokens, width]: [usize; 2],
+) -> Result<Vec<Tensor<3>>, TrainError> {
+    if ranks.is_alone() {
+        return Ok(own.into_iter().collect());
+    }
+    let mut to = vec![Vec::new(); ranks.size()];
+    if let Some(own) = own {
+        let values: Vec<f32> = own.into_data().iter::<f32>().collect();
+        to[0] = bytemuck::cast_slice(&values).to_vec();
+    }
+    let all = ranks.all_to_all("features to store", &to)?;
+    let features = |bytes: &Vec<u8>| {
+        let values: Vec<f32> = bytemuck::pod_collect_to_vec(bytes);
+        let shape = [values.len() / (tokens * width), tokens, width];
+        Tensor::from_data(TensorData::new(values, shape), &Device::flex())
+    };
+    Ok(all
+        .iter()
+        .filter(|bytes| !bytes.is_empty())
+        .map(features)
+        .collect())
 }
 
 /// Features `[pictures, tokens, width]`; zeros where there is no picture.

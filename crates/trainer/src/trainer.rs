@@ -3,14 +3,16 @@
 use std::time::Instant;
 
 use blip2_kernels::with_products;
-use blip2_objectives::StepGradients;
+use blip2_objectives::{StepGradients, SumOrder};
 use burn::module::Module;
+use burn::tensor::{Device, Tensor};
 
 use crate::checkpoint::{Checkpoints, State};
 use crate::measured::{Measured, StepFigures};
+use crate::ranks::{Share, begin_together, is_the_same};
 use crate::rates::Origin;
 use crate::{
-    Batch, Evaluator, FeatureSource, Objective, Optimizer, RowSource, Run, StageRecipe, StepContext,
+    Batch, Evaluator, FeatureSource, Objective, Optimizer, Row, RowSource, Run, StageRecipe, StepContext,
     TrainError,
 };
 
@@ -51,32 +53,44 @@ impl<M: Module> Trained<M> {
 }
 
 impl<M: Module> Trainer<'_, M> {
-    /// Trains `model` for the steps of the stage, from the newest checkpoint of the phase where there is one.
+    /// Trains `model` for the steps of the stage, from the newest checkpoint of the phase where there is one: the first rank's, with
+    /// which all begin, however many there were when it was written.
     ///
     /// # Errors
     /// [`TrainError`]; the checkpoints so far stay.
     pub fn train(&mut self, run: &mut Run<'_>, model: M) -> Result<Trained<M>, TrainError> {
         let stage = self.stage;
         let mut checkpoints = Checkpoints::new(&run.folder, self.phase, stage.keep.clone());
-        let (mut model, found) = checkpoints.latest(model, &run.recipe, &run.device)?;
-        let (mut optimizer, mut done) =
-            found.unwrap_or_else(|| (Optimizer::new(), State::beginning(&run.recipe)));
+        let ranks = run.ranks;
+        let share = Share::new(self.phase, stage, ranks)?;
+        let (model, found) = match ranks.is_first() {
+            true => checkpoints.latest(model, &run.recipe, &run.device)?,
+            false => (model, None),
+        };
+        let found = found.unwrap_or_else(|| (Optimizer::new(), State::beginning(&run.recipe)));
+        let (mut model, mut optimizer, mut done) =
+            begin_together(ranks, self.phase, model, found, &run.device)?;
         run.begin(self.phase, done.step, stage.steps)?;
         let started = Instant::now();
         let seconds_before = done.seconds;
-        let mut measured = Measured::new(self.phase, stage, done.skipped);
+        let mut measured = Measured::new(self.phase, stage, done.skipped, ranks);
         for step in done.step + 1..=stage.steps {
             let context = StepContext {
                 step,
                 seed: run.seed,
                 part: 0,
                 parts: stage.parts,
+                ranks,
+                order: match stage.deterministic {
+                    true => SumOrder::Fixed,
+                    false => SumOrder::Free,
+                },
             };
             run.device.seed(context.device_seed());
             let waited = Instant::now();
-            let rows = self.rows.rows(step)?;
+            let rows = self.rows.some_rows(step, share.rows.clone())?;
             let data_wait = waited.elapsed();
-            let features = self.features.features(&rows, &run.device)?;
+            let features = self.features(&rows, &share, &run.device)?;
             let batch = Batch { rows, features };
             let StepGradients { gradients, terms } = with_products(stage.precision.into(), || {
                 self.objective.gradients(&model, &batch, &context)
@@ -95,6 +109,9 @@ impl<M: Module> Trainer<'_, M> {
             let is_last = step == stage.steps;
             let saves = step.is_multiple_of(stage.checkpoint_every) || is_last;
             let evaluates = |every: u64| is_last || (every > 0 && step.is_multiple_of(every));
+            if saves || step.is_multiple_of(stage.compare_every) {
+                is_the_same(ranks, &model, step)?;
+            }
             if step.is_multiple_of(stage.log_every) || step == 1 || saves {
                 done.skipped = measured.read(run, rate, done.seconds)?;
             }
@@ -109,7 +126,7 @@ impl<M: Module> Trainer<'_, M> {
                     run.log_figures(self.phase, step, evaluator.name(), figures)?;
                 }
             }
-            if saves {
+            if saves && ranks.is_first() {
                 checkpoints.save(&model, &optimizer, &done)?;
             }
         }
@@ -118,5 +135,16 @@ impl<M: Module> Trainer<'_, M> {
             model,
             seconds: done.seconds,
         })
+    }
+
+    /// Features of the rows of this rank. To be the same on any number of ranks to the bit, they are computed part by part: kernels
+    /// may add up in another order where there are more rows.
+    fn features(&self, rows: &[Row], share: &Share, device: &Device) -> Result<Tensor<3>, TrainError> {
+        if !self.stage.deterministic || share.parts.len() == 1 {
+            return self.features.features(rows, device);
+        }
+        let parts = rows.chunks(rows.len() / share.parts.len());
+        let features = parts.map(|rows| self.features.features(rows, device));
+        Ok(Tensor::cat(features.collect::<Result<_, _>>()?, 0))
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use blip2::home;
+use blip2_distributed::{Communicator, WATCHDOG, connect};
 use blip2_trainer::{Observer, PretrainOptions};
 use burn::tensor::Device;
 use clap::Args;
@@ -19,6 +20,7 @@ Examples:
   blip2 pretrain --recipe recipes/mini/demo.toml --run runs/small --set seed=3
   blip2 pretrain --recipe recipes/mini/demo.toml --run runs/demo --resume      after an interruption
   blip2 pretrain --recipe my.toml --run runs/my --set 'data.0.path=shards/{00000..00331}.tar'
+  mpirun -n 16 blip2 pretrain --recipe my.toml --run runs/my --set stage1.parts=16      built with MPI: docs/cluster.md
 
 The run folder holds the resolved recipe, metrics.jsonl, checkpoints, TensorBoard events and the model; with the recipes of the\nembedded default, report.json and report.html.";
 
@@ -40,6 +42,9 @@ pub(crate) struct Pretrain {
     /// Continue the run in the run folder from its last checkpoint
     #[arg(long)]
     resume: bool,
+    /// Seconds without a word of another process after which the run ends, where it has several
+    #[arg(long, value_name = "SECONDS", default_value_t = WATCHDOG.as_secs(), value_parser = clap::value_parser!(u64).range(1..))]
+    watchdog: u64,
 }
 
 fn assignment(text: &str) -> Result<String, String> {
@@ -52,7 +57,27 @@ fn assignment(text: &str) -> Result<String, String> {
 impl Pretrain {
     pub(crate) fn run(self) -> Result<()> {
         blip2_memory::keep_freed_memory();
+        let ranks = connect(Duration::from_secs(self.watchdog))?;
+        let outcome = self.train(&ranks);
+        if let (Err(error), false) = (&outcome, ranks.is_alone()) {
+            // The others would wait for this one.
+            output::warn(format_args!(
+                "rank {} of {} has failed",
+                ranks.rank(),
+                ranks.size()
+            ));
+            output::report(error);
+            ranks.abort();
+        }
+        outcome
+    }
+
+    fn train(self, ranks: &Communicator) -> Result<()> {
         let display = Display::new();
+        let observer: &dyn Observer = match ranks.is_first() {
+            true => &display,
+            false => &Silent,
+        };
         let home = home()?;
         let options = PretrainOptions {
             registry: blip2_mini::registry(),
@@ -65,12 +90,21 @@ impl Pretrain {
             device: Device::flex(),
         };
         let result = match blip2_mini::is_recipe(&options.recipe) {
-            true => blip2_mini::pretrain(options, &display).map_err(anyhow::Error::from),
-            false => blip2_trainer::pretrain(options, &display).map_err(anyhow::Error::from),
+            true => blip2_mini::pretrain(options, ranks, observer).map_err(anyhow::Error::from),
+            false => blip2_trainer::pretrain(options, ranks, observer).map_err(anyhow::Error::from),
         };
         display.bar.borrow().finish_and_clear();
         result
     }
+}
+
+/// What all ranks but the first tell.
+struct Silent;
+
+impl Observer for Silent {
+    fn phase(&self, _: &str, _: u64) {}
+    fn step(&self, _: u64, _: &str) {}
+    fn note(&self, _: &str) {}
 }
 
 /// A bar a phase on a terminal; elsewhere a line now and then.

@@ -120,6 +120,23 @@ fn a_killed_run_resumes_to_the_figures_of_an_unbroken_one() {
     another_recipe_is_refused(&home, &whole);
 }
 
+#[cfg(not(feature = "mpi"))]
+#[test]
+fn one_of_several_processes_does_not_train_alone() {
+    let output = Command::new(env!("CARGO_BIN_EXE_blip2"))
+        .envs([("OMPI_COMM_WORLD_RANK", "1"), ("OMPI_COMM_WORLD_SIZE", "2")])
+        .args(["pretrain", "--recipe", RECIPE, "--run", "none"])
+        .output()
+        .unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(
+        message
+            .contains("Open MPI started this process as rank 1 of 2, but this program was built without MPI"),
+        "{message}"
+    );
+}
+
 /// The first step's losses are those of guessing: ln(batch), ln 2, ln(vocabulary).
 fn untrained_losses_know_nothing(run: &Path) {
     let log = log(run);

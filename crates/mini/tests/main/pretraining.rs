@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use blip2_distributed::Communicator;
 use blip2_mini::{SceneDataset, World, formats, registry, write_shards};
 use blip2_trainer::{Observer, PretrainOptions, pretrain};
 use burn::tensor::Device;
@@ -114,7 +115,7 @@ impl Runs {
             formats: formats(&self.home),
             device: Device::flex(),
         };
-        pretrain(options, &Nobody).unwrap_or_else(|error| panic!("{name}: {error:?}"));
+        pretrain(options, Communicator::alone(), &Nobody).unwrap_or_else(|error| panic!("{name}: {error:?}"));
         let log = fs::read_to_string(self.path(name).join("metrics.jsonl")).expect("a log");
         log.lines().filter_map(decided).collect()
     }

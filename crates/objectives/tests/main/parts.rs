@@ -12,7 +12,7 @@ use burn::tensor::{Device, Tensor};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use crate::gradients::{ByPath, gradients};
+use crate::gradients::{ByPath, assert_equal_bits, assert_near, gradients};
 use crate::tiny;
 
 const BATCH: usize = 32;
@@ -76,43 +76,6 @@ fn step(
         gradients: gradients(model, &step.gradients),
         asked,
     })
-}
-
-fn assert_equal_bits(ours: &ByPath, theirs: &ByPath) {
-    let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
-    assert_eq!(ours.len(), theirs.len());
-    for (path, values) in ours {
-        let (ours, theirs) = (values.as_deref().map(bits), theirs[path].as_deref().map(bits));
-        assert_eq!(ours, theirs, "{path}");
-    }
-}
-
-/// What sums of terms up to the inverse of the temperature that cancel are apart in single precision.
-const ROUNDING: f32 = 1e-6;
-
-/// Every gradient within 1e-5 of the largest of its tensor.
-fn assert_near(ours: &ByPath, theirs: &ByPath) {
-    let largest = |values: &[f32]| values.iter().fold(0.0, |most: f32, value| most.max(value.abs()));
-    let mut compared = 0;
-    for (path, theirs) in theirs {
-        let (Some(ours), Some(theirs)) = (&ours[path], theirs) else {
-            assert!(ours[path].is_none() && theirs.is_none(), "{path}");
-            continue;
-        };
-        // That of a key's bias is rounding alone.
-        if path.ends_with("key.bias") {
-            continue;
-        }
-        let apart: Vec<f32> = ours
-            .iter()
-            .zip(theirs)
-            .map(|(ours, theirs)| ours - theirs)
-            .collect();
-        let (apart, allowed) = (largest(&apart), (1e-5 * largest(theirs)).max(ROUNDING));
-        assert!(apart <= allowed, "{path}: {apart:e} apart, {allowed:e} allowed");
-        compared += 1;
-    }
-    assert!(compared > 40, "{compared} gradients were compared");
 }
 
 #[test]

@@ -59,10 +59,25 @@ pub struct StageRecipe {
     pub keep: Kept,
     /// Steps between lines of the log. In between, nothing is read from the device.
     pub log_every: u64,
+    /// Sums over parts are taken in an order that does not depend on the number of ranks: these then give the same bits. It costs
+    /// memory, a set of gradients for each doubling of the parts of a rank.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deterministic: bool,
+    /// Steps after which ranks make sure that they still have the same parameters.
+    #[serde(default = "thousand", skip_serializing_if = "is_thousand")]
+    pub compare_every: u64,
 }
 
 fn one() -> usize {
     1
+}
+
+fn thousand() -> u64 {
+    1000
+}
+
+fn is_thousand(steps: &u64) -> bool {
+    *steps == thousand()
 }
 
 impl StageRecipe {
@@ -94,9 +109,9 @@ impl StageRecipe {
                 self.parts, self.batch
             ));
         }
-        if self.checkpoint_every == 0 || self.log_every == 0 {
+        if self.checkpoint_every == 0 || self.log_every == 0 || self.compare_every == 0 {
             return Err(format!(
-                "{name}.checkpoint_every and {name}.log_every must be at least 1"
+                "{name}.checkpoint_every, {name}.log_every and {name}.compare_every must be at least 1"
             ));
         }
         Ok(())

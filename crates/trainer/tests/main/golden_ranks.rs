@@ -1,17 +1,20 @@
-//! Stage 1 of LAVIS's own code on several processes (`lavis-ranks`), taken again on one device in as many parts: what each rank
-//! computed, the averaged gradients, and the weights after the recorded steps of AdamW.
+//! Stage 1 of LAVIS's own code on several processes (`lavis-ranks`), taken again on one device in as many parts, and on as many
+//! ranks: what each rank computed, the averaged gradients, and the weights after the recorded steps of AdamW.
 
 use blip2_core::weights::{LoadOptions, SafetensorsStore, collect, load, parameters};
 use blip2_core::{ModelError, VisionEncoder};
 use blip2_data::text::{BertTokenizer, Padding};
+use blip2_distributed::{Threads, WATCHDOG};
 use blip2_golden::{Check, TensorFile, device, each, find, json, root, tolerance, variants};
 use blip2_objectives::{
     Embeddings, NegativeSource, NegativeWeights, Negatives, RepresentationOptions, RepresentationStep,
-    StepGradients, itm_logits, negative_weights, similarities,
+    StepGradients, SumOrder, itm_logits, negative_weights, similarities,
 };
 use blip2_qformer::{LAVIS_REPRESENTATION, RepresentationModel, TextBatch};
-use blip2_trainer::{Optimizer, OptimizerConfig, is_decayed};
-use burn::module::Module;
+use blip2_trainer::{
+    Batch, Optimizer, OptimizerConfig, Row, StepContext, is_decayed, representation_gradients,
+};
+use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Tensor, TensorData};
 use serde_json::Value;
 
@@ -63,6 +66,8 @@ struct Run<'a> {
     ranks: Vec<TensorFile>,
     options: RepresentationOptions,
     check: Check,
+    /// Each part on a rank of its own, in place of all on one device.
+    over_ranks: bool,
 }
 
 /// One recorded step, all ranks together.
@@ -220,14 +225,22 @@ impl Run<'_> {
         }
     }
 
-    fn gradients(&self, model: &RepresentationModel, step: &Step) -> StepGradients {
+    /// The gradients of all parts, and the model that they belong to: `model` or one of the same values.
+    fn gradients(&self, model: &RepresentationModel, step: &Step) -> (RepresentationModel, StepGradients) {
+        if self.over_ranks {
+            return on_ranks(model, &self.options, step, self.parts());
+        }
         let begun = self.begin(model, step);
-        begun.gradients(&mut step.of()).expect("gradients")
+        let gradients = begun.gradients(&mut step.of()).expect("gradients");
+        (model.clone(), gradients)
     }
 
     /// The averaged gradient of every trainable tensor.
     fn compare_gradients(&mut self, model: &RepresentationModel, step: &Step) {
-        let of = |model: &RepresentationModel| gradients(model, &self.gradients(model, step).gradients);
+        let of = |model: &RepresentationModel| {
+            let (model, averaged) = self.gradients(model, step);
+            gradients(&model, &averaged.gradients)
+        };
         let mut ours: Vec<Gradient> = resolved(model, of, named);
         // The temperature's is a sum of similarities over its square.
         let temperature = f64::from(model.temperature.val().into_scalar::<f32>());
@@ -292,7 +305,7 @@ impl Run<'_> {
         }
         // All weights together, those biases among them, by what they do.
         let [ours, theirs] = [model, &theirs].map(|model| {
-            let terms = self.gradients(model, first).terms;
+            let terms = self.gradients(model, first).1.terms;
             terms.total().expect("weights")
         });
         self.check.close("loss-afterwards", &ours, &theirs, LATER);
@@ -320,11 +333,13 @@ impl Run<'_> {
         let mut first = None;
         for index in 0..list(&self.report["steps"]).len() {
             let step = self.read(index, &weights, &tokenizer);
-            self.compare_ranks(index, &model, &step);
+            if !self.over_ranks {
+                self.compare_ranks(index, &model, &step);
+            }
             if index == 0 {
                 self.compare_gradients(&model, &step);
             }
-            let averaged = self.gradients(&model, &step);
+            let (moving, averaged) = self.gradients(&model, &step);
             let mean = self.report["steps"][index]["mean"].clone();
             for (name, theirs) in TERMS {
                 let ours = averaged.terms.get(name).expect("a term");
@@ -339,15 +354,68 @@ impl Run<'_> {
                 &[number(&mean["loss"])],
                 near_losses(index),
             );
-            model = optimizer.step(model, &averaged.gradients, &config, &|_| rate).0;
+            model = optimizer.step(moving, &averaged.gradients, &config, &|_| rate).0;
             first.get_or_insert(step);
         }
         self.compare_weights(&start, &model, &first.expect("at least one step"));
     }
 }
 
+/// Makes new parameters of the same values.
+struct Copied;
+
+impl ModuleMapper for Copied {
+    fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let value = parameter.val();
+        Param::from_tensor(Tensor::from_data(value.to_data(), &value.device()).require_grad())
+    }
+}
+
+/// The same step on `size` ranks, each of which has its own rows alone, as the first of them sees it.
+fn on_ranks(
+    model: &RepresentationModel,
+    options: &RepresentationOptions,
+    step: &Step,
+    size: usize,
+) -> (RepresentationModel, StepGradients) {
+    let pairs = step.texts.len() / size;
+    let features = step.features.to_data();
+    let mut steps = Threads::run(size, WATCHDOG, |ranks| {
+        // Threads must not share parameters.
+        let model = model.clone().map(&mut Copied);
+        let features = Tensor::<3>::from_data(features.clone(), &device().autodiff());
+        let own = ranks.rank() * pairs..(ranks.rank() + 1) * pairs;
+        let batch = Batch {
+            rows: vec![Row::default(); pairs],
+            features: features.narrow(0, own.start, pairs),
+        };
+        let context = StepContext {
+            step: 1,
+            seed: 0,
+            part: 0,
+            parts: size,
+            ranks: &ranks,
+            order: SumOrder::Free,
+        };
+        let given = NegativeSource::Given(step.negatives.clone());
+        let texts = &step.texts[own];
+        let step = representation_gradients(&model, options, &batch, texts, given, &context);
+        (model, step.expect("gradients"))
+    });
+    steps.swap_remove(0)
+}
+
 #[test]
 fn parts_on_one_device_equal_ranks_of_lavis() {
+    prove(false);
+}
+
+#[test]
+fn ranks_equal_ranks_of_lavis() {
+    prove(true);
+}
+
+fn prove(over_ranks: bool) {
     let Some(sizes) = json("lavis-ranks/config.json") else {
         return;
     };
@@ -365,6 +433,7 @@ fn parts_on_one_device_equal_ranks_of_lavis() {
             options: RepresentationOptions::default(),
             report,
             folder,
+            over_ranks,
         };
         run.prove();
     });

@@ -9,6 +9,8 @@ mod golden_ranks;
 mod gradients;
 mod log;
 mod optimizer;
+mod ranks;
+mod ranks_training;
 mod recipe;
 mod recipes;
 mod resume;

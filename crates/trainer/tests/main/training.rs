@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::path::Path;
 
 use blip2_core::weights::fingerprint;
+use blip2_distributed::Communicator;
 use blip2_objectives::Terms;
 use blip2_trainer::{
     Batch, Evaluator, FeatureSource, Kept, Objective, Observer, OptimizerConfig, Origin, Precision, Row,
@@ -51,7 +52,7 @@ struct Mean {
 }
 
 impl Objective<Point> for Mean {
-    fn terms(&self, model: &Point, batch: &Batch, context: &StepContext) -> Result<Terms, TrainError> {
+    fn terms(&self, model: &Point, batch: &Batch, context: &StepContext<'_>) -> Result<Terms, TrainError> {
         let apart = model.place.val() - batch.features.clone().mean();
         let spoiled = if self.bad.contains(&context.step) {
             f32::NAN
@@ -123,6 +124,8 @@ fn stage(steps: u64, skip_bad_steps: u64) -> StageRecipe {
         checkpoint_every: 5,
         keep: Kept::default(),
         log_every: 3,
+        deterministic: false,
+        compare_every: 1000,
     }
 }
 
@@ -143,6 +146,7 @@ fn train(folder: &Path, stage: &StageRecipe, bad: &'static [u64]) -> Outcome {
         resume: true,
         device: Device::flex(),
         observer: &notes,
+        ranks: Communicator::alone(),
     })
     .expect("a run folder");
     let place = Tensor::<1>::zeros([1], run.device()).require_grad();
