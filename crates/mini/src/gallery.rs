@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use blip2_data::Stream;
 use blip2_evaluation::retrieval::{Recall, chance, recall, rerank, with_reranked};
-use blip2_qformer::{RepresentationModel, TextBatch};
+use blip2_qformer::{RepresentationModel, TextBatch, best_query};
 use blip2_report::RetrievalRow;
 use blip2_trainer::{encode, tokenise};
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -269,11 +269,8 @@ fn shares(recall: Recall) -> [f64; 3] {
 
 /// Cosine of the best query, `[pictures][texts]`, of unit-length embeddings.
 fn similarity(images: Tensor<3>, texts: Tensor<2>) -> Vec<Vec<f32>> {
-    let [count, queries, width] = images.dims();
-    let others = texts.dims()[0];
-    let all = images.reshape([count * queries, width]).matmul(texts.transpose());
-    let best = all.reshape([count, queries, others]).max_dim(1);
-    host(best.reshape([count, others]))
+    let [others, _] = texts.dims();
+    host(best_query(images, texts))
         .chunks(others)
         .map(<[f32]>::to_vec)
         .collect()

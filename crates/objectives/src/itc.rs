@@ -1,6 +1,7 @@
 //! ITC: image-text contrast (paper section 3.2, LAVIS `blip2_qformer.py`), against all pairs of the global batch.
 
 use blip2_kernels::{CrossEntropyOptions, cross_entropy};
+use blip2_qformer::best_query;
 use burn::tensor::{Int, Tensor};
 
 /// Contrastive embeddings of pairs, of unit length; row `i` of both belongs together.
@@ -67,15 +68,4 @@ pub fn itc_loss(similarities: &Similarities, first: usize, label_smoothing: f64)
         options.clone(),
     ) + cross_entropy(similarities.text_to_image.clone(), targets, options))
         / 2.0
-}
-
-/// Similarity of each image's best query with each text, `[images, texts]`.
-fn best_query(images: Tensor<3>, texts: Tensor<2>) -> Tensor<2> {
-    let [count, queries, width] = images.dims();
-    let others = texts.dims()[0];
-    let similarity = images.reshape([count * queries, width]).matmul(texts.transpose());
-    similarity
-        .reshape([count, queries, others])
-        .max_dim(1)
-        .reshape([count, others])
 }

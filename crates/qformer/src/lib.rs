@@ -12,6 +12,7 @@ mod encoder;
 mod grounded;
 mod layer;
 mod names;
+mod retrieval;
 mod stage1;
 mod text;
 
@@ -26,5 +27,6 @@ pub use names::{
     HUGGING_FACE_BRIDGE, HUGGING_FACE_INSTRUCT, HUGGING_FACE_REPRESENTATION, LAVIS_LLAMA_BRIDGE,
     LAVIS_OPT_BRIDGE, LAVIS_REPRESENTATION, LAVIS_T5_BRIDGE,
 };
+pub use retrieval::best_query;
 pub use stage1::{LanguageHead, RepresentationConfig, RepresentationModel};
 pub use text::TextBatch;

@@ -7,6 +7,7 @@ mod golden_convert;
 mod golden_generation;
 mod golden_instruction;
 mod golden_names;
+mod golden_rerank;
 mod golden_retrieval;
 mod hub_folders;
 mod refusals;

@@ -30,6 +30,28 @@ struct Caption {
     caption: String,
 }
 
+/// The domain of each image in NoCaps' `annotations`: `in-domain`, `near-domain` or `out-domain`. Nothing of an image that has
+/// none, as in COCO.
+///
+/// # Errors
+/// [`OfficialError::Format`].
+pub fn domains(annotations: Document) -> Result<HashMap<Id, String>, OfficialError> {
+    #[derive(Deserialize)]
+    struct Images {
+        images: Vec<Image>,
+    }
+    #[derive(Deserialize)]
+    struct Image {
+        id: Id,
+        domain: Option<String>,
+    }
+    let Images { images } = annotations.parse()?;
+    Ok(images
+        .into_iter()
+        .filter_map(|image| Some((image.id, image.domain?)))
+        .collect())
+}
+
 /// Joins the captions in `results` with those of people in `annotations`.
 ///
 /// # Errors

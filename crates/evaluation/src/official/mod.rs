@@ -10,9 +10,9 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-pub use captions::{CaptionTask, caption_task};
+pub use captions::{CaptionTask, caption_task, domains};
 pub use error::OfficialError;
-pub use vqa::{VqaTask, vqa_task};
+pub use vqa::{VqaTask, vqa_questions, vqa_task};
 
 /// A file, by the name that messages give it.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +31,16 @@ pub enum Id {
     Number(i64),
     /// As in files that name pictures.
     Text(String),
+}
+
+impl Id {
+    /// The id that reads as `text`: a number where it is one, in the way that numbers are written.
+    pub fn of(text: &str) -> Self {
+        match text.parse::<i64>() {
+            Ok(number) if number.to_string() == text => Self::Number(number),
+            _ => Self::Text(text.to_owned()),
+        }
+    }
 }
 
 impl fmt::Display for Id {

@@ -38,6 +38,31 @@ struct Annotation {
     answers: Vec<HumanAnswer>,
 }
 
+/// The questions in `annotations` with people's answers, in their order.
+///
+/// # Errors
+/// [`OfficialError`] names file, entry and id.
+pub fn vqa_questions(annotations: Document) -> Result<Vec<(Id, AnsweredQuestion)>, OfficialError> {
+    let of_people: Annotations = annotations.parse()?;
+    let answered = of_people.annotations;
+    if let Some(entry) = answered.iter().position(|one| one.answers.is_empty()) {
+        return Err(OfficialError::Unanswered {
+            file: annotations.name.to_owned(),
+            entry,
+            id: answered[entry].question_id.clone(),
+        });
+    }
+    let question = |one: Annotation| {
+        let question = AnsweredQuestion {
+            question_type: one.question_type,
+            answer_type: one.answer_type,
+            answers: one.answers,
+        };
+        (one.question_id, question)
+    };
+    Ok(answered.into_iter().map(question).collect())
+}
+
 /// Joins the answers in `results` with those of people in `annotations`.
 ///
 /// # Errors
@@ -48,17 +73,9 @@ pub fn vqa_task(
     coverage: Coverage,
 ) -> Result<VqaTask, OfficialError> {
     let predicted: Vec<Prediction> = results.parse()?;
-    let of_people: Annotations = annotations.parse()?;
-    let answered = of_people.annotations;
-    if let Some(entry) = answered.iter().position(|one| one.answers.is_empty()) {
-        return Err(OfficialError::Unanswered {
-            file: annotations.name.to_owned(),
-            entry,
-            id: answered[entry].question_id.clone(),
-        });
-    }
+    let answered = vqa_questions(annotations)?;
     let predicted_ids: Vec<&Id> = predicted.iter().map(|one| &one.question_id).collect();
-    let annotated: Vec<&Id> = answered.iter().map(|one| &one.question_id).collect();
+    let annotated: Vec<&Id> = answered.iter().map(|(id, _)| id).collect();
     let found = joined(
         QUESTION,
         (results, &predicted_ids),
@@ -70,17 +87,13 @@ pub fn vqa_task(
         predictions: Vec::new(),
         questions: Vec::new(),
     };
-    for (one, place) in answered.into_iter().zip(found) {
+    for ((id, question), place) in answered.into_iter().zip(found) {
         let Some(place) = place else {
             continue;
         };
-        task.ids.push(one.question_id);
+        task.ids.push(id);
         task.predictions.push(predicted[place].answer.clone());
-        task.questions.push(AnsweredQuestion {
-            question_type: one.question_type,
-            answer_type: one.answer_type,
-            answers: one.answers,
-        });
+        task.questions.push(question);
     }
     Ok(task)
 }

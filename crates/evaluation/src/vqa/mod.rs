@@ -1,8 +1,12 @@
 //! VQA accuracy (Antol et al. 2015) with every habit of the scorer that LAVIS uses (`common/vqa_tools/vqa_eval.py`): what
 //! was published was measured by it.
 
+mod exact;
+mod lemma;
 mod normalise;
 
+pub use exact::{exact_accuracy, without_types};
+pub use lemma::lemmatise;
 pub use normalise::{normalise_digits_and_articles, normalise_punctuation};
 
 use std::collections::BTreeMap;

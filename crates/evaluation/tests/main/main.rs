@@ -1,7 +1,9 @@
 //! Evaluation against cases counted by hand, and against what must hold for any input.
 
+mod answers;
 mod caption;
 mod golden;
+mod golden_retrieval;
 mod java;
 mod official;
 mod retrieval;

@@ -1,5 +1,7 @@
 use blip2_evaluation::EvaluationError;
-use blip2_evaluation::retrieval::{Recall, chance, recall, rerank, with_reranked};
+use blip2_evaluation::retrieval::{
+    Captions, Recall, Reranking, chance, ranks, recall, rerank, with_reranked,
+};
 use proptest::prelude::*;
 
 /// A gallery of twelve in which item `i` scores `-i`, so that its rank is its index.
@@ -156,6 +158,54 @@ fn bad_input_of_reranking_is_named() {
     // A diverged first score is found even where it would have been no candidate by its order.
     let diverged = vec![vec![0.5, f32::NAN, -f32::NAN]];
     assert!(with_reranked(&diverged, &rerank(&diverged, 1), &[vec![0.0]]).is_err());
+}
+
+#[test]
+fn an_image_without_a_text_is_a_miss_and_counts() {
+    let captions = Captions::new(3, vec![0, 2, 0]).unwrap();
+    assert_eq!(captions.texts_of(), [vec![0, 2], vec![], vec![1]]);
+    let to_text = vec![vec![0.1, 0.9, 0.95], vec![0.0; 3], vec![0.0, 1.0, 2.0]];
+    assert_eq!(
+        ranks(&to_text, captions.texts_of()).unwrap(),
+        [Some(0), None, Some(1)]
+    );
+    let to_image = vec![vec![1.0, 0.0, 0.0], vec![0.5, 0.5, 0.5], vec![0.0, 2.0, 3.0]];
+    let figures = captions.both_ways(&to_text, &to_image).unwrap();
+    let third = 100.0 / 3.0;
+    assert_eq!((figures.txt_r1, figures.txt_r5), (third, 200.0 / 3.0));
+    assert_eq!((figures.img_r1, figures.img_r5), (third, 100.0));
+    assert_eq!(figures.agg_metrics, figures.txt_r_mean);
+    assert_eq!(
+        Captions::new(2, vec![0, 2]).unwrap_err(),
+        EvaluationError::OutOfGallery {
+            query: 1,
+            item: 2,
+            gallery: 2
+        }
+    );
+    assert!(captions.both_ways(&to_text[..2], &to_image).is_err());
+}
+
+#[test]
+fn a_pair_of_both_ways_is_matched_once() {
+    let similarities = vec![vec![0.9, 0.1, 0.2], vec![0.8, 0.3, 0.1]];
+    let reranking = Reranking::new(similarities.clone(), 1).unwrap();
+    // Both images prefer text 0; text 0 and 2 prefer image 0, text 1 image 1.
+    assert_eq!(reranking.pairs(), [vec![0, 2], vec![0, 1]]);
+    let [to_text, to_image] = reranking.scores(&[vec![1.0, 2.0], vec![3.0, 4.0]]).unwrap();
+    assert_eq!(to_text, [[1.9, -100.0, -100.0], [3.8, -100.0, -100.0]]);
+    assert_eq!(to_image, [[1.9, -100.0], [-100.0, 4.3], [2.2, -100.0]]);
+    assert!(reranking.scores(&[vec![1.0], vec![3.0, 4.0]]).is_err());
+    assert!(reranking.scores(&[]).is_err());
+
+    let alone = Reranking::new(similarities.clone(), 0).unwrap();
+    let [to_text, to_image] = alone.scores(&[vec![], vec![]]).unwrap();
+    assert_eq!(to_text, similarities);
+    assert_eq!(to_image, [[0.9, 0.8], [0.1, 0.3], [0.2, 0.1]]);
+    let all = Reranking::new(similarities, 128).unwrap();
+    assert_eq!(all.pairs(), [vec![0, 1, 2], vec![0, 1, 2]]);
+    assert!(Reranking::new(vec![vec![]], 1).is_err());
+    assert!(Reranking::new(vec![vec![1.0], vec![1.0, 2.0]], 1).is_err());
 }
 
 prop_compose! {

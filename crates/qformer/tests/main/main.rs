@@ -7,6 +7,7 @@ mod errors;
 mod golden_bert;
 mod passes;
 mod reference;
+mod retrieval;
 mod sizes;
 mod support;
 mod tiny;

@@ -1,9 +1,15 @@
 //! Recall in a gallery, and re-ranking its best by a second, dearer score (LAVIS `compute_sim_matrix`: contrastive
 //! similarity over all, image-text matching over the best k).
 
+mod both_ways;
+mod reranking;
+
 use serde::{Deserialize, Serialize};
 
 use crate::EvaluationError;
+
+pub use both_ways::{BothWays, Captions, ranks};
+pub use reranking::Reranking;
 
 /// What an item that was not re-ranked scores, as in LAVIS.
 const NOT_RERANKED: f32 = -100.0;
@@ -173,10 +179,14 @@ fn check_positives(gallery: usize, positives: &[Vec<usize>]) -> Result<(), Evalu
     if positives.is_empty() {
         return Err(EvaluationError::Empty { what: "queries" });
     }
+    match positives.iter().position(Vec::is_empty) {
+        Some(query) => Err(EvaluationError::NoPositive { query }),
+        None => check_within(gallery, positives),
+    }
+}
+
+fn check_within(gallery: usize, positives: &[Vec<usize>]) -> Result<(), EvaluationError> {
     for (query, positives) in positives.iter().enumerate() {
-        if positives.is_empty() {
-            return Err(EvaluationError::NoPositive { query });
-        }
         if let Some(&item) = positives.iter().find(|&&item| item >= gallery) {
             return Err(EvaluationError::OutOfGallery { query, item, gallery });
         }
