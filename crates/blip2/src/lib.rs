@@ -29,6 +29,7 @@ mod hugging_face;
 mod lazy;
 mod many;
 mod matching;
+mod measured;
 mod model;
 mod parts;
 mod pretrained;
@@ -58,6 +59,7 @@ pub use folder::{BRIDGE, CONFIG, REPRESENTATION, model_folder, read_config, save
 pub use hugging_face::{HuggingFaceFolder, HuggingFaceKind};
 pub use many::{CaptionRequest, CaptionTask, OpenedBatch, Writer};
 pub use matching::Match;
+pub use measured::TextCost;
 pub use model::{Blip2, ImageEmbeddings, ImagePrompts, TextEmbeddings};
 pub use registry::{LoadedEncoder, LoaderError, Registry};
 pub use save::Trained;

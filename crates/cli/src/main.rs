@@ -10,6 +10,7 @@ mod hub;
 mod hyphens;
 mod model;
 mod output;
+mod part;
 mod pictures;
 mod progress;
 

@@ -1,13 +1,15 @@
 //! The model that a command asks, and the pictures that it is asked about.
 
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
-use anyhow::Result;
-use blip2::{Blip2, LoadPlan, Packing, StoredWeights, home};
+use anyhow::{Context, Result};
+use blip2::{Blip2, LoadPlan, Packing, StoredWeights, home, model_folder};
 use blip2_mini::registry;
 use burn::tensor::Device;
 use clap::{Args, ValueEnum};
 use indicatif::DecimalBytes;
+use walkdir::WalkDir;
 
 use crate::device::{CHOICE, DeviceChoice};
 use crate::hub::HubArguments;
@@ -53,6 +55,34 @@ impl ModelArguments {
         let model = Blip2::from_pretrained_with(&folder, &home()?, plan, &registry());
         spinner.finish_and_clear();
         Ok(model?)
+    }
+
+    /// The model as it was named.
+    pub(crate) fn name(&self) -> String {
+        named(&self.model)
+    }
+
+    /// What a change of the model's weights changes: the number format, and names, sizes and times of the files in its folder.
+    pub(crate) fn files(&self) -> Result<String> {
+        let folder = self.hub.folder(&self.model)?;
+        let folder = model_folder(&folder).unwrap_or(folder);
+        let mut files = Vec::new();
+        for entry in WalkDir::new(&folder)
+            .follow_links(true)
+            .max_depth(1)
+            .sort_by_file_name()
+        {
+            let entry = entry.with_context(|| format!("cannot look into {}", named(&folder)))?;
+            let metadata = entry.metadata()?;
+            if metadata.is_file() {
+                let time = metadata.modified()?.duration_since(UNIX_EPOCH)?.as_secs();
+                let name = entry.path().strip_prefix(&folder).unwrap_or(entry.path());
+                files.push(format!("{} {} {time}", named(name), metadata.len()));
+            }
+        }
+        let format = self.dtype.to_possible_value();
+        let format = format.expect("no number format is hidden");
+        Ok(format!("{}; {}", format.get_name(), files.join(", ")))
     }
 
     /// How linear layers are packed; where nothing is asked for, as they are stored, which is said.

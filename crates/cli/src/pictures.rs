@@ -27,6 +27,11 @@ impl PictureArguments {
         decode(bytes, name, self.options())
     }
 
+    /// These options, for records.
+    pub(crate) fn words(&self) -> String {
+        format!("{:?}", self.options())
+    }
+
     fn options(&self) -> DecodeOptions {
         let way = if self.no_exif {
             DecodeOptions::as_stored()

@@ -293,6 +293,7 @@ impl Reporter<'_> {
                 truth: scene.caption.clone(),
                 written_by_qformer: Some(by_qformer[index].clone()),
                 caption: texts[0][0][index].clone(),
+                caption_is: None,
                 caption_of_another: Some(texts[0][1][index].clone()),
                 question: question.to_owned(),
                 answer: answer.to_owned(),

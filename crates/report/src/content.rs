@@ -113,8 +113,11 @@ pub struct Sample {
     pub truth: String,
     /// The caption that the Q-Former itself writes after stage 1.
     pub written_by_qformer: Option<String>,
-    /// The caption of the language model.
+    /// The caption of the language model, or of who else is named.
     pub caption: String,
+    /// What `caption` is, where the language model did not write it: such as `Best text`.
+    #[serde(default)]
+    pub caption_is: Option<String>,
     /// What the language model writes if another picture stands in front of it.
     #[serde(default)]
     pub caption_of_another: Option<String>,

@@ -26,12 +26,14 @@ pub(crate) fn samples(samples: &[Sample], pictures: &BTreeMap<String, String>) -
 }
 
 fn card(sample: &Sample, has_captions: bool, picture: &str) -> String {
-    let mut lines = vec![("True caption", words::truth(&sample.truth, &sample.caption))];
-    if !has_captions {
-        lines = vec![("True caption", escape(&sample.truth))];
-    }
+    let mut lines = Vec::new();
+    let writer = sample.caption_is.as_deref().unwrap_or("Language model");
+    let writer = escape(writer);
     if has_captions {
-        lines.push(("Language model", words::written(&sample.caption, &sample.truth)));
+        lines.push(("True caption", words::truth(&sample.truth, &sample.caption)));
+        lines.push((writer.as_str(), words::written(&sample.caption, &sample.truth)));
+    } else if !sample.truth.is_empty() {
+        lines.push(("True caption", escape(&sample.truth)));
     }
     if let Some(written) = &sample.caption_of_another {
         lines.push((

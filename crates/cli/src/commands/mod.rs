@@ -3,11 +3,14 @@
 mod ask;
 mod capfilt;
 mod caption;
+mod caption_scores;
 mod completions;
 mod convert;
 mod data;
+mod data_set;
 mod doctor;
 mod embed;
+mod evaluate;
 mod inspect;
 mod matching;
 mod pretrain;
@@ -42,6 +45,8 @@ pub(crate) enum Command {
     Data(data::Data),
     /// Measure captions or answers against what people wrote
     Score(score::Score),
+    /// Let a model answer, caption or retrieve on a whole data set, and measure how well it does
+    Evaluate(evaluate::Evaluate),
     /// Check that everything is in place
     Doctor(doctor::Doctor),
     /// Train a bridge through both stages by a recipe
@@ -64,6 +69,7 @@ impl Command {
             Self::Pull(command) => command.run(),
             Self::Data(command) => command.run(),
             Self::Score(command) => command.run(),
+            Self::Evaluate(command) => command.run(),
             Self::Doctor(command) => command.run(),
             Self::Pretrain(command) => command.run(),
             Self::Completions(command) => command.run(),

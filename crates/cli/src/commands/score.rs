@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use blip2_evaluation::caption::java::{Jar, meteor, spice};
-use blip2_evaluation::caption::{CaptionScore, bleu, cider, rouge_l, tokenised};
+use blip2_evaluation::caption::CaptionScore;
 use blip2_evaluation::official::{Coverage, Document, Id, caption_task, vqa_task};
 use blip2_evaluation::vqa::vqa_accuracy;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use super::caption_scores::{CaptionScorers, CaptionScores};
 use crate::model::named;
 use crate::{output, progress, wrong_usage};
 
@@ -49,12 +49,8 @@ pub(crate) struct Score {
     /// Give the figures of each image or question, too
     #[arg(long)]
     each: bool,
-    /// Measure METEOR, too, by this meteor-1.5.jar [default: $BLIP2_METEOR_JAR]
-    #[arg(long, value_name = "JAR")]
-    meteor: Option<PathBuf>,
-    /// Measure SPICE, too, by this spice-1.0.jar [default: $BLIP2_SPICE_JAR]
-    #[arg(long, value_name = "JAR")]
-    spice: Option<PathBuf>,
+    #[command(flatten)]
+    scorers: CaptionScorers,
     /// Write one JSON object a line
     #[arg(long)]
     json: bool,
@@ -104,7 +100,7 @@ struct QuestionRecord<'a> {
 
 impl Score {
     pub(crate) fn run(self) -> Result<()> {
-        if self.task == Task::Vqa && (self.meteor.is_some() || self.spice.is_some()) {
+        if self.task == Task::Vqa && self.scorers.are_named() {
             wrong_usage(
                 "score",
                 "--meteor and --spice measure captions: they go with --task coco-caption",
@@ -134,50 +130,7 @@ impl Score {
     fn captions(&self, results: Document, annotations: Document, coverage: Coverage) -> Result<()> {
         let task = caption_task(results, annotations, coverage)?;
         let spinner = progress::spinner("scoring captions");
-        let images = tokenised(&task.images);
-        let [first, second, third, fourth] = bleu(&images)?;
-        let mut scores = vec![
-            ("Bleu_1", first),
-            ("Bleu_2", second),
-            ("Bleu_3", third),
-            ("Bleu_4", fourth),
-        ];
-        let mut not_measured = BTreeMap::new();
-        let mut by_program =
-            |name, option: &Option<PathBuf>, variable: &str, flag: &str, score: &Scorer| match option
-                .clone()
-                .or_else(|| std::env::var_os(variable).map(PathBuf::from))
-            {
-                Some(jar) => Ok(Some((
-                    name,
-                    score(&Jar::new(jar)).with_context(|| format!("cannot measure {name}"))?,
-                ))),
-                None => {
-                    not_measured.insert(
-                        name,
-                        format!("give the path of its program with {flag}, or in ${variable}"),
-                    );
-                    anyhow::Ok(None)
-                }
-            };
-        let by_meteor = |jar: &Jar| Ok(meteor(&images, jar)?);
-        let by_spice = |jar: &Jar| Ok(spice(&images, jar)?);
-        scores.extend(by_program(
-            "METEOR",
-            &self.meteor,
-            "BLIP2_METEOR_JAR",
-            "--meteor",
-            &by_meteor,
-        )?);
-        scores.push(("ROUGE_L", rouge_l(&images)?));
-        scores.push(("CIDEr", cider(&images)?));
-        scores.extend(by_program(
-            "SPICE",
-            &self.spice,
-            "BLIP2_SPICE_JAR",
-            "--spice",
-            &by_spice,
-        )?);
+        let CaptionScores { scores, not_measured } = self.scorers.score(&task.images)?;
         spinner.finish_and_clear();
         if self.each {
             self.print_images(&task.ids, &scores)?;
@@ -185,7 +138,7 @@ impl Score {
         if self.json {
             return output::json(&CaptionRecord {
                 task: "coco-caption",
-                images: images.len(),
+                images: task.images.len(),
                 figures: scores.iter().map(|(name, score)| (*name, score.corpus)).collect(),
                 not_measured,
             });
@@ -193,7 +146,7 @@ impl Score {
         for (name, score) in &scores {
             output::line(format_args!("{name:8}{:8.4}", score.corpus))?;
         }
-        output::line(format_args!("{:8}{:8}", "images", images.len()))?;
+        output::line(format_args!("{:8}{:8}", "images", task.images.len()))?;
         not_measured
             .iter()
             .try_for_each(|(name, why)| output::line(format_args!("{name} was not measured: {why}")))
@@ -261,9 +214,6 @@ impl Score {
         Ok(())
     }
 }
-
-/// A score that a program computes.
-type Scorer<'a> = dyn Fn(&Jar) -> Result<CaptionScore> + 'a;
 
 fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("cannot read {}", named(path)))

@@ -16,7 +16,7 @@ const MODEL: [&str; 3] = ["caption", "--model", "model"];
 const SHORT: [&str; 4] = ["--num-beams", "2", "--max-new-tokens", "4"];
 
 /// `count` small pictures of different colours in `photos`.
-fn photos(fixture: &Fixture, count: u32) {
+pub(crate) fn photos(fixture: &Fixture, count: u32) {
     fs::create_dir_all(fixture.path("photos")).unwrap();
     for number in 0..count {
         let colour = [number * 37 % 256, number * 101 % 256, number * 7 % 256].map(|channel| channel as u8);
@@ -46,7 +46,7 @@ fn images(fixture: &Fixture, arguments: &[&str]) -> Vec<String> {
 }
 
 /// Starts a run and kills it once its file has at least `enough` lines; false if it was over before.
-fn killed(fixture: &Fixture, arguments: &[&str], file: &str, enough: usize) -> bool {
+pub(crate) fn killed(fixture: &Fixture, arguments: &[&str], file: &str, enough: usize) -> bool {
     let mut child = Command::new(env!("CARGO_BIN_EXE_blip2"))
         .args(arguments)
         .current_dir(fixture.folder.path())

@@ -7,6 +7,7 @@ mod convert;
 mod data;
 mod dataset;
 mod dtype;
+mod evaluate;
 mod hub;
 mod hugging_face;
 mod inspect;

@@ -16,10 +16,11 @@ use blip2_data::ahead;
 use blip2_data::sets::{Dataset, SampleError};
 use clap::Args;
 
-use self::job::{Job, Options, Part};
+use self::job::{Job, Options};
 use self::output::{Output, Record};
 use crate::device::DeviceChoice;
 use crate::model::named;
+use crate::part::Part;
 use crate::{output as console, progress};
 
 const EXAMPLES: &str = "\

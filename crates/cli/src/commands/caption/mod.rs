@@ -1,7 +1,6 @@
 //! `blip2 caption`
 
 mod captions_file;
-mod data_set;
 mod lines;
 mod pictures;
 mod prompts;
@@ -15,9 +14,9 @@ use blip2::{Blip2, CaptionRequest, CaptionTask, GenerationConfig};
 use clap::{Args, ValueEnum};
 
 use self::captions_file::CaptionsFile;
-use self::data_set::DataSet;
 use self::lines::Lines;
 use self::prompts::Prompts;
+use super::data_set::DataSet;
 use crate::failures::FailureArguments;
 use crate::generation::{GenerationArguments, at_least};
 use crate::model::{ModelArguments, named};
@@ -132,7 +131,7 @@ impl Caption {
             (_, Some(prompt)) => prompt,
         };
         let mut jobs = match (&data, prompts) {
-            (Some(data), _) => data.jobs(prompt),
+            (Some(data), _) => of_data_set(data, prompt),
             (None, None) => each(pictures, prompt),
             (None, Some(prompts)) if self.images.is_empty() => prompts.into_jobs(),
             (None, Some(prompts)) => prompts.of_pictures(pictures, self.prompt.as_deref())?,
@@ -202,6 +201,19 @@ impl Caption {
         lines.close(requests.len() as f64 / start.elapsed().as_secs_f64())?;
         failures.verdict()
     }
+}
+
+/// Each picture of `data` with `prompt`, called by the key of its sample.
+fn of_data_set(data: &DataSet, prompt: &str) -> Vec<Job> {
+    let samples = data.samples();
+    let job = |index| Job {
+        image: samples.key(index).unwrap_or_else(|error| error.key),
+        request: CaptionRequest {
+            file: DataSet::place(index),
+            prompt: prompt.to_owned(),
+        },
+    };
+    (0..samples.len()).map(job).collect()
 }
 
 /// Each of `pictures` with `prompt`.

@@ -94,7 +94,7 @@ pub(super) fn only_set(text: &str) -> Result<(DataSpec, Box<dyn Dataset>)> {
     let set = sets.next().context("no data set is named")??;
     ensure!(
         sets.next().is_none(),
-        "{text} names several data sets: captions are written of one at a time"
+        "{text} names several data sets: this takes one at a time"
     );
     Ok(set)
 }

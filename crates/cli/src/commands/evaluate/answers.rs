@@ -1,0 +1,217 @@
+//! Visual question answering: VQAv2, OK-VQA, GQA, VizWiz.
+
+use std::collections::HashMap;
+
+use anyhow::{Result, bail};
+use blip2::{Blip2Error, GenerationConfig};
+use blip2_data::sets::{DataSpec, Question};
+use blip2_evaluation::official::{Document, Id, vqa_questions};
+use blip2_evaluation::vqa::{AnsweredQuestion, exact_accuracy, lemmatise, vqa_accuracy, without_types};
+use clap::ValueEnum;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::measured::{Case, Measured, document};
+use super::units::Unit;
+use super::work::Work;
+
+/// Kind of answer that VizWiz reports apart.
+const UNANSWERABLE: &str = "unanswerable";
+
+/// By which rules answers are judged, and in which form they are sent in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Protocol {
+    /// Agreement with ten people
+    Vqav2,
+    /// The same, of answers in their base form
+    Okvqa,
+    /// Exactly the one true answer
+    Gqa,
+    /// As vqav2, what cannot be answered also by itself
+    Vizwiz,
+}
+
+impl Protocol {
+    /// The protocol of those who made a data set of this format.
+    pub(super) fn of(spec: &DataSpec) -> Self {
+        match spec.format.as_str() {
+            "okvqa" => Self::Okvqa,
+            "gqa" => Self::Gqa,
+            "vizwiz" => Self::Vizwiz,
+            _ => Self::Vqav2,
+        }
+    }
+
+    /// An answer as it is judged and sent in.
+    fn judged(self, answer: &str) -> String {
+        match self {
+            Self::Okvqa => lemmatise(answer),
+            _ => answer.to_owned(),
+        }
+    }
+
+    fn result(self, question: &str, answer: &str) -> Value {
+        match self {
+            Self::Vqav2 | Self::Okvqa => json!({"question_id": Id::of(question), "answer": answer}),
+            Self::Gqa => json!({"questionId": question, "prediction": answer}),
+            Self::Vizwiz => json!({"image": question, "answer": answer}),
+        }
+    }
+}
+
+/// How questions are put.
+pub(super) struct Asking<'a> {
+    pub(super) protocol: Protocol,
+    pub(super) prompt: Option<&'a str>,
+    pub(super) settings: &'a GenerationConfig,
+}
+
+/// Asks all questions, and judges the answers where the set has people's.
+pub(super) fn measure(work: &Work, asking: &Asking) -> Result<Option<Measured>> {
+    if asking.settings.num_return_sequences != 1 {
+        bail!("a question gets one answer: leave num_return_sequences at 1");
+    }
+    // Read first: hours of answers are not to end at a file of another form.
+    let official = official(&work.data.spec)?;
+    let known = work.each("answers", |pictures, units| -> Result<Vec<String>, Blip2Error> {
+        let prompts: Vec<String> = units
+            .iter()
+            .map(|unit| {
+                work.model
+                    .question_text(&question(&work.units[*unit]).text, asking.prompt)
+            })
+            .collect();
+        let written = work.model.caption(pictures, &prompts, asking.settings)?;
+        Ok(written.into_iter().map(|written| written.text).collect())
+    })?;
+    let Some(found) = work.whole(known)? else {
+        return Ok(None);
+    };
+    let failed = found.iter().filter(|answer| answer.is_err()).count();
+    let answered: Vec<(usize, String)> = found
+        .into_iter()
+        .enumerate()
+        .filter_map(|(unit, answer)| Some((unit, asking.protocol.judged(&answer.ok()?))))
+        .collect();
+    let results = answered
+        .iter()
+        .map(|(unit, answer)| asking.protocol.result(&question(&work.units[*unit]).id, answer));
+    let mut measured = Measured {
+        results: Some(results.collect()),
+        failed,
+        ..Measured::default()
+    };
+    let asked: Vec<&Question> = answered
+        .iter()
+        .map(|(unit, _)| question(&work.units[*unit]))
+        .collect();
+    if asked.iter().all(|question| question.answers.is_empty()) {
+        measured.not_measured.insert(
+            "accuracy",
+            "the set has no answers: the evaluation server does".to_owned(),
+        );
+        return Ok(Some(measured));
+    }
+    if let Some(question) = asked.iter().find(|question| question.answers.is_empty()) {
+        bail!(
+            "question {} has no answer of people, others have: leave it out",
+            question.id
+        );
+    }
+    let predictions: Vec<&str> = answered.iter().map(|(_, answer)| answer.as_str()).collect();
+    let qualities = match asking.protocol {
+        Protocol::Gqa => {
+            let truths: Vec<&str> = asked.iter().map(|one| one.answers[0].text.as_str()).collect();
+            let each = exact_accuracy(&predictions, &truths)?;
+            let overall = each.iter().sum::<f64>() / each.len() as f64;
+            measured.figures.push(("overall".to_owned(), overall));
+            each
+        }
+        protocol => agreement(&official, protocol, &asked, &predictions, &mut measured)?,
+    };
+    measured.cases = answered
+        .iter()
+        .zip(&asked)
+        .zip(qualities)
+        .map(|(((unit, answer), question), quality)| Case {
+            unit: *unit,
+            quality,
+            truth: most_given(question),
+            written: answer.clone(),
+        })
+        .collect();
+    Ok(Some(measured))
+}
+
+/// The accuracy of each question by the rules of VQAv2, and its means by kind.
+fn agreement(
+    official: &HashMap<Id, AnsweredQuestion>,
+    protocol: Protocol,
+    asked: &[&Question],
+    predictions: &[&str],
+    measured: &mut Measured,
+) -> Result<Vec<f64>> {
+    let questions: Vec<AnsweredQuestion> = asked
+        .iter()
+        .map(|question| match official.get(&Id::of(&question.id)) {
+            Some(answered) => answered.clone(),
+            None => {
+                let answers = question.answers.iter();
+                // A share of ten is as many people.
+                let people = |count: f64| if count < 1.0 { 10.0 * count } else { count };
+                let answers = answers.map(|one| (one.text.clone(), people(one.count).round() as usize));
+                without_types(&question.text, &answers.collect::<Vec<_>>())
+            }
+        })
+        .collect();
+    let accuracy = vqa_accuracy(predictions, &questions)?;
+    measured.figures.push(("overall".to_owned(), accuracy.overall));
+    if protocol == Protocol::Vizwiz {
+        let mean_of = |apart: bool| {
+            let of_kind = questions.iter().zip(&accuracy.per_question);
+            let of_kind: Vec<f64> = of_kind
+                .filter(|(question, _)| (question.answer_type == UNANSWERABLE) == apart)
+                .map(|(_, accuracy)| *accuracy)
+                .collect();
+            (!of_kind.is_empty()).then(|| of_kind.iter().sum::<f64>() / of_kind.len() as f64)
+        };
+        for (name, apart) in [("answerable", false), (UNANSWERABLE, true)] {
+            measured
+                .figures
+                .extend(mean_of(apart).map(|mean| (name.to_owned(), mean)));
+        }
+    }
+    for (what, groups) in [
+        ("answers", &accuracy.per_answer_type),
+        ("questions", &accuracy.per_question_type),
+    ] {
+        for (kind, figure) in groups {
+            measured.figures.push((format!("{what}: {kind}"), *figure));
+        }
+    }
+    Ok(accuracy.per_question)
+}
+
+/// The official annotations by question, where the set was opened with them: they say of which kind each is.
+fn official(spec: &DataSpec) -> Result<HashMap<Id, AnsweredQuestion>> {
+    let Some(path) = &spec.annotations else {
+        return Ok(HashMap::new());
+    };
+    let (name, content) = document(path)?;
+    let questions = vqa_questions(Document {
+        name: &name,
+        content: &content,
+    })?;
+    Ok(questions.into_iter().collect())
+}
+
+fn most_given(question: &Question) -> String {
+    let answers = question.answers.iter().rev();
+    let most = answers.max_by(|one, other| one.count.total_cmp(&other.count));
+    most.map_or(String::new(), |answer| answer.text.clone())
+}
+
+fn question(unit: &Unit) -> &Question {
+    unit.question.as_ref().expect("units of questions have one")
+}
