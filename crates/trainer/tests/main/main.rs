@@ -3,6 +3,7 @@
 #[path = "../../../objectives/tests/main/case.rs"]
 mod case;
 mod checkpoints;
+mod evaluators;
 mod golden;
 mod golden_ranks;
 #[path = "../../../objectives/tests/main/gradients.rs"]

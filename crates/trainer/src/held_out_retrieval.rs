@@ -1,0 +1,99 @@
+//! Retrieval on held-out pairs while stage 1 trains, by the protocol with which a trained model is evaluated.
+
+use std::collections::HashMap;
+
+use blip2_data::text::BertTokenizer;
+use blip2_evaluation::retrieval::{Captions, Reranking};
+use blip2_qformer::{RepresentationModel, best_query};
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+
+use crate::{Evaluator, FeatureSource, Row, TrainError, tokenise};
+
+/// Pictures that are looked at together.
+const IMAGES_AT_ONCE: usize = 16;
+
+/// LAVIS's recalls both ways among held-out pairs: contrast of all, matching of the best.
+pub struct HeldOutRetrieval<'a> {
+    /// What the log calls it.
+    pub name: String,
+    /// Steps from one time to the next; 0: at the end alone.
+    pub every: u64,
+    /// The gallery. Rows of one index share their picture, of which the first is looked at.
+    pub rows: Vec<Row>,
+    /// Knows their pictures.
+    pub features: &'a dyn FeatureSource,
+    /// The Q-Former's.
+    pub tokenizer: &'a BertTokenizer,
+    /// Longest text in tokens, special ones included; 35 in LAVIS.
+    pub max_text_tokens: usize,
+    /// Candidates that are re-ranked both ways; 0 ranks by contrast alone.
+    pub candidates: usize,
+    /// The model's, without autodiff.
+    pub device: Device,
+}
+
+impl Evaluator<RepresentationModel> for HeldOutRetrieval<'_> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn every(&self) -> u64 {
+        self.every
+    }
+
+    fn evaluate(
+        &mut self,
+        model: &RepresentationModel,
+        _step: u64,
+    ) -> Result<Vec<(String, f64)>, TrainError> {
+        let model = model.valid();
+        let (mut pictures, mut places, mut image_of) = (Vec::new(), HashMap::new(), Vec::new());
+        for row in &self.rows {
+            let next = pictures.len();
+            let image = *places.entry(row.index).or_insert(next);
+            if image == next {
+                pictures.push(row.clone());
+            }
+            image_of.push(image);
+        }
+        let captions = Captions::new(pictures.len(), image_of).map_err(TrainError::other)?;
+        let texts = self.rows.iter().map(|row| row.text.as_str());
+        let texts = tokenise(self.tokenizer, texts, self.max_text_tokens)?;
+        let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
+
+        let mut images = Vec::new();
+        for rows in pictures.chunks(IMAGES_AT_ONCE) {
+            let features = self.features.features(rows, &self.device)?;
+            images.push(model.embed_images(&model.image_context(features)?));
+        }
+        if images.is_empty() {
+            return Err(TrainError::other(format!("`{}` has no pairs to rank", self.name)));
+        }
+        let similarities = best_query(Tensor::cat(images, 0), model.embed_texts(&texts)?).into_data();
+        let similarities: Vec<f32> = similarities.iter().collect();
+        let similarities = similarities.chunks(texts.len()).map(<[f32]>::to_vec).collect();
+        let reranking = Reranking::new(similarities, self.candidates).map_err(TrainError::other)?;
+
+        let (mut matching, mut pairs) = (Vec::new(), reranking.pairs().iter());
+        for rows in pictures.chunks(IMAGES_AT_ONCE) {
+            if self.candidates == 0 {
+                matching.extend(rows.iter().map(|_| Vec::new()));
+                continue;
+            }
+            let context = model.image_context(self.features.features(rows, &self.device)?)?;
+            for (image, pairs) in (0..rows.len()).zip(&mut pairs) {
+                let texts: Vec<&[u32]> = pairs.iter().map(|text| texts[*text]).collect();
+                matching.push(model.match_image(&context.select(&[image]), &texts)?);
+            }
+        }
+        let [to_text, to_image] = reranking.scores(&matching).map_err(TrainError::other)?;
+        let figures = captions
+            .both_ways(&to_text, &to_image)
+            .map_err(TrainError::other)?;
+        Ok(figures
+            .named()
+            .map(|(name, figure)| (name.to_owned(), figure))
+            .to_vec())
+    }
+}

@@ -1,0 +1,78 @@
+//! What a language model writes about held-out pictures while the bridge in front of it trains: captions and answers.
+
+use blip2::{GenerationConfig, LoadedLanguageModel, write_captions};
+use blip2_evaluation::caption::{CaptionedImage, cider, tokenised};
+use blip2_evaluation::text::{exact_match, token_f1};
+use blip2_qformer::Bridge;
+use burn::module::Module;
+use burn::tensor::Device;
+
+use crate::{Evaluator, FeatureSource, Row, TrainError};
+
+/// Texts that are written together.
+const ROWS_AT_ONCE: usize = 16;
+
+/// How near what is written comes to the text of each row: `exact` and `f1` of words from 0 to 1, `CIDEr` from 0 to 10.
+pub struct HeldOutTexts<'a> {
+    /// What the log calls it.
+    pub name: String,
+    /// Steps from one time to the next; 0: at the end alone.
+    pub every: u64,
+    /// Pictures with a caption, or with a question in the prompt and its answer.
+    pub rows: Vec<Row>,
+    /// Knows their pictures.
+    pub features: &'a dyn FeatureSource,
+    /// Writes.
+    pub language_model: &'a LoadedLanguageModel,
+    /// In front of a text whose row has no prompt of its own.
+    pub prompt: &'a str,
+    /// How it writes ([`blip2::caption_settings`], [`blip2::answer_settings`]).
+    pub settings: GenerationConfig,
+    /// The model's, without autodiff.
+    pub device: Device,
+}
+
+impl Evaluator<Bridge> for HeldOutTexts<'_> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn every(&self) -> u64 {
+        self.every
+    }
+
+    fn evaluate(&mut self, model: &Bridge, _step: u64) -> Result<Vec<(String, f64)>, TrainError> {
+        let model = model.valid();
+        let mut images = Vec::with_capacity(self.rows.len());
+        for rows in self.rows.chunks(ROWS_AT_ONCE) {
+            let features = self.features.features(rows, &self.device)?;
+            let prompts = rows.iter().map(|row| {
+                let prompt = row.prompt.as_deref().unwrap_or(self.prompt);
+                self.language_model.tokenizer.encode_prompt(prompt)
+            });
+            let prompts = prompts.collect::<Result<Vec<_>, _>>()?;
+            let written = write_captions(&model, self.language_model, features, &prompts, &self.settings)?;
+            let written = written.into_iter().step_by(self.settings.num_return_sequences);
+            images.extend(rows.iter().zip(written).map(|(row, written)| CaptionedImage {
+                candidate: written.text,
+                references: vec![row.text.clone()],
+            }));
+        }
+        let mean = |figure: &dyn Fn(&CaptionedImage) -> f64| {
+            images.iter().map(figure).sum::<f64>() / images.len() as f64
+        };
+        let is_exact = |image: &CaptionedImage| match exact_match(&image.candidate, &image.references[0]) {
+            true => 1.0,
+            false => 0.0,
+        };
+        let consensus = cider(&tokenised(&images)).map_err(TrainError::other)?;
+        Ok(vec![
+            ("exact".to_owned(), mean(&is_exact)),
+            (
+                "f1".to_owned(),
+                mean(&|image| token_f1(&image.candidate, &image.references[0])),
+            ),
+            ("CIDEr".to_owned(), consensus.corpus),
+        ])
+    }
+}
