@@ -21,6 +21,7 @@ MODULES = {
     "stage1": "stage1",
     "stage2": "stage2",
     "qformer": "qformer",
+    "retrieval": "retrieval",
     "encode": "encode",
     "generate": "generate",
     "caption_folder": "caption_folder",

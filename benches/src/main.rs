@@ -17,6 +17,7 @@ mod ops;
 mod pixels;
 mod process;
 mod qformer;
+mod retrieval;
 mod stage1;
 mod stage2;
 mod workload;

@@ -5,7 +5,9 @@ use blip2_kernels::{Products, with_products};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use crate::{caption_folder, decode, encode, generate, loader, ops, pixels, qformer, stage1, stage2};
+use crate::{
+    caption_folder, decode, encode, generate, loader, ops, pixels, qformer, retrieval, stage1, stage2,
+};
 
 /// A kind of work and its sizes.
 #[derive(Deserialize)]
@@ -19,6 +21,8 @@ pub(crate) enum Work {
     Stage2(stage2::Stage2),
     /// One pass of the Q-Former over images and texts.
     Qformer(qformer::Pass),
+    /// Contrast of a gallery and matching of its best.
+    Retrieval(retrieval::Retrieval),
     /// A frozen image encoder.
     Encode(encode::Encode),
     /// A caption of one picture.
@@ -43,6 +47,7 @@ impl Work {
             Self::Stage1(stage1) => stage1.open(device),
             Self::Stage2(stage2) => stage2.open(device),
             Self::Qformer(pass) => pass.open(device),
+            Self::Retrieval(retrieval) => retrieval.open(device),
             Self::Encode(encode) => encode.open(device),
             Self::Generate(generate) => generate.open(device),
             Self::CaptionFolder(folder) => folder.open(device),
