@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{
-    Cache, DataSpec, Dataset, SetError, captioned, coco, flickr30k, folder, gqa, imagefolder, karpathy,
-    lavis, parquet, records, sbu, tsv, visual_genome, vqa,
+    Cache, DataSpec, Dataset, SetError, captioned, coco, filtered, flickr30k, folder, gqa, imagefolder,
+    karpathy, lavis, parquet, records, sbu, tsv, visual_genome, vizwiz, vqa,
 };
 
 use super::webdataset::{CaptionSource, Rules, WebDataset};
@@ -116,6 +116,7 @@ impl Formats {
                 "region_descriptions.json, or LAVIS's list",
                 visual_genome::open_regions,
             )
+            .with("vizwiz", "VizWiz-VQA's lists of questions", vizwiz::open)
             .with(
                 "vqav2",
                 "VQAv2's questions, its annotations, or LAVIS's list",
@@ -155,14 +156,20 @@ impl Formats {
             format: spec.format.clone(),
             known: self.0.keys().cloned().collect::<Vec<_>>().join(", "),
         })?;
-        let Some(captions) = &spec.captions else {
-            return (format.open)(spec, options);
+        let set = match &spec.captions {
+            None => (format.open)(spec, options)?,
+            Some(captions) => {
+                let textless = OpenOptions {
+                    textless: true,
+                    ..options.clone()
+                };
+                captioned::open((format.open)(spec, &textless)?, captions)?
+            }
         };
-        let textless = OpenOptions {
-            textless: true,
-            ..options.clone()
-        };
-        captioned::open((format.open)(spec, &textless)?, captions)
+        match spec.filter.is_empty() {
+            true => Ok(set),
+            false => Ok(filtered(set, spec.filter.filters()?)),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::SetError;
+use super::{FilterSpec, SetError};
 
 /// Which data set, and how it is read. Paths are relative to the folder in which the program was started.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -59,11 +59,13 @@ pub struct DataSpec {
     /// Share of a mixture; absent: by size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<f64>,
+    /// What is kept out.
+    #[serde(default, skip_serializing_if = "FilterSpec::is_empty")]
+    pub filter: FilterSpec,
 }
 
 /// The keys that may follow `#`.
-const KEYS: &str =
-    "name, images, annotations, split, image, text, key, strip, outside, captions, prompt, weight";
+const KEYS: &str = "name, images, annotations, split, image, text, key, strip, outside, captions, prompt, weight, words, aspect, list";
 
 impl DataSpec {
     /// The data set of `format` at `path`, with nothing else said.
@@ -159,6 +161,13 @@ impl DataSpec {
             "captions" => self.captions = Some(value.into()),
             "prompt" => self.prompt = text(),
             "weight" => self.weight = Some(parsed(key, value, "a number")?),
+            "words" => {
+                let range = value.split_once('-').unwrap_or((value, value));
+                let number = |text| parsed(key, text, "a number of words, or two as `3-50`");
+                self.filter.words = Some([number(range.0)?, number(range.1)?]);
+            }
+            "aspect" => self.filter.aspect = Some(parsed(key, value, "a number")?),
+            "list" => self.filter.list = Some(value.into()),
             _ => return Err(format!("`{key}` is no key; behind `#` stand {KEYS}")),
         }
         Ok(())

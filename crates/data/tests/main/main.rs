@@ -3,6 +3,7 @@
 mod assets;
 mod data_loader;
 mod features;
+mod filters;
 mod golden;
 mod golden_augment;
 mod golden_data;

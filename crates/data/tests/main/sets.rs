@@ -191,7 +191,7 @@ fn names_do_not_lead_out_of_the_pictures() {
 fn files_that_are_something_else_are_refused_at_their_place() {
     let place = Place::new();
     let coco = r#"{"images": [{"id": 1, "file_name": "seen.png"}, {"id": -0.5, "file_name": "b.png"}], "annotations": []}"#;
-    let cases: [(&str, &str, &[u8], &str); 16] = [
+    let cases: [(&str, &str, &[u8], &str); 17] = [
         ("coco", "a.json", b"", "EOF"),
         ("coco", "a.json", b"{\"images\": [", "images"),
         ("coco", "a.json", coco.as_bytes(), "images[1].id"),
@@ -222,6 +222,7 @@ fn files_that_are_something_else_are_refused_at_their_place() {
         ),
         ("vqav2", "a.json", b"{\"questions\": []}", "data_subtype"),
         ("gqa", "a.json", b"{\"1\": {\"question\": \"q\"}}", "imageId"),
+        ("vizwiz", "a.json", b"[{\"image\": \"a\"}]", "question"),
         ("flickr30k", "a.token", b"a.jpg#0\tx\nno tab", "line 2"),
         (
             "jsonl",
