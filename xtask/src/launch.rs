@@ -17,6 +17,9 @@ use crate::{assets, places, report};
 /// of 10 ms a tenth of it is the kernel clearing pages.
 const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
 
+/// The command of `blip2` that trains by any recipe.
+pub(crate) const PRETRAIN: &str = "pretrain";
+
 /// What every training command takes.
 #[derive(Args)]
 struct Options {
@@ -70,7 +73,7 @@ impl Demo {
             .unwrap_or_else(|| places::root().join("recipes/mini/demo.toml"));
         let mut options = self.options;
         options.set.extend(self.seed.map(|seed| format!("seed={seed}")));
-        let training = Training::prepare(recipe, options)?;
+        let training = Training::prepare(PRETRAIN, recipe, options)?;
         let ending = training.supervise()?;
         if !ending.is_success() {
             return Ok(ending.exit_code());
@@ -88,8 +91,9 @@ impl Demo {
 }
 
 impl Pretrain {
-    pub(crate) fn run(self) -> Result<ExitCode> {
-        Ok(Training::prepare(self.recipe, self.options)?
+    /// By the command `name` of `blip2`.
+    pub(crate) fn run(self, name: &'static str) -> Result<ExitCode> {
+        Ok(Training::prepare(name, self.recipe, self.options)?
             .supervise()?
             .exit_code())
     }
@@ -97,6 +101,8 @@ impl Pretrain {
 
 /// A training run that is ready to be launched.
 struct Training {
+    /// Of `blip2`.
+    name: &'static str,
     binary: PathBuf,
     home: PathBuf,
     recipe: PathBuf,
@@ -109,7 +115,7 @@ struct Training {
 
 impl Training {
     /// Checks what can be checked at once, then fetches the assets and builds the binary.
-    fn prepare(recipe: PathBuf, options: Options) -> Result<Self> {
+    fn prepare(name: &'static str, recipe: PathBuf, options: Options) -> Result<Self> {
         if !recipe.is_file() {
             bail!("there is no recipe {}", places::shown(&recipe));
         }
@@ -130,6 +136,7 @@ impl Training {
             assets::ensure(&home)?;
         }
         Ok(Self {
+            name,
             binary: build_with("blip2", options.ranks.features())?,
             home,
             recipe,
@@ -176,7 +183,7 @@ impl Training {
     fn command(&self, resume: bool) -> Command {
         let mut command = self.ranks.command(&self.binary);
         command
-            .arg("pretrain")
+            .arg(self.name)
             .arg("--recipe")
             .arg(&self.recipe)
             .arg("--run")

@@ -80,6 +80,8 @@ enum Command {
     },
     /// Train by a recipe, restarting a run that is killed
     Pretrain(launch::Pretrain),
+    /// Train a model further for a task by a recipe, restarting a run that is killed
+    Finetune(launch::Pretrain),
     /// Write captions for a data set by a recipe and keep the best of these and its own
     Capfilt(capfilt::Capfilt),
     /// What a recipe costs on so many devices: steps, operations, memory, network, hours
@@ -117,7 +119,8 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }),
         Command::Demo(demo) => demo.run(),
-        Command::Pretrain(pretrain) => pretrain.run(),
+        Command::Pretrain(pretrain) => pretrain.run(launch::PRETRAIN),
+        Command::Finetune(finetune) => finetune.run("finetune"),
         Command::Capfilt(capfilt) => capfilt.run(),
         Command::Plan(plan) => plan.run(),
     };

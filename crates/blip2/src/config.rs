@@ -47,6 +47,26 @@ pub struct LanguageModelConfig {
     pub question_prompt: String,
 }
 
+/// What the Q-Former behind the bridge reads beside the picture.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Reads {
+    /// No text: the paper's stage 2.
+    #[default]
+    Nothing,
+    /// The question; the prompt, where nothing is asked: the paper's fine-tuning for VQA (section 4.3).
+    Question,
+    /// All that the language model reads: an instruction (InstructBLIP).
+    Prompt,
+}
+
+impl Reads {
+    /// Whether it reads no text.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::Nothing
+    }
+}
+
 /// Everything that decides a model but its trained weights.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -62,6 +82,9 @@ pub struct ModelConfig {
     pub vocabulary: PathBuf,
     /// Longest text of the Q-Former in tokens, `[CLS]` and `[SEP]` included; what is longer is cut.
     pub max_text_tokens: usize,
+    /// What the Q-Former reads beside the picture in front of the language model.
+    #[serde(default, skip_serializing_if = "Reads::is_nothing")]
+    pub reads: Reads,
 }
 
 /// The folder that frozen models and pictures are kept in: `$BLIP2_HOME`, else `blip2` in the user's cache folder

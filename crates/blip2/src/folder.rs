@@ -13,7 +13,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 
 use crate::usage::read_json;
-use crate::{Blip2Error, ModelConfig};
+use crate::{Blip2Error, LoadedEncoder, ModelConfig, Reads, Trained};
 
 /// File name of the configuration in a model folder.
 pub const CONFIG: &str = "blip2.json";
@@ -21,6 +21,10 @@ pub const CONFIG: &str = "blip2.json";
 pub const REPRESENTATION: &str = "representation.safetensors";
 /// File name of what stage 2 trained.
 pub const BRIDGE: &str = "bridge.safetensors";
+/// File name of an encoder that was trained.
+pub const ENCODER: &str = "encoder.safetensors";
+/// Folder of the low-rank updates of the language model, as PEFT keeps them.
+pub const ADAPTER: &str = "adapter";
 /// Where a run folder keeps its model.
 const MODEL: &str = "model";
 /// The bridge's output layer, whose rows say how wide the language model is.
@@ -40,16 +44,30 @@ pub fn save_pretrained(
     representation: Option<&RepresentationModel>,
     bridge: Option<&Bridge>,
 ) -> Result<(), Blip2Error> {
+    let trained = Trained {
+        encoder: None,
+        bridge,
+        representation,
+    };
+    save_tuned(folder, config, trained)
+}
+
+/// As [`save_pretrained`], with an [`ENCODER`] that was trained, too: it takes the place of the weights at the encoder's path.
+///
+/// # Errors
+/// As for [`save_pretrained`].
+pub fn save_tuned(folder: &Path, config: &ModelConfig, trained: Trained<'_>) -> Result<(), Blip2Error> {
     let io = |action, path: PathBuf| move |source| Blip2Error::Io { action, path, source };
     std::fs::create_dir_all(folder).map_err(io("create", folder.to_owned()))?;
-    for file in [CONFIG, REPRESENTATION, BRIDGE].map(|name| folder.join(name)) {
+    for file in [CONFIG, REPRESENTATION, BRIDGE, ENCODER].map(|name| folder.join(name)) {
         match std::fs::remove_file(&file) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(io("replace", file)(error)),
             _ => {}
         }
     }
-    save_weights(&folder.join(REPRESENTATION), representation)?;
-    save_weights(&folder.join(BRIDGE), bridge)?;
+    save_weights(&folder.join(REPRESENTATION), trained.representation)?;
+    save_weights(&folder.join(BRIDGE), trained.bridge)?;
+    save_weights(&folder.join(ENCODER), trained.encoder)?;
     let path = folder.join(CONFIG);
     let text = serde_json::to_vec_pretty(config).map_err(|error| Blip2Error::Config {
         path: path.clone(),
@@ -119,14 +137,30 @@ pub(crate) fn load_bridge(
         name: PROJECTION.to_owned(),
     })?;
     let sizes = &config.representation;
+    let (qformer, epsilon) = (&sizes.qformer, sizes.vision_layer_norm_eps);
     let initializer = &mut Initializer::new(0, device);
-    let bridge = Bridge::new(
-        initializer,
-        &sizes.qformer,
-        sizes.vision_layer_norm_eps,
-        hidden_size,
-    )?;
+    let bridge = match config.reads {
+        Reads::Nothing => Bridge::new(initializer, qformer, epsilon, hidden_size)?,
+        Reads::Question | Reads::Prompt => Bridge::instructed(initializer, qformer, epsilon, hidden_size)?,
+    };
     Ok(Some(load(bridge, &store, &NameMap::OWN, LoadOptions::default())?))
+}
+
+/// `encoder` with the weights that `folder` holds for it, where it was trained.
+pub(crate) fn load_encoder(folder: &Path, encoder: LoadedEncoder) -> Result<LoadedEncoder, Blip2Error> {
+    let path = folder.join(ENCODER);
+    let Some(store) = open_weights(&path)? else {
+        return Ok(encoder);
+    };
+    let vit = encoder.vision_transformer().ok_or_else(|| Blip2Error::Config {
+        path,
+        reason: "it holds an encoder that was trained, but the one that the folder names is no vision transformer of this library"
+            .to_owned(),
+    })?;
+    Ok(LoadedEncoder {
+        encoder: Box::new(load(vit, &store, &NameMap::OWN, LoadOptions::default())?),
+        processor: encoder.processor,
+    })
 }
 
 fn open_weights(path: &Path) -> Result<Option<SafetensorsStore>, WeightError> {
@@ -175,6 +209,7 @@ mod tests {
             },
             vocabulary: "vocab.txt".into(),
             max_text_tokens: 10,
+            reads: Reads::Nothing,
         }
     }
 

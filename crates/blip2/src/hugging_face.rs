@@ -128,11 +128,19 @@ impl HuggingFaceFolder {
     /// # Errors
     /// As for [`HuggingFaceFolder::encoder`]; [`Blip2Error::Pixels`] without a usable processor file.
     pub(crate) fn loaded_encoder(&self, plan: &LoadPlan) -> Result<LoadedEncoder, Blip2Error> {
-        let processor = ImageProcessor::from_folder(&self.path)?;
+        let processor = self.processor()?;
         Ok(LoadedEncoder {
             encoder: Box::new(self.encoder(plan)?),
             processor,
         })
+    }
+
+    /// The pixels that its processor file asks for.
+    ///
+    /// # Errors
+    /// [`Blip2Error::Pixels`] without a usable processor file.
+    pub(crate) fn processor(&self) -> Result<ImageProcessor, Blip2Error> {
+        Ok(ImageProcessor::from_folder(&self.path)?)
     }
 
     /// Layer norm of the features, Q-Former and projection, of a model with a language model.

@@ -52,10 +52,14 @@ pub use blip2_hub::locate;
 pub use blip2_llm_adapters::LoadedLanguageModel;
 pub use captioner::Captioner;
 pub use captions::{Written, answer_settings, caption_settings, write_captions, write_captions_by_qformer};
-pub use config::{EncoderConfig, LanguageModelConfig, ModelConfig, home};
-pub use convert::{Conversion, LeftOut, convert_to_hugging_face, convert_to_lavis};
+pub use config::{EncoderConfig, LanguageModelConfig, ModelConfig, Reads, home};
+pub use convert::{
+    Conversion, LeftOut, convert_to_hugging_face, convert_to_lavis, trained_to_hugging_face, trained_to_lavis,
+};
 pub use error::Blip2Error;
-pub use folder::{BRIDGE, CONFIG, REPRESENTATION, model_folder, read_config, save_pretrained};
+pub use folder::{
+    ADAPTER, BRIDGE, CONFIG, ENCODER, REPRESENTATION, model_folder, read_config, save_pretrained, save_tuned,
+};
 pub use hugging_face::{HuggingFaceFolder, HuggingFaceKind};
 pub use many::{CaptionRequest, CaptionTask, OpenedBatch, Writer};
 pub use matching::Match;

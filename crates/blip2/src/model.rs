@@ -14,7 +14,7 @@ use crate::captions::{Beginnings, ended_by, write_behind, write_by_qformer};
 use crate::lazy::LazyLanguageModel;
 use crate::streams::streams;
 use crate::usage::Usage;
-use crate::{Blip2Error, LoadedEncoder, Written, text_batch};
+use crate::{Blip2Error, LoadedEncoder, Reads, Written, text_batch};
 
 /// What decoding puts in the place of bytes that make no letter.
 const NO_LETTER: char = char::REPLACEMENT_CHARACTER;
@@ -111,7 +111,7 @@ impl Blip2 {
         prompts: &[String],
         settings: &GenerationConfig,
     ) -> Result<Vec<Written>, Blip2Error> {
-        self.write(pictures, prompts, settings, None)
+        self.write(pictures, prompts, prompts, settings, None)
     }
 
     /// As [`Blip2::caption`] of one picture; `hear` gets the text piece by piece, as it is decided: with each word in greedy
@@ -138,8 +138,8 @@ impl Blip2 {
                 said = text;
             }
         };
-        let pictures = std::slice::from_ref(picture);
-        let written = self.write(pictures, &[prompt.to_owned()], settings, Some(&mut callback))?;
+        let (pictures, prompts) = (std::slice::from_ref(picture), [prompt.to_owned()]);
+        let written = self.write(pictures, &prompts, &prompts, settings, Some(&mut callback))?;
         let text = tokenizer.decode(&ids)?;
         if let Some(rest) = text.strip_prefix(&said).filter(|rest| !rest.is_empty()) {
             hear(rest);
@@ -148,10 +148,12 @@ impl Blip2 {
         Ok(text.expect("one picture gets one text"))
     }
 
+    /// Writes behind `prompts`, while the Q-Former reads `read` beside the pictures, where it reads a text.
     fn write(
         &self,
         pictures: &[RgbImage],
         prompts: &[String],
+        read: &[String],
         settings: &GenerationConfig,
         callback: Option<TokenCallback>,
     ) -> Result<Vec<Written>, Blip2Error> {
@@ -159,7 +161,7 @@ impl Blip2 {
         let language_model = self.language_model()?;
         let pixels = self.pixels(pictures)?;
         let streams = streams(&pixels, prompts, settings);
-        let soft_prompt = self.bridged(self.encode(pixels)?, prompts)?.projected;
+        let soft_prompt = self.bridged(self.encode(pixels)?, read)?.projected;
         let prompts = prompts
             .iter()
             .map(|prompt| language_model.tokenizer.encode_written(prompt));
@@ -213,17 +215,18 @@ impl Blip2 {
         questions: &[String],
         settings: &GenerationConfig,
     ) -> Result<Vec<Written>, Blip2Error> {
-        let prompts: Vec<String> = questions
-            .iter()
-            .map(|question| {
-                let question = match self.usage.trained_here {
-                    true => text::question(question),
-                    false => question.clone(),
-                };
-                self.usage.question_prompt.replace("{}", &question)
-            })
-            .collect();
-        self.caption(pictures, &prompts, settings)
+        let questions = questions.iter().map(|question| match self.usage.trained_here {
+            true => text::question(question),
+            false => question.clone(),
+        });
+        let questions: Vec<String> = questions.collect();
+        let prompt = |question: &String| self.usage.question_prompt.replace("{}", question);
+        let prompts: Vec<String> = questions.iter().map(prompt).collect();
+        let read = match self.usage.reads {
+            Reads::Question => &questions,
+            Reads::Prompt | Reads::Nothing => &prompts,
+        };
+        self.write(pictures, &prompts, read, settings, None)
     }
 
     /// What the Q-Former makes of `pictures`.

@@ -12,7 +12,7 @@ use burn::module::Module;
 use crate::lazy::LazyLanguageModel;
 use crate::model::{LanguageBridge, Representation};
 use crate::usage::Usage;
-use crate::{Blip2, Blip2Error, LoadedEncoder, answer_settings, caption_settings};
+use crate::{Blip2, Blip2Error, LoadedEncoder, Reads, answer_settings, caption_settings};
 
 /// What messages call the place of a model that was not loaded from a folder.
 const HERE: &str = "memory";
@@ -67,6 +67,7 @@ impl Blip2 {
                 question_prompt: "Question: {} Answer:".to_owned(),
                 trained_here: true,
                 max_text_tokens: MAX_TEXT_TOKENS,
+                reads: Reads::Nothing,
                 image_token: None,
                 captions: caption_settings(),
                 answers: answer_settings(),

@@ -4,17 +4,18 @@ use std::path::Path;
 
 use blip2_core::LoadPlan;
 use blip2_core::layers::Packing;
+use blip2_llm_adapters::PeftFolder;
 use blip2_qformer::Bridge;
 
-use crate::folder::{load_bridge, load_representation};
+use crate::folder::{load_bridge, load_encoder, load_representation};
 use crate::hugging_face::{self, HuggingFaceFolder, HuggingFaceKind};
 use crate::lazy::LazyLanguageModel;
 use crate::model::{LanguageBridge, Representation};
 use crate::usage::Usage;
 use crate::vocabulary::load_vocabulary;
 use crate::{
-    BRIDGE, Blip2, Blip2Error, CONFIG, REPRESENTATION, Registry, answer_settings, caption_settings, locate,
-    model_folder, read_config,
+    ADAPTER, BRIDGE, Blip2, Blip2Error, CONFIG, LoadedLanguageModel, REPRESENTATION, Reads, Registry,
+    answer_settings, caption_settings, locate, model_folder, read_config,
 };
 
 impl Blip2 {
@@ -82,7 +83,7 @@ fn trained_here(
             "beside it stands neither {REPRESENTATION} nor {BRIDGE}: the folder is incomplete"
         )));
     }
-    let encoder = registry.encoder(&config.encoder, home, plan)?;
+    let encoder = load_encoder(folder, registry.encoder(&config.encoder, home, plan)?)?;
     let (width, expected) = (
         encoder.encoder.width(),
         config.representation.qformer.encoder_hidden_size,
@@ -93,16 +94,22 @@ fn trained_here(
         )));
     }
     let usual = config.language_model.clone();
+    let instructions = match config.reads {
+        Reads::Nothing => None,
+        Reads::Question | Reads::Prompt => Some(load_vocabulary(&config, home)?),
+    };
     let behind = |bridge: Bridge| -> Result<LanguageBridge, Blip2Error> {
         let language_model = config.language_model.ok_or_else(|| {
             refuse(format!("it names no `language_model`, but {BRIDGE} stands beside it: name the one that it was trained with"))
         })?;
         let (home, plan, registry) = (home.to_owned(), plan.clone(), registry.clone());
+        let adapter = folder.join(ADAPTER);
         Ok(LanguageBridge {
             bridge,
-            instructions: None,
+            instructions,
             language_model: LazyLanguageModel::new(move || {
-                registry.language_model(&language_model, &home, &plan)
+                let frozen = registry.language_model(&language_model, &home, &plan)?;
+                adapted(frozen, &adapter, &plan)
             }),
         })
     };
@@ -117,10 +124,27 @@ fn trained_here(
             question_prompt: usual.map_or(String::new(), |usual| usual.question_prompt),
             trained_here: true,
             max_text_tokens: config.max_text_tokens,
+            reads: config.reads,
             image_token: None,
             captions: caption_settings(),
             answers: answer_settings(),
         },
+    })
+}
+
+/// `language_model` with the updates in the folder `adapter`, where it is there.
+fn adapted(
+    language_model: LoadedLanguageModel,
+    adapter: &Path,
+    plan: &LoadPlan,
+) -> Result<LoadedLanguageModel, Blip2Error> {
+    if !adapter.is_dir() {
+        return Ok(language_model);
+    }
+    let PeftFolder { updates, .. } = PeftFolder::open(adapter, &plan.device)?;
+    Ok(LoadedLanguageModel {
+        model: language_model.model.adapted(&updates)?,
+        ..language_model
     })
 }
 

@@ -1,6 +1,7 @@
 //! Which loader makes an encoder or a language model of what stands in a folder or file: by `model_type`, as `config.json` has
 //! it, or by the architecture of a GGUF file.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
@@ -29,6 +30,17 @@ pub struct LoadedEncoder {
     pub encoder: Box<dyn VisionEncoder>,
     /// Brings pictures to the encoder's size and normalisation.
     pub processor: ImageProcessor,
+}
+
+impl LoadedEncoder {
+    /// The encoder, where it is a vision transformer of this library, with positions for the pictures that it is given: what can be
+    /// trained. Weights are shared until one of both changes.
+    pub fn vision_transformer(&self) -> Option<VisionTransformer> {
+        let encoder: &dyn Any = &*self.encoder;
+        let encoder = encoder.downcast_ref::<VisionTransformer>()?.clone();
+        let (height, width) = (self.processor.height as usize, self.processor.width as usize);
+        encoder.with_positions_for(height, width).ok()
+    }
 }
 
 /// Loaders by the type of what they load. [`Registry::default`] holds the families of this project; a program adds its own, or

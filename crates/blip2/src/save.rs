@@ -14,6 +14,9 @@ use crate::{Blip2Error, HuggingFaceFolder, HuggingFaceKind};
 
 const NO_PLACE: &str = "a retrieval model of transformers has no place for it";
 
+const POSITIONS: &str = "vision_model.embeddings.position_embedding";
+const PATCHES: &str = "vision_model.embeddings.patch_embedding.weight";
+
 /// What of a model was trained, and is to be saved.
 #[derive(Clone, Copy, Default)]
 pub struct Trained<'a> {
@@ -68,7 +71,8 @@ impl HuggingFaceFolder {
             }
             .into());
         }
-        write_folder(out, &saving.folder.joined(), self.path())?;
+        let side = trained.encoder.and_then(|encoder| saving.side(encoder));
+        write_folder(out, &saving.folder.joined(), self.path(), side)?;
         Ok(saving.left_out)
     }
 }
@@ -93,19 +97,38 @@ impl Saving<'_> {
             };
             match self.here.tensors().get(&name) {
                 None => self.unexpected.push(name),
-                Some(info) if info.shape != data.shape().to_vec() => self.misshapen.push(format!(
-                    "{name}: {:?} in the file, {:?} in the model",
-                    info.shape,
-                    data.shape()
-                )),
-                Some(TensorInfo { dtype, shape }) => {
+                Some(info) if !same_shape(&name, &info.shape, &data.shape().to_vec()) => {
+                    self.misshapen.push(format!(
+                        "{name}: {:?} in the file, {:?} in the model",
+                        info.shape,
+                        data.shape()
+                    ))
+                }
+                Some(TensorInfo { dtype, .. }) => {
                     let info = TensorInfo {
                         dtype: *dtype,
-                        shape: shape.clone(),
+                        shape: data.shape().to_vec(),
                     };
                     self.folder.put(&name, info, Part::Values(data));
                 }
             }
         }
+    }
+
+    /// Height and width in pixels of the pictures that `encoder` has positions for, where these are not as many as the file's.
+    fn side(&self, encoder: &VisionTransformer) -> Option<usize> {
+        let [rows, columns] = encoder.grid();
+        let positions = &self.here.tensors().get(POSITIONS)?.shape;
+        let patch = self.here.tensors().get(PATCHES)?.shape.last()?;
+        let other = positions.get(1).is_some_and(|count| *count != 1 + rows * columns);
+        (other && rows == columns).then_some(rows * patch)
+    }
+}
+
+/// Whether a tensor of the model fits that of the file: of positions, there may be more or fewer.
+fn same_shape(name: &str, file: &[usize], model: &[usize]) -> bool {
+    match (name == POSITIONS, file, model) {
+        (true, [one, _, width], [other, _, other_width]) => one == other && width == other_width,
+        _ => file == model,
     }
 }

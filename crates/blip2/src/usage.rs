@@ -7,7 +7,7 @@ use blip2_generation::{EarlyStopping, GenerationConfig};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::{Blip2Error, answer_settings, caption_settings};
+use crate::{Blip2Error, Reads, answer_settings, caption_settings};
 
 /// What a model folder says, or its family is known for.
 pub(crate) struct Usage {
@@ -20,6 +20,8 @@ pub(crate) struct Usage {
     pub(crate) trained_here: bool,
     /// Longest text of the Q-Former; what is longer is cut.
     pub(crate) max_text_tokens: usize,
+    /// What the Q-Former reads beside the picture, where it reads a text.
+    pub(crate) reads: Reads,
     /// The id that stands for each query in a decoder-only model's text, where the family has one: penalties count it.
     pub(crate) image_token: Option<u32>,
     /// How captions are written where nothing else is asked for.
@@ -54,6 +56,7 @@ impl Usage {
             question_prompt: question_prompt.to_owned(),
             trained_here: false,
             max_text_tokens: usize::MAX,
+            reads: Reads::Prompt,
             image_token: config.image_token_index,
             captions: defaults.over(captions),
             answers,

@@ -3,6 +3,7 @@
 use burn::tensor::Tensor;
 
 use crate::ModelError;
+use crate::layers::LowRank;
 
 /// One text of a batch, split where the model starts to be asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,6 +12,17 @@ pub struct TextExample {
     pub prompt: Vec<u32>,
     /// Ids to predict, with the end-of-text id where the family trains one.
     pub target: Vec<u32>,
+}
+
+/// A linear layer that a low-rank update may stand beside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdaptableLayer {
+    /// As `transformers` calls the module: `model.decoder.layers.0.self_attn.q_proj`.
+    pub name: String,
+    /// Width of what it reads.
+    pub inputs: usize,
+    /// Width of what it gives.
+    pub outputs: usize,
 }
 
 /// A frozen language model that reads a soft prompt, as stage 2 needs it (paper section 3.3).
@@ -50,6 +62,24 @@ pub trait LanguageModel: Send + Sync {
     /// The ids that stand in front of what is written behind `prompt`, in the model's own stream of output: what penalties
     /// count as written before. The prompt with a decoder-only model, the start token with an encoder-decoder model.
     fn history(&self, prompt: &[u32]) -> Vec<u32>;
+
+    /// The linear layers that low-rank updates may stand beside ([`LanguageModel::adapted`]); none where the model takes none.
+    fn adaptable_layers(&self) -> Vec<AdaptableLayer> {
+        Vec::new()
+    }
+
+    /// The same model with `updates` beside the layers of these names. It shares its weights with this one, which stays as it is;
+    /// gradients reach the updates.
+    ///
+    /// # Errors
+    /// [`ModelError::Invalid`] where there is no such layer, or an update has other sizes.
+    fn adapted(&self, updates: &[(String, LowRank)]) -> Result<Box<dyn LanguageModel>, ModelError> {
+        let names: Vec<&str> = updates.iter().map(|(name, _)| name.as_str()).collect();
+        Err(ModelError::Invalid(format!(
+            "this language model takes no low-rank updates, but some are given for {}",
+            names.join(", ")
+        )))
+    }
 
     /// Reads `soft_prompt` `[batch, queries, hidden]` and one prompt a row (of any lengths), ready to write the first token.
     ///

@@ -14,6 +14,6 @@ pub mod weights;
 
 pub use error::ModelError;
 pub use init::Initializer;
-pub use language::{LanguageModel, NextTokenModel, TextExample};
+pub use language::{AdaptableLayer, LanguageModel, NextTokenModel, TextExample};
 pub use plan::LoadPlan;
 pub use vision::VisionEncoder;

@@ -1,13 +1,16 @@
 //! The frozen image encoder behind the bridge.
 
+use std::any::Any;
+
 use burn::tensor::Tensor;
 
 use crate::ModelError;
 
 /// Turns pixels into a sequence of image features for the Q-Former to read (paper section 3.1).
 ///
-/// An encoder runs on plain tensors, outside of autodiff: a frozen encoder costs no backward pass.
-pub trait VisionEncoder: Send + Sync {
+/// An encoder runs on plain tensors, outside of autodiff: a frozen encoder costs no backward pass. One that is to be trained is taken
+/// out of its box as what it is.
+pub trait VisionEncoder: Any + Send + Sync {
     /// Encodes `pixels` `[batch, 3, height, width]`, already normalised for this encoder, into image features
     /// `[batch, tokens, width]`.
     ///

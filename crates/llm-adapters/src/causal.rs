@@ -46,6 +46,8 @@ macro_rules! reads_and_writes {
             prompt.to_vec()
         }
 
+        $crate::linears::takes_updates!();
+
         fn start(
             &self,
             soft_prompt: Tensor<3>,

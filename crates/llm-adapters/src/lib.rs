@@ -28,9 +28,11 @@ pub mod conformance;
 mod gemma3;
 mod gguf_tokenizer;
 mod head;
+mod linears;
 mod llama;
 mod loading;
 mod opt;
+mod peft;
 mod rms_norm;
 mod rotary;
 mod sentencepiece;
@@ -46,5 +48,6 @@ pub use loading::{
     hugging_face_tensors, load_language_model, model_type,
 };
 pub use opt::{Opt, OptConfig};
+pub use peft::{LoraConfig, PeftFolder};
 pub use t5::{GateActivation, T5, T5Config};
 pub use tokenizer::{LanguageTokenizer, PLACEHOLDER, TokenizerError};

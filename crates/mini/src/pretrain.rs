@@ -190,6 +190,7 @@ impl Phases<'_> {
             max_text_tokens: self.recipe.max_text_tokens,
             options: stage.representation_options(self.frozen.tokenizer.decode_id()),
             maximum_temperature: stage.maximum_temperature,
+            image_ids: false,
         };
         let mut trainer = Trainer {
             phase: "stage1",
@@ -198,6 +199,7 @@ impl Phases<'_> {
             features: &self.corpus.features,
             objective: &objective,
             origin: Origin::from_bert,
+            layers: None,
             evaluators: Vec::new(),
         };
         Ok(trainer.train(run, model)?)
@@ -231,6 +233,7 @@ impl Phases<'_> {
             features: &self.corpus.features,
             objective: &objective,
             origin: baseline::origin,
+            layers: None,
             evaluators: Vec::new(),
         };
         Ok(Some(trainer.train(run, model)?))
@@ -270,6 +273,7 @@ impl Phases<'_> {
             language_model,
             prompts: &prompts,
             max_text_tokens: None,
+            reader: None,
         };
         let mut trainer = Trainer {
             phase,
@@ -278,6 +282,7 @@ impl Phases<'_> {
             features: &self.corpus.features,
             objective: &objective,
             origin,
+            layers: None,
             evaluators: Vec::new(),
         };
         Ok(trainer.train(run, bridge)?)

@@ -99,6 +99,7 @@ impl MiniRecipe {
             representation: self.representation.clone(),
             vocabulary: self.vocabulary.clone(),
             max_text_tokens: self.max_text_tokens,
+            reads: blip2::Reads::Nothing,
         }
     }
 }

@@ -11,7 +11,8 @@ use burn::tensor::{Device, Tensor};
 use crate::hard_negatives::Draws;
 use crate::{
     Embeddings, ItgMean, NegativeSource, Negatives, PartSums, RepresentationLoss, RepresentationOptions,
-    StepGradients, SumOrder, Terms, itc_loss, itg_loss, itm_logits, itm_loss, similarities, sums_of_parts,
+    StepGradients, SumOrder, Terms, itc_loss, itc_loss_among, itg_loss, itm_logits, itm_loss, similarities,
+    sums_of_parts,
 };
 
 /// How far the seeds of two parts lie apart: not by 1, which is what steps are apart.
@@ -34,6 +35,8 @@ pub struct RepresentationStep<'a> {
     /// By row of the global batch, as far as they are known here.
     texts: BTreeMap<usize, Vec<u32>>,
     pairs: usize,
+    /// Which picture each row shows; `None` where each shows its own.
+    pictures: Option<&'a [u64]>,
     /// Tokens of the global batch that generation predicts.
     predicted: usize,
     parts: usize,
@@ -87,11 +90,31 @@ impl<'a> RepresentationStep<'a> {
             options,
             texts: (own.0..).zip(own.1.iter().cloned()).collect(),
             pairs,
+            pictures: None,
             predicted: lengths.iter().map(|length| length.saturating_sub(1)).sum(),
             parts,
             draws: Draws::new(negatives, pairs)?,
             seed,
             all: None,
+        })
+    }
+
+    /// The same where rows may show the same picture: `pictures` holds a number for that of each row. Pairs of one picture are right
+    /// answers of contrast to each other, and no negatives of matching (LAVIS's main branch with image ids).
+    ///
+    /// # Errors
+    /// [`ModelError::Invalid`] where there is not one number a row.
+    pub fn showing(self, pictures: &'a [u64]) -> Result<Self, ModelError> {
+        if pictures.len() != self.pairs {
+            return Err(ModelError::Invalid(format!(
+                "{} image ids for {} pairs: give one a pair",
+                pictures.len(),
+                self.pairs
+            )));
+        }
+        Ok(Self {
+            pictures: Some(pictures),
+            ..self
         })
     }
 
@@ -101,14 +124,28 @@ impl<'a> RepresentationStep<'a> {
     ///
     /// # Errors
     /// What `features` fails with; [`ModelError`] where features, texts and model do not fit each other.
-    pub fn gradients<E: From<ModelError>>(mut self, features: FeaturesOf<'_, E>) -> Result<StepGradients, E> {
+    pub fn gradients<E: From<ModelError>>(self, features: FeaturesOf<'_, E>) -> Result<StepGradients, E> {
+        let model = self.model;
+        self.gradients_within(model, features)
+    }
+
+    /// As [`RepresentationStep::gradients`], of all of `whole`: a module that holds the model of the step and whatever else of it
+    /// has a part in `features`, such as an encoder that is trained.
+    ///
+    /// # Errors
+    /// As for [`RepresentationStep::gradients`].
+    pub fn gradients_within<M: Module, E: From<ModelError>>(
+        mut self,
+        whole: &M,
+        features: FeaturesOf<'_, E>,
+    ) -> Result<StepGradients, E> {
         if self.meets() {
             let all = self.embeddings(0..self.parts, features)?;
             self = self.against(all);
         }
-        let sums = self.sums(0..self.parts, SumOrder::Free, features)?;
+        let sums = self.sums(whole, 0..self.parts, SumOrder::Free, features)?;
         let nothing = || ModelError::Invalid("a batch needs at least one part".to_owned());
-        Ok(sums.mean(self.model).ok_or_else(nothing)?)
+        Ok(sums.mean(whole).ok_or_else(nothing)?)
     }
 
     /// Whether parts have to know of each other.
@@ -130,17 +167,18 @@ impl<'a> RepresentationStep<'a> {
         Ok(Embeddings::gathered(parts.collect::<Result<_, E>>()?))
     }
 
-    /// Gradients and terms of the parts `own`, one after the other.
+    /// Gradients of `whole`, which holds the model of the step, and terms of the parts `own`, one after the other.
     ///
     /// # Errors
     /// As for [`RepresentationStep::gradients`].
-    pub fn sums<E: From<ModelError>>(
+    pub fn sums<M: Module, E: From<ModelError>>(
         &self,
+        whole: &M,
         own: Range<usize>,
         order: SumOrder,
         features: FeaturesOf<'_, E>,
     ) -> Result<PartSums, E> {
-        sums_of_parts(self.model, self.parts, own, order, |part| {
+        sums_of_parts(whole, self.parts, own, order, |part| {
             Ok(self.part(part, features)?.terms)
         })
     }
@@ -193,7 +231,8 @@ impl<'a> RepresentationStep<'a> {
             texts: all.texts.clone().narrow(0, rows.start, rows.len()),
         };
         let similarities = similarities(&own, all, self.model.temperature.val().inner());
-        self.draws.negatives(&similarities, rows, self.options.negatives)
+        self.draws
+            .negatives(&similarities, rows, self.options.negatives, self.pictures)
     }
 
     /// Texts of rows that lie elsewhere, which were drawn as negatives.
@@ -225,15 +264,21 @@ impl<'a> RepresentationStep<'a> {
             let all = self.all.as_ref().unwrap_or(&own);
             let similarities = similarities(&own, all, model.temperature.val());
             if weights.itc != 0.0 {
-                let loss = itc_loss(&similarities, rows.start, options.label_smoothing);
+                let smoothing = options.label_smoothing;
+                let loss = match self.pictures {
+                    None => itc_loss(&similarities, rows.start, smoothing),
+                    Some(pictures) => itc_loss_among(&similarities, rows.start, pictures, smoothing),
+                };
                 terms.add("itc", weights.itc, loss);
             }
             if weights.itm != 0.0 {
                 negatives = match self.all {
                     Some(_) => self.negatives(part)?,
-                    None => self
-                        .draws
-                        .negatives(&similarities, rows.clone(), options.negatives)?,
+                    None => {
+                        let rule = options.negatives;
+                        self.draws
+                            .negatives(&similarities, rows.clone(), rule, self.pictures)?
+                    }
                 };
                 let (placed, elsewhere) = placed(&negatives, &rows);
                 if !elsewhere.images.is_empty() {

@@ -35,9 +35,9 @@ pub enum NegativeWeights {
 const FLOOR: f64 = 1e-4;
 
 impl NegativeWeights {
-    /// The weight of each partner, 0 for the own one: those of a row need not sum to 1.
-    fn of(self, similarities: &[f32], own: usize) -> Vec<f64> {
-        let counts = |index: usize| self == Self::SoftmaxFloor || index != own;
+    /// The weight of each partner, 0 for those that `is_right` says are no negative: those of a row need not sum to 1.
+    fn of(self, similarities: &[f32], is_right: impl Fn(usize) -> bool) -> Vec<f64> {
+        let counts = |index: usize| self == Self::SoftmaxFloor || !is_right(index);
         let rows = || similarities.iter().enumerate();
         let largest = rows()
             .filter(|(index, _)| counts(*index))
@@ -49,10 +49,13 @@ impl NegativeWeights {
         let mut weights: Vec<f64> = rows().map(exponential).collect();
         if self == Self::SoftmaxFloor {
             let total: f64 = weights.iter().sum();
-            weights
-                .iter_mut()
-                .for_each(|weight| *weight = *weight / total + FLOOR);
-            weights[own] = 0.0;
+            for (index, weight) in weights.iter_mut().enumerate() {
+                *weight = if is_right(index) {
+                    0.0
+                } else {
+                    *weight / total + FLOOR
+                };
+            }
         }
         weights
     }
@@ -67,6 +70,16 @@ pub fn negative_weights(
     similarities: &Tensor<2>,
     first: usize,
     rule: NegativeWeights,
+) -> Result<Vec<Vec<f64>>, ModelError> {
+    weights_among(similarities, first, rule, None)
+}
+
+/// As [`negative_weights`]; where `pictures` holds a number for the picture of each row, those of the own picture weigh nothing.
+fn weights_among(
+    similarities: &Tensor<2>,
+    first: usize,
+    rule: NegativeWeights,
+    pictures: Option<&[u64]>,
 ) -> Result<Vec<Vec<f64>>, ModelError> {
     let [_, batch] = similarities.dims();
     if batch < 2 {
@@ -83,7 +96,9 @@ pub fn negative_weights(
         .map_err(|error| ModelError::Invalid(format!("similarities cannot be read: {error}")))?;
     let rows = scores.chunks(batch).zip(first..);
     rows.map(|(row, own)| {
-        let weights = rule.of(row, own);
+        let weights = rule.of(row, |other| {
+            other == own || pictures.is_some_and(|pictures| pictures[other] == pictures[own])
+        });
         match weights.iter().sum::<f64>().is_finite() {
             true => Ok(weights),
             false => Err(ModelError::Invalid(format!(
@@ -145,6 +160,7 @@ impl Draws {
         similarities: &Similarities,
         rows: Range<usize>,
         rule: NegativeWeights,
+        pictures: Option<&[u64]>,
     ) -> Result<Negatives, ModelError> {
         match self {
             Self::Given(negatives) => Ok(Negatives {
@@ -153,7 +169,7 @@ impl Draws {
             }),
             Self::Points { images, texts } => {
                 let draw = |similarities, points: &[f64]| -> Result<Vec<usize>, ModelError> {
-                    let weights = negative_weights(similarities, rows.start, rule)?;
+                    let weights = weights_among(similarities, rows.start, rule, pictures)?;
                     let drawn = weights.iter().zip(points).zip(rows.clone());
                     Ok(drawn
                         .map(|((weights, point), own)| at(weights, *point, own))
@@ -178,7 +194,7 @@ pub fn draw_negatives(
     generator: &mut ChaCha8Rng,
 ) -> Result<Negatives, ModelError> {
     let [batch, _] = similarities.image_to_text.dims();
-    Draws::new(NegativeSource::Drawn(generator), batch)?.negatives(similarities, 0..batch, rule)
+    Draws::new(NegativeSource::Drawn(generator), batch)?.negatives(similarities, 0..batch, rule, None)
 }
 
 /// The partner that lies at the share `point` of the sum of `weights`; never `own`.

@@ -2,7 +2,8 @@
 
 use blip2_kernels::{CrossEntropyOptions, cross_entropy};
 use blip2_qformer::best_query;
-use burn::tensor::{Int, Tensor};
+use burn::tensor::activation::log_softmax;
+use burn::tensor::{Int, Tensor, TensorData};
 
 /// Contrastive embeddings of pairs, of unit length; row `i` of both belongs together.
 #[derive(Clone, Debug)]
@@ -68,4 +69,34 @@ pub fn itc_loss(similarities: &Similarities, first: usize, label_smoothing: f64)
         options.clone(),
     ) + cross_entropy(similarities.text_to_image.clone(), targets, options))
         / 2.0
+}
+
+/// As [`itc_loss`], where `pictures` holds a number for the picture of each row of the global batch: all rows of one picture are
+/// right, each as much, and `label_smoothing` is spread over the whole batch (LAVIS's main branch with image ids).
+///
+/// # Panics
+/// Where there is not one number a row of the global batch.
+pub fn itc_loss_among(
+    similarities: &Similarities,
+    first: usize,
+    pictures: &[u64],
+    label_smoothing: f64,
+) -> Tensor<1> {
+    let [pairs, batch] = similarities.image_to_text.dims();
+    assert_eq!(pictures.len(), batch, "a picture a row");
+    let mut targets = Vec::with_capacity(pairs * batch);
+    for own in &pictures[first..first + pairs] {
+        let right = pictures.iter().filter(|other| *other == own).count() as f64;
+        targets.extend(pictures.iter().map(|other| {
+            let share = if other == own { 1.0 / right } else { 0.0 };
+            ((1.0 - label_smoothing) * share + label_smoothing / batch as f64) as f32
+        }));
+    }
+    let device = similarities.image_to_text.device();
+    let targets = Tensor::<2>::from_data(TensorData::new(targets, [pairs, batch]), &device);
+    let direction = |similarity: &Tensor<2>| {
+        let likely = log_softmax(similarity.clone(), 1);
+        (likely * targets.clone()).sum() / pairs as f64
+    };
+    (direction(&similarities.image_to_text) + direction(&similarities.text_to_image)) / -2.0
 }

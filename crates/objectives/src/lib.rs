@@ -12,7 +12,7 @@ mod terms;
 
 pub use global_batch::{FeaturesOf, RepresentationStep};
 pub use hard_negatives::{NegativeSource, NegativeWeights, Negatives, draw_negatives, negative_weights};
-pub use itc::{Embeddings, Similarities, itc_loss, similarities};
+pub use itc::{Embeddings, Similarities, itc_loss, itc_loss_among, similarities};
 pub use itg::itg_loss;
 pub use itm::{itm_logits, itm_loss};
 pub use language_modelling::language_modelling_loss;

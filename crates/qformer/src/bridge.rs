@@ -126,9 +126,26 @@ impl Bridge {
     /// # Errors
     /// [`ModelError::Shape`] where the features are another encoder's.
     pub fn soft_prompt(&self, features: Tensor<3>) -> Result<Tensor<3>, ModelError> {
-        Ok(self
-            .projection
-            .forward(self.query_states(self.normalise(features)?, None)?))
+        self.instructed_prompt(features, None)
+    }
+
+    /// As [`Bridge::soft_prompt`], where the Q-Former reads a text beside each image: an instruction (InstructBLIP), or the
+    /// question (the paper's fine-tuning for VQA, section 4.3).
+    ///
+    /// # Errors
+    /// As for [`Bridge::query_states`].
+    pub fn instructed_prompt(
+        &self,
+        features: Tensor<3>,
+        instructions: Option<&TextBatch>,
+    ) -> Result<Tensor<3>, ModelError> {
+        let states = self.query_states(self.normalise(features)?, instructions)?;
+        Ok(self.projection.forward(states))
+    }
+
+    /// Whether the Q-Former has the text branch that reads instructions.
+    pub fn reads_texts(&self) -> bool {
+        self.qformer.reads_texts()
     }
 
     /// Image features `[batch, patches, encoder width]` as the Q-Former reads them.

@@ -170,6 +170,11 @@ impl QFormer {
         self
     }
 
+    /// Whether it has the text branch.
+    pub fn reads_texts(&self) -> bool {
+        self.text_embeddings.is_some()
+    }
+
     /// Its sizes.
     pub fn config(&self) -> &QFormerConfig {
         &self.config

@@ -16,6 +16,10 @@ pub struct Row {
     pub key: String,
     /// What the text follows, and carries no loss; absent: what the objective puts in front of a caption.
     pub prompt: Option<String>,
+    /// What the Q-Former reads beside the picture, where it reads a text: a question, or an instruction.
+    pub read: Option<String>,
+    /// Names the picture where several rows may show it: retrieval takes their texts for right, too.
+    pub image_id: Option<String>,
     /// The words to learn: a caption, or the answer to a question in the prompt.
     pub text: String,
     /// The view of the picture that goes into the encoder; absent where features are stored.
@@ -50,6 +54,11 @@ impl Batch {
                 false => self.features.clone().narrow(0, part * size, size),
             },
         }
+    }
+
+    /// The numbers of all rows.
+    pub fn all(&self) -> Vec<usize> {
+        (0..self.rows.len()).collect()
     }
 
     /// Features `[rows, tokens, width]` of the rows of these numbers.

@@ -1,13 +1,15 @@
 //! Rows out of data sets: a mixture in its order, read and decoded ahead by the loader's threads.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use blip2::Reads;
 use blip2_data::Stream;
 use blip2_data::loader::{self, DataLoader, LoaderOptions, Transform};
 use blip2_data::mixture::Mixture;
 use blip2_data::sets::Question;
-use blip2_data::text::caption;
+use blip2_data::text::{caption, question};
 
 use crate::{Row, RowSource, TrainError};
 
@@ -22,6 +24,11 @@ pub struct DataRows {
     pub options: LoaderOptions,
     /// What stands in front of an answer, with `{}` for the question; absent: sets of questions are refused.
     pub question_prompt: Option<String>,
+    /// Several ways to say what is in front, by the name of a set, with `{}` for the question where it has questions: one of them is
+    /// drawn each time.
+    pub templates: BTreeMap<String, Vec<String>>,
+    /// What the Q-Former reads beside the picture.
+    pub reads: Reads,
     loader: Option<DataLoader>,
 }
 
@@ -33,29 +40,57 @@ impl DataRows {
             transform,
             options,
             question_prompt: None,
+            templates: BTreeMap::new(),
+            reads: Reads::Nothing,
             loader: None,
         }
     }
 
     fn row(&self, row: loader::Row) -> Result<Row, TrainError> {
         let part = &self.mixture.parts()[row.set];
-        let (prompt, text) = match (row.text, &row.question, &self.question_prompt) {
-            (Some(text), ..) => (part.prompt.clone(), caption(&text, "")),
+        let set = part.set.name();
+        let template = self.template(set, row.position);
+        let asked = row.question.as_ref().map(|asked| question(&asked.text));
+        let (prompt, text) = match (
+            row.text,
+            &row.question,
+            template.or(self.question_prompt.as_deref()),
+        ) {
+            (Some(text), ..) => {
+                let prompt = template.map(str::to_owned).or_else(|| part.prompt.clone());
+                (prompt, caption(&text, ""))
+            }
             (None, Some(question), Some(words)) => (
-                Some(words.replace("{}", &question.text)),
-                self.answer(question, row.position).ok_or_else(|| {
-                    unusable(part.set.name(), &row.key, "its question has no answer to learn")
-                })?,
+                Some(words.replace("{}", asked.as_deref().unwrap_or_default())),
+                self.answer(question, row.position)
+                    .ok_or_else(|| unusable(set, &row.key, "its question has no answer to learn"))?,
             ),
-            _ => return Err(unusable(part.set.name(), &row.key, "it has no text to learn")),
+            _ => return Err(unusable(set, &row.key, "it has no text to learn")),
+        };
+        let read = match self.reads {
+            Reads::Nothing => None,
+            Reads::Question => asked.or_else(|| prompt.clone()),
+            Reads::Prompt => prompt.clone(),
         };
         Ok(Row {
             index: self.mixture.number(row.set, row.index),
-            key: format!("{}/{}", part.set.name(), row.key),
+            key: format!("{set}/{}", row.key),
             prompt,
+            read,
+            image_id: row.image_id.map(|id| format!("{set}/{id}")),
             text,
             picture: Some(row.picture),
         })
+    }
+
+    /// One of the set's templates, each as likely.
+    fn template(&self, set: &str, position: u64) -> Option<&str> {
+        let templates = self.templates.get(set)?;
+        let share = Stream::new(self.mixture.seed(), "template", position).unit();
+        let drawn = (f64::from(share) * templates.len() as f64) as usize;
+        templates
+            .get(drawn.min(templates.len().saturating_sub(1)))
+            .map(String::as_str)
     }
 
     /// One of the answers, as likely as people gave it.

@@ -15,6 +15,7 @@
 //! A run may be shared by the ranks of a [`Communicator`](blip2_distributed::Communicator): each computes some of the parts that
 //! the recipe cuts every batch in. What is learned is decided by the parts, not by the number of ranks.
 
+mod adapters;
 mod batch;
 mod checkpoint;
 mod data_rows;
@@ -24,6 +25,7 @@ mod features;
 mod held_out;
 mod held_out_retrieval;
 mod held_out_texts;
+mod layer_rates;
 mod log;
 mod measured;
 mod objective;
@@ -38,11 +40,15 @@ mod run;
 mod schedule;
 mod stage1;
 mod stage2;
+mod stages;
 mod start;
 mod stored;
 mod tensorboard;
 mod trainer;
+mod tuned;
+mod tuning_start;
 
+pub use adapters::Adapters;
 pub use batch::{Batch, Row, RowSource};
 pub use checkpoint::{Checkpoints, Kept, State};
 pub use data_rows::DataRows;
@@ -52,17 +58,18 @@ pub use features::{FeatureSource, Live, encode};
 pub use held_out::HeldOutLoss;
 pub use held_out_retrieval::HeldOutRetrieval;
 pub use held_out_texts::HeldOutTexts;
+pub use layer_rates::{LayerRates, LayerRule};
 pub use log::RunLog;
 pub use objective::{Objective, StepContext};
 pub use observer::Observer;
-pub use optimizer::{Optimizer, OptimizerConfig, is_decayed};
+pub use optimizer::{Group, Optimizer, OptimizerConfig, is_decayed};
 pub use prefix_language_modelling::PrefixRows;
 pub use pretrain::{PretrainOptions, pretrain};
 pub use ranks::mean_over_ranks;
 pub use rates::Origin;
 pub use recipe::{
-    BridgeRecipe, EvaluationRecipe, FeaturesRecipe, LoaderRecipe, Precision, Projection, Recipe, RecipeFile,
-    StageRecipe,
+    BridgeRecipe, EncoderRecipe, EvaluationRecipe, FeaturesRecipe, LoaderRecipe, Mixed, Precision,
+    Projection, Recipe, RecipeFile, StageRecipe,
 };
 pub use run::{Run, RunOptions, check_frozen};
 pub use schedule::Schedule;
@@ -71,3 +78,5 @@ pub use stage2::{GenerativeObjective, Prompts};
 pub use start::{Trunk, bridge_from, representation_from_bert};
 pub use stored::store_features;
 pub use trainer::{Trained, Trainer};
+pub use tuned::{Sighted, Tuned, WithinGraph};
+pub use tuning_start::{bridge_at, representation_at};

@@ -36,6 +36,15 @@ struct Moments {
     second: Tensor<1>,
 }
 
+/// How one parameter is moved.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Group {
+    /// Learning rate.
+    pub rate: f64,
+    /// Whether weight decay applies.
+    pub decays: bool,
+}
+
 /// Whether weight decay applies: to tensors of more than one dimension that are no bias. LAVIS's temperature has no
 /// dimension at all and is decayed; ours is `[1]` (LAVIS `Blip2Base.get_optimizer_params`).
 pub fn is_decayed(path: &str, dimensions: usize) -> bool {
@@ -65,6 +74,21 @@ impl Optimizer {
         config: &OptimizerConfig,
         rate: &dyn Fn(&str) -> f64,
     ) -> (M, GradientNorm) {
+        let group = |path: &str, dimensions| Group {
+            rate: rate(path),
+            decays: is_decayed(path, dimensions),
+        };
+        self.step_in_groups(module, gradients, config, &group)
+    }
+
+    /// As [`Optimizer::step`], with each parameter moved as `group(path, dimensions)` says.
+    pub fn step_in_groups<M: Module>(
+        &mut self,
+        module: M,
+        gradients: &Gradients,
+        config: &OptimizerConfig,
+        group: &dyn Fn(&str, usize) -> Group,
+    ) -> (M, GradientNorm) {
         let mut visitor = Norm {
             gradients,
             norm: GradientNorm::default(),
@@ -82,7 +106,7 @@ impl Optimizer {
             gradients,
             optimizer: self,
             config,
-            rate,
+            group,
             gradient_scale: norm.clip(config.clip_norm),
         };
         (module.map(&mut update), norm)
@@ -140,7 +164,7 @@ struct Update<'a> {
     gradients: &'a Gradients,
     optimizer: &'a mut Optimizer,
     config: &'a OptimizerConfig,
-    rate: &'a dyn Fn(&str) -> f64,
+    group: &'a dyn Fn(&str, usize) -> Group,
     gradient_scale: Scalar,
 }
 
@@ -168,16 +192,13 @@ impl ModuleMapper for Update<'_> {
                 second: zeros(),
             }
         });
+        let Group { rate, decays } = (self.group)(&path, D);
         let step = AdamWStep {
-            learning_rate: (self.rate)(&path),
+            learning_rate: rate,
             beta1: self.config.betas[0],
             beta2: self.config.betas[1],
             epsilon: EPSILON,
-            weight_decay: if is_decayed(&path, D) {
-                self.config.weight_decay
-            } else {
-                0.0
-            },
+            weight_decay: if decays { self.config.weight_decay } else { 0.0 },
             step: self.optimizer.steps,
             gradient_scale: self.gradient_scale.clone(),
         };

@@ -1,25 +1,18 @@
 //! Pretraining on anyone's pictures: the run that a [`Recipe`] decides.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use blip2::{LanguageModelConfig, LoadPlan, LoadedEncoder, LoadedLanguageModel, Registry, save_pretrained};
-use blip2_data::features::FeatureStore;
-use blip2_data::loader::{LoaderOptions, TrainView, Transform};
+use blip2::{LoadPlan, LoadedEncoder, LoadedLanguageModel, Registry, save_tuned};
 use blip2_data::mixture::{Mixing, Mixture, Part};
-use blip2_data::sets::{Cache, DataSpec, Formats, OpenOptions};
+use blip2_data::sets::{Cache, DataSpec, Dataset, Formats, OpenOptions};
 use blip2_data::text::BertTokenizer;
 use blip2_distributed::Communicator;
-use blip2_qformer::{Bridge, RepresentationModel};
-use burn::module::Module;
 use burn::tensor::Device;
 
 use crate::recipe::{FeaturesRecipe, Recipe};
-use crate::{
-    DataRows, Evaluator, FeatureSource, GenerativeObjective, HeldOutLoss, Live, Objective, Observer, Origin,
-    PrefixRows, Prompts, RecipeFile, RepresentationObjective, RowSource, Run, RunOptions, StageRecipe,
-    TrainError, Trained, Trainer, Trunk, bridge_from, check_frozen, representation_from_bert, store_features,
-};
+use crate::stages::Stages;
+use crate::{Live, Mixed, Observer, RecipeFile, Run, RunOptions, TrainError, check_frozen, store_features};
 
 /// Most bytes of unpacked and fetched shards under the home folder, in `data`.
 const CACHE_BYTES: u64 = 20 << 30;
@@ -45,21 +38,22 @@ pub struct PretrainOptions {
 }
 
 /// What is loaded once for all stages.
-struct Loaded {
-    encoder: LoadedEncoder,
-    language_model: Option<LoadedLanguageModel>,
-    tokenizer: BertTokenizer,
-    mixture: Arc<Mixture>,
-    held_out: Vec<Arc<Mixture>>,
+pub(crate) struct Loaded {
+    pub(crate) encoder: LoadedEncoder,
+    trains_encoder: bool,
+    pub(crate) language_model: Option<LoadedLanguageModel>,
+    pub(crate) tokenizer: BertTokenizer,
+    pub(crate) mixture: Arc<Mixture>,
+    pub(crate) held_out: Vec<Arc<Mixture>>,
 }
 
 impl Loaded {
     /// Name and SHA-256 of each frozen model as it is in memory.
     fn frozen(&self) -> Vec<(&'static str, String)> {
         let language_model = self.language_model.as_ref();
-        let encoder = ("encoder", self.encoder.encoder.fingerprint());
+        let encoder = (!self.trains_encoder).then(|| ("encoder", self.encoder.encoder.fingerprint()));
         let language_model = language_model.map(|loaded| ("language_model", loaded.model.fingerprint()));
-        [encoder].into_iter().chain(language_model).collect()
+        encoder.into_iter().chain(language_model).collect()
     }
 }
 
@@ -109,19 +103,29 @@ pub fn pretrain(
         },
         store,
     };
-    let (representation, bridge) = stages.train(&mut run)?;
+    let outcome = stages.train(&mut run)?;
     let after = loaded.frozen();
     run.log_frozen("after", &after)?;
     check_frozen(&before, &after)?;
     if !ranks.is_first() {
         return Ok(());
     }
-    Ok(save_pretrained(
-        &run.folder().join("model"),
-        &recipe.model_config(),
-        representation.map(|trained| trained.model).as_ref(),
-        bridge.map(|trained| trained.model).as_ref(),
-    )?)
+    let trained = blip2::Trained {
+        encoder: outcome.encoder.as_ref(),
+        bridge: outcome.bridge.as_ref(),
+        representation: outcome.representation.as_ref(),
+    };
+    let folder = run.folder().join("model");
+    save_tuned(&folder, &recipe.model_config(), trained)?;
+    if let (Some(adapters), Some(config), Some(language_model)) =
+        (outcome.adapters, &recipe.language_model, &loaded.language_model)
+    {
+        let model = language_model.model.as_ref();
+        adapters
+            .into_peft()
+            .save(&folder.join(blip2::ADAPTER), &config.path, model)?;
+    }
+    Ok(())
 }
 
 /// The mixture to learn from, and the sets of the evaluators.
@@ -134,9 +138,13 @@ fn open_sets(recipe: &Recipe, options: &PretrainOptions) -> Result<Sets, TrainEr
     };
     let mix = |specs: &[DataSpec]| -> Result<Arc<Mixture>, TrainError> {
         let part = |spec: &DataSpec| {
+            let set: Arc<dyn Dataset> = options.formats.open(spec, &opening)?.into();
             Ok(Part {
-                set: options.formats.open(spec, &opening)?.into(),
-                weight: spec.weight,
+                weight: match recipe.mixed {
+                    Mixed::Size => spec.weight,
+                    Mixed::SquareRoot => Some(spec.weight.unwrap_or(1.0) * (set.len() as f64).sqrt()),
+                },
+                set,
                 prompt: spec.prompt.clone(),
             })
         };
@@ -160,206 +168,14 @@ fn load(recipe: &Recipe, options: &PretrainOptions, sets: Sets) -> Result<Loaded
         _ => None,
     };
     Ok(Loaded {
-        encoder: registry.encoder(&recipe.encoder, home, &plan)?,
+        encoder: match recipe.encoder.train {
+            true => registry.encoder(&recipe.encoder.config, home, &options.device)?,
+            false => registry.encoder(&recipe.encoder.config, home, &plan)?,
+        },
+        trains_encoder: recipe.encoder.train,
         language_model,
         tokenizer: BertTokenizer::from_file(&home.join(&recipe.vocabulary))?,
         mixture: sets.0,
         held_out: sets.1,
     })
-}
-
-/// What the stages trained, as far as they were run.
-type Outcome = (Option<Trained<RepresentationModel>>, Option<Trained<Bridge>>);
-
-/// What tells one stage from another.
-struct Phase<'a, M> {
-    name: &'a str,
-    stage: &'a StageRecipe,
-    objective: &'a dyn Objective<M>,
-    origin: fn(&str) -> Origin,
-}
-
-/// The stages of a recipe, with all that they stand on.
-struct Stages<'a> {
-    recipe: &'a Recipe,
-    home: &'a Path,
-    loaded: &'a Loaded,
-    live: Live<'a>,
-    store: Option<FeatureStore>,
-}
-
-impl Stages<'_> {
-    fn train(&self, run: &mut Run<'_>) -> Result<Outcome, TrainError> {
-        let representation = match &self.recipe.stage1 {
-            Some(stage) => Some(self.stage1(run, stage)?),
-            None => None,
-        };
-        let behind = self
-            .recipe
-            .language_model
-            .as_ref()
-            .zip(self.loaded.language_model.as_ref());
-        let bridge = match (&self.recipe.stage2, behind) {
-            (Some(stage), Some(language_model)) => {
-                let start = representation.as_ref().map(|trained| trained.model.clone());
-                Some(self.stage2(run, stage, language_model, start)?)
-            }
-            _ => None,
-        };
-        Ok((representation, bridge))
-    }
-
-    fn stage1(
-        &self,
-        run: &mut Run<'_>,
-        stage: &StageRecipe,
-    ) -> Result<Trained<RepresentationModel>, TrainError> {
-        let model = self.begin(run)?;
-        let objective = RepresentationObjective {
-            tokenizer: &self.loaded.tokenizer,
-            max_text_tokens: self.recipe.max_text_tokens,
-            options: stage.representation_options(self.loaded.tokenizer.decode_id()),
-            maximum_temperature: stage.maximum_temperature,
-        };
-        let mut rows = self.rows(run, "stage1", stage);
-        let phase = Phase {
-            name: "stage1",
-            stage,
-            objective: &objective,
-            origin: Origin::from_bert,
-        };
-        self.run_phase(run, phase, &mut rows, model)
-    }
-
-    /// A stage-1 model as BERT and the seed make it.
-    fn begin(&self, run: &Run<'_>) -> Result<RepresentationModel, TrainError> {
-        representation_from_bert(
-            &self.recipe.representation,
-            self.loaded.encoder.encoder.width(),
-            &self.home.join(&self.recipe.bert),
-            self.recipe.seed,
-            run.device(),
-        )
-    }
-
-    fn stage2(
-        &self,
-        run: &mut Run<'_>,
-        stage: &StageRecipe,
-        (config, language_model): (&LanguageModelConfig, &LoadedLanguageModel),
-        trained: Option<RepresentationModel>,
-    ) -> Result<Trained<Bridge>, TrainError> {
-        let prompts = Prompts::new(config, &language_model.tokenizer);
-        let mut rows = self.rows(run, "stage2", stage);
-        rows.question_prompt = Some(config.question_prompt.clone());
-        let (frozen, projection) = (language_model.model.as_ref(), self.recipe.bridge.projection);
-        let (seed, device) = (self.recipe.seed, run.device().clone());
-        let (trunk, origin): (Trunk, fn(&str) -> Origin) = match (trained, &stage.from) {
-            (Some(model), _) => (model.into(), Origin::from_stage1),
-            (None, Some(from)) => (
-                Trunk::open(&self.found(from), &self.recipe.representation, &device)?,
-                Origin::from_stage1,
-            ),
-            (None, None) => (self.begin(run)?.into(), Origin::from_bert),
-        };
-        let first = || self.features().features(&rows.rows(1)?, &device);
-        let bridge = bridge_from(trunk, frozen, projection, first, seed, &device)?;
-        let objective = GenerativeObjective {
-            language_model,
-            prompts: &prompts,
-            max_text_tokens: Some(self.recipe.max_text_tokens),
-        };
-        let phase = Phase {
-            name: "stage2",
-            stage,
-            objective: &objective,
-            origin,
-        };
-        match stage.prefix_language_modelling {
-            true => self.run_phase(run, phase, &mut PrefixRows { rows, seed }, bridge),
-            false => self.run_phase(run, phase, &mut rows, bridge),
-        }
-    }
-
-    /// A path as it is, or under the home folder.
-    fn found(&self, path: &Path) -> PathBuf {
-        match path.exists() {
-            true => path.to_owned(),
-            false => self.home.join(path),
-        }
-    }
-
-    fn run_phase<M: Module>(
-        &self,
-        run: &mut Run<'_>,
-        phase: Phase<'_, M>,
-        rows: &mut dyn RowSource,
-        model: M,
-    ) -> Result<Trained<M>, TrainError> {
-        let mut evaluators = Vec::new();
-        for (evaluation, mixture) in self.recipe.evaluation.iter().zip(&self.loaded.held_out) {
-            let transform = Arc::new(self.loaded.encoder.processor.clone());
-            let options = LoaderOptions {
-                threads: self.recipe.loader.threads,
-                ..LoaderOptions::new((phase.stage.batch / phase.stage.parts) as u64)
-            };
-            let mut rows = DataRows::new(mixture.clone(), transform, options);
-            let evaluator = HeldOutLoss {
-                name: evaluation.name.clone(),
-                every: evaluation.every,
-                batches: (1..=evaluation.batches)
-                    .map(|number| rows.rows(number))
-                    .collect::<Result<_, _>>()?,
-                features: &self.live,
-                objective: phase.objective,
-                seed: self.recipe.seed,
-                device: run.device().clone().inner(),
-                ranks: run.ranks(),
-            };
-            evaluators.push(Box::new(evaluator) as Box<dyn Evaluator<M>>);
-        }
-        let mut trainer = Trainer {
-            phase: phase.name,
-            stage: phase.stage,
-            rows,
-            features: self.features(),
-            objective: phase.objective,
-            origin: phase.origin,
-            evaluators,
-        };
-        trainer.train(run, model)
-    }
-
-    fn features(&self) -> &dyn FeatureSource {
-        match &self.store {
-            Some(store) => store,
-            None => &self.live,
-        }
-    }
-
-    fn rows(&self, run: &Run<'_>, phase: &str, stage: &StageRecipe) -> DataRows {
-        let processor = &self.loaded.encoder.processor;
-        let transform: Arc<dyn Transform> = match &self.recipe.loader.augmentation {
-            None => Arc::new(processor.clone()),
-            Some(augmentation) => Arc::new(TrainView {
-                augmentation: augmentation.clone(),
-                rand_augment: None,
-                width: processor.width,
-                height: processor.height,
-            }),
-        };
-        let skipped = match run.ranks().rank() {
-            0 => format!("skipped-{phase}.jsonl"),
-            rank => format!("skipped-{phase}-rank-{rank}.jsonl"),
-        };
-        let is_there = run.folder().is_dir();
-        let options = LoaderOptions {
-            threads: self.recipe.loader.threads,
-            ahead: self.recipe.loader.ahead,
-            max_skipped: self.recipe.loader.max_skipped,
-            skipped: is_there.then(|| run.folder().join(skipped)),
-            ..LoaderOptions::new(stage.batch as u64)
-        };
-        DataRows::new(self.loaded.mixture.clone(), transform, options)
-    }
 }

@@ -36,6 +36,14 @@ impl Origin {
         }
     }
 
+    /// Of `path` in a bridge that was trained before, projection included.
+    pub fn from_stage2(path: &str) -> Self {
+        match path {
+            QUERY_TOKENS => Self::Queries,
+            _ => Self::Pretrained,
+        }
+    }
+
     /// The learning rate where the schedule says `rate`.
     pub(crate) fn rate(self, rate: f64, stage: &StageRecipe) -> f64 {
         match self {

@@ -2,16 +2,17 @@
 
 use blip2_data::text::{BertTokenizer, Padding};
 use blip2_objectives::{
-    NegativeSource, RepresentationOptions, RepresentationStep, StepGradients, Terms, representation_loss,
+    NegativeSource, RepresentationLoss, RepresentationOptions, RepresentationStep, StepGradients, Terms,
 };
-use blip2_qformer::{RepresentationModel, TextBatch};
+use blip2_qformer::RepresentationModel;
 use burn::module::Param;
 use burn::tensor::Tensor;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use sha2::{Digest, Sha256};
 
-use crate::ranks::{Elsewhere, gather_embeddings, gather_lengths, mean_over_ranks};
-use crate::{Batch, Objective, StepContext, TrainError};
+use crate::ranks::{Elsewhere, gather_embeddings, gather_lengths, gather_pictures, mean_over_ranks};
+use crate::{Batch, Objective, Sighted, StepContext, TrainError};
 
 /// The three objectives of stage 1 (paper section 3.2): terms `itc`, `itm`, `itg`, and, watched, `temperature` and `query_spread`.
 pub struct RepresentationObjective<'a> {
@@ -23,51 +24,54 @@ pub struct RepresentationObjective<'a> {
     pub options: RepresentationOptions,
     /// The temperature is kept at or below this.
     pub maximum_temperature: Option<f32>,
+    /// Whether rows with the same image id are right answers to each other, and no negatives.
+    pub image_ids: bool,
 }
 
-impl Objective<RepresentationModel> for RepresentationObjective<'_> {
-    fn terms(
-        &self,
-        model: &RepresentationModel,
-        batch: &Batch,
-        context: &StepContext<'_>,
-    ) -> Result<Terms, TrainError> {
-        let texts = TextBatch::new(self.tokenise(batch)?, &batch.features.device())?;
+impl<M: Sighted<Model = RepresentationModel>> Objective<M> for RepresentationObjective<'_> {
+    fn terms(&self, model: &M, batch: &Batch, context: &StepContext<'_>) -> Result<Terms, TrainError> {
+        let texts = self.tokenise(batch)?;
+        let pictures = self.image_ids.then(|| pictures(batch, 0));
         let negatives = &mut negatives(context);
-        let loss = representation_loss(
-            model,
-            batch.features.clone(),
-            &texts,
-            &self.options,
-            NegativeSource::Drawn(negatives),
-        )?;
-        Ok(loss.terms)
+        let drawn = NegativeSource::Drawn(negatives);
+        let step = RepresentationStep::new(model.model(), &self.options, &texts, 1, drawn, 0)?;
+        let step = match &pictures {
+            Some(pictures) => step.showing(pictures)?,
+            None => step,
+        };
+        let loss = step.part(0, &mut |rows: &[usize]| model.features(batch, rows));
+        loss.map(|loss: RepresentationLoss| loss.terms)
     }
 
     /// Parts compare themselves with the embeddings of the global batch, and draw their negatives from it.
     fn gradients(
         &self,
-        model: &RepresentationModel,
+        model: &M,
         batch: &Batch,
         context: &StepContext<'_>,
     ) -> Result<StepGradients, TrainError> {
         let negatives = &mut negatives(context);
         let drawn = NegativeSource::Drawn(negatives);
-        representation_gradients(
-            model,
-            &self.options,
-            batch,
-            &self.tokenise(batch)?,
-            drawn,
-            context,
-        )
+        let pictures = match self.image_ids {
+            true => {
+                let first = context.ranks.rank() * batch.rows.len();
+                Some(gather_pictures(context.ranks, &pictures(batch, first))?)
+            }
+            false => None,
+        };
+        let texts = self.tokenise(batch)?;
+        let rows = (texts.as_slice(), pictures.as_deref());
+        representation_gradients(model, &self.options, batch, rows, drawn, context)
     }
 
-    fn settle(&self, mut model: RepresentationModel) -> RepresentationModel {
-        if let Some(limit) = self.maximum_temperature {
-            model.temperature = bounded(model.temperature, limit);
-        }
-        model
+    fn settle(&self, model: M) -> M {
+        let Some(limit) = self.maximum_temperature else {
+            return model;
+        };
+        model.map_model(|model| RepresentationModel {
+            temperature: bounded(model.temperature, limit),
+            ..model
+        })
     }
 }
 
@@ -78,16 +82,17 @@ impl RepresentationObjective<'_> {
     }
 }
 
-/// The mean gradients and terms of stage 1 over the parts of all ranks. `batch` and `texts`, token ids with `[CLS]` first, are the
-/// rows of this rank; `negatives` those of the global batch.
+/// The mean gradients and terms of stage 1 over the parts of all ranks. `batch` has the rows of this rank, whose token ids, with
+/// `[CLS]` first, are `rows.0`; `rows.1`, where it is given, says which picture each row of the global batch shows, and `negatives`
+/// are those of the global batch.
 ///
 /// # Errors
 /// [`TrainError`] where model and batch do not fit each other, or ranks do not meet.
-pub fn representation_gradients(
-    model: &RepresentationModel,
+pub fn representation_gradients<M: Sighted<Model = RepresentationModel>>(
+    model: &M,
     options: &RepresentationOptions,
     batch: &Batch,
-    texts: &[Vec<u32>],
+    (texts, pictures): (&[Vec<u32>], Option<&[u64]>),
     negatives: NegativeSource<'_>,
     context: &StepContext<'_>,
 ) -> Result<StepGradients, TrainError> {
@@ -95,11 +100,27 @@ pub fn representation_gradients(
     let rows = ranks.rank() * texts.len()..(ranks.rank() + 1) * texts.len();
     let (lengths, seed) = (gather_lengths(ranks, texts)?, context.device_seed());
     let own = (rows.start, texts);
-    let mut step =
-        RepresentationStep::of_share(model, options, own, &lengths, context.parts, negatives, seed)?;
+    let mut step = RepresentationStep::of_share(
+        model.model(),
+        options,
+        own,
+        &lengths,
+        context.parts,
+        negatives,
+        seed,
+    )?;
+    if let Some(pictures) = pictures {
+        step = step.showing(pictures)?;
+    }
     let mut elsewhere = Elsewhere::default();
     if step.meets() {
-        let here = &mut |wanted: &[usize]| elsewhere.features_of(wanted, batch, &rows);
+        if model.makes_features() && !ranks.is_alone() {
+            return Err(TrainError::Ranks(
+                "an encoder that is trained in stage 1 needs a single rank: features of negatives would travel without gradient"
+                    .to_owned(),
+            ));
+        }
+        let here = &mut |wanted: &[usize]| elsewhere.features_of(wanted, (model, batch), &rows);
         let embeddings = step.embeddings(parts.clone(), here)?;
         step = step.against(gather_embeddings(ranks, embeddings)?);
         let drawn = parts.clone().map(|part| step.negatives(part));
@@ -107,9 +128,24 @@ pub fn representation_gradients(
         elsewhere = Elsewhere::exchange(ranks, batch, texts, &rows, &drawn)?;
         step.know(elsewhere.texts.drain(..));
     }
-    let features = &mut |wanted: &[usize]| elsewhere.features_of(wanted, batch, &rows);
-    let sums = step.sums(parts, context.order, features)?;
+    let features = &mut |wanted: &[usize]| elsewhere.features_of(wanted, (model, batch), &rows);
+    let sums = step.sums(model, parts, context.order, features)?;
     mean_over_ranks(model, sums, context)
+}
+
+/// A number for the picture of each row of `batch`, the first of which is row `first` of the global batch: the same for rows with the
+/// same image id, and another for each row without one.
+fn pictures(batch: &Batch, first: usize) -> Vec<u64> {
+    let rows = (first..).zip(&batch.rows);
+    rows.map(|(number, row)| {
+        let name = match &row.image_id {
+            Some(id) => format!("image {id}"),
+            None => format!("row {number}"),
+        };
+        let hash = Sha256::digest(name);
+        u64::from_le_bytes(hash.first_chunk().copied().unwrap_or_default())
+    })
+    .collect()
 }
 
 /// What negatives of this step are drawn with.

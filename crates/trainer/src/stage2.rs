@@ -1,12 +1,14 @@
 //! Stage 2: generative learning behind a frozen language model.
 
-use blip2::{LanguageModelConfig, LoadedLanguageModel};
+use blip2::{LanguageModelConfig, LoadedLanguageModel, text_batch};
 use blip2_core::TextExample;
+use blip2_data::text::BertTokenizer;
 use blip2_llm_adapters::LanguageTokenizer;
-use blip2_objectives::{Terms, language_modelling_loss};
-use blip2_qformer::Bridge;
+use blip2_objectives::Terms;
+use blip2_qformer::{Bridge, TextBatch};
+use burn::tensor::Device;
 
-use crate::{Batch, Objective, Row, StepContext, TrainError};
+use crate::{Batch, Objective, Row, Sighted, StepContext, TrainError};
 
 /// How pictures are put to the language model: the words in front of a caption, and around a question.
 pub struct Prompts<'a> {
@@ -46,12 +48,19 @@ impl<'a> Prompts<'a> {
         Ok(self.tokenizer.encode_prompt(&self.question(question))?)
     }
 
-    /// What the model is shown of `row`, and what it learns to write.
-    fn example(&self, row: &Row, max_tokens: Option<usize>) -> Result<TextExample, TrainError> {
+    /// What the model is shown of `row`, and what it learns to write, cut to `max_tokens` where it is given: both together, or each
+    /// for itself where an encoder reads the prompt.
+    ///
+    /// # Errors
+    /// [`TrainError::Tokenizer`] where a text cannot be encoded.
+    pub fn example(&self, row: &Row, max_tokens: Option<usize>) -> Result<TextExample, TrainError> {
         let prompt = row.prompt.as_deref().unwrap_or(self.caption_prompt);
         let (mut given, mut target) = (self.tokenizer.encode_prompt(prompt)?, Vec::new());
+        // A prompt that ends is a text of its own, the encoder's: its length is none of the decoder's.
+        let end = self.tokenizer.end();
+        let apart = end == self.tokenizer.end_of_text() && given.last() == Some(&end);
         let behind = if prompt.is_empty() { "" } else { " " };
-        if prompt.is_empty() && given.last() != Some(&self.tokenizer.end()) {
+        if prompt.is_empty() && !apart {
             // With nothing given, LAVIS has OPT's `</s>` in front of a text be learned, too.
             target = std::mem::take(&mut given);
         }
@@ -60,11 +69,8 @@ impl<'a> Prompts<'a> {
         target.push(self.tokenizer.end());
         if let Some(most) = max_tokens {
             cut(&mut given, most, self.tokenizer);
-            cut(
-                &mut target,
-                most.saturating_sub(given.len()).max(1),
-                self.tokenizer,
-            );
+            let taken = if apart { 0 } else { given.len() };
+            cut(&mut target, most.saturating_sub(taken).max(1), self.tokenizer);
         }
         Ok(TextExample {
             prompt: given,
@@ -91,21 +97,43 @@ pub struct GenerativeObjective<'a> {
     pub prompts: &'a Prompts<'a>,
     /// Longest text in tokens, prompt and special ones included; absent: not cut.
     pub max_text_tokens: Option<usize>,
+    /// Cuts what the Q-Former reads beside the picture, where it reads a text.
+    pub reader: Option<&'a BertTokenizer>,
 }
 
-impl Objective<Bridge> for GenerativeObjective<'_> {
-    fn terms(&self, model: &Bridge, batch: &Batch, _context: &StepContext<'_>) -> Result<Terms, TrainError> {
+impl GenerativeObjective<'_> {
+    /// What the Q-Former reads beside each picture.
+    fn read(&self, batch: &Batch, device: &Device) -> Result<Option<TextBatch>, TrainError> {
+        let Some(tokenizer) = self.reader else {
+            return Ok(None);
+        };
+        let rows = batch.rows.iter();
+        let texts: Vec<&str> = rows.map(|row| row.read.as_deref().unwrap_or_default()).collect();
+        let most = self.max_text_tokens.unwrap_or(usize::MAX);
+        Ok(Some(text_batch(tokenizer, &texts, most, device)?))
+    }
+}
+
+impl<M: Sighted<Model = Bridge>> Objective<M> for GenerativeObjective<'_> {
+    fn terms(&self, model: &M, batch: &Batch, _context: &StepContext<'_>) -> Result<Terms, TrainError> {
         let examples = batch
             .rows
             .iter()
             .map(|row| self.prompts.example(row, self.max_text_tokens))
             .collect::<Result<Vec<_>, _>>()?;
-        let loss = language_modelling_loss(
-            model,
-            self.language_model.model.as_ref(),
-            batch.features.clone(),
-            &examples,
-        )?;
+        let bridge = model.model();
+        let features = model.features(batch, &batch.all())?;
+        let read = self.read(batch, &bridge.qformer.device())?;
+        let soft_prompt = bridge.instructed_prompt(features, read.as_ref())?;
+        let frozen = self.language_model.model.as_ref();
+        let adapted = model
+            .adapters()
+            .map(|adapters| adapters.attach(frozen))
+            .transpose()?;
+        let loss = adapted
+            .as_deref()
+            .unwrap_or(frozen)
+            .loss(soft_prompt, &examples)?;
         let mut terms = Terms::default();
         terms.add("lm", 1.0, loss);
         Ok(terms)

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use blip2::Reads;
 use blip2_core::layers::{LayerNorm, Linear};
 use blip2_core::weights::{LoadOptions, NameMap, TensorStore, load, open_any, open_weights};
 use blip2_core::{Initializer, LanguageModel};
@@ -43,7 +44,7 @@ pub fn representation_from_bert(
 pub struct Trunk {
     /// Layer norm on the frozen encoder's features.
     pub vision_norm: LayerNorm,
-    /// Without text branch.
+    /// With a text branch only where it is to read texts there, too.
     pub qformer: QFormer,
 }
 
@@ -54,26 +55,57 @@ impl Trunk {
     /// # Errors
     /// [`TrainError::Weights`] with all tensors that are missing or of another shape.
     pub fn open(path: &Path, config: &RepresentationConfig, device: &Device) -> Result<Self, TrainError> {
-        let weights = match blip2::model_folder(path) {
-            Ok(folder) => [blip2::REPRESENTATION, blip2::BRIDGE]
-                .map(|name| folder.join(name))
-                .into_iter()
-                .find(|file| file.is_file())
-                .unwrap_or(folder),
-            Err(_) => path.to_owned(),
-        };
-        let store = open_weights(&weights)?;
+        Self::open_for(Reads::Nothing, path, config, device)
+    }
+
+    /// The same with what stage 2 needs where the Q-Former `reads` a text beside the picture: the text branch.
+    ///
+    /// # Errors
+    /// As for [`Trunk::open`].
+    pub fn open_for(
+        reads: Reads,
+        path: &Path,
+        config: &RepresentationConfig,
+        device: &Device,
+    ) -> Result<Self, TrainError> {
+        let store = weights_at(path, &[blip2::REPRESENTATION, blip2::BRIDGE])?;
         let mut initializer = Initializer::new(0, device);
         let width = config.qformer.encoder_hidden_size;
         let trunk = Self {
             vision_norm: LayerNorm::new(&mut initializer, width, config.vision_layer_norm_eps),
-            qformer: QFormer::new(&mut initializer, &config.qformer, false)?,
+            qformer: QFormer::new(&mut initializer, &config.qformer, !reads.is_nothing())?,
         };
         let names = NameMap {
             rename: family(store.as_ref()).rename,
             ignored: |_| true,
         };
         Ok(load(trunk, store.as_ref(), &names, LoadOptions::default())?)
+    }
+}
+
+/// The weights at `path`: the first of `files` in a model or run folder of ours, else whatever [`open_weights`] takes.
+pub(crate) fn weights_at(path: &Path, files: &[&str]) -> Result<Box<dyn TensorStore>, TrainError> {
+    let weights = match blip2::model_folder(path) {
+        Ok(folder) => files
+            .iter()
+            .map(|name| folder.join(name))
+            .find(|file| file.is_file())
+            .unwrap_or(folder),
+        Err(_) => path.to_owned(),
+    };
+    Ok(open_weights(&weights)?)
+}
+
+impl Trunk {
+    /// As stage 1 left `model`, for a stage 2 whose Q-Former `reads` a text beside the picture.
+    pub fn for_reading(reads: Reads, model: RepresentationModel) -> Self {
+        match reads {
+            Reads::Nothing => model.into(),
+            Reads::Question | Reads::Prompt => Self {
+                vision_norm: model.vision_norm,
+                qformer: model.qformer,
+            },
+        }
     }
 }
 
@@ -88,7 +120,7 @@ impl From<RepresentationModel> for Trunk {
 }
 
 /// By whose names the tensors of `store` go.
-fn family(store: &dyn TensorStore) -> NameMap {
+pub(crate) fn family(store: &dyn TensorStore) -> NameMap {
     let holds = |start: &str| store.tensors().keys().any(|name| name.starts_with(start));
     if holds("Qformer.") {
         LAVIS_REPRESENTATION
@@ -121,7 +153,7 @@ pub fn bridge_from(
         qformer,
     };
     match projection {
-        Projection::Pytorch => Ok(bridge),
+        Projection::Pytorch | Projection::Kept => Ok(bridge),
         Projection::EmbeddingScale => {
             let deviation = language_model.embedding_deviation();
             Ok(bridge.with_projection_at_scale(&mut initializer, features()?, deviation)?)

@@ -8,12 +8,13 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use crate::checkpoint::{Checkpoints, State};
+use crate::layer_rates::BEHIND;
 use crate::measured::{Measured, StepFigures};
 use crate::ranks::{Share, begin_together, is_the_same};
 use crate::rates::Origin;
 use crate::{
-    Batch, Evaluator, FeatureSource, Objective, Optimizer, Row, RowSource, Run, StageRecipe, StepContext,
-    TrainError,
+    Batch, Evaluator, FeatureSource, Group, LayerRates, Objective, Optimizer, Row, RowSource, Run,
+    StageRecipe, StepContext, TrainError, is_decayed,
 };
 
 /// All that decides a phase of training but the model that it starts from.
@@ -30,6 +31,8 @@ pub struct Trainer<'a, M: Module> {
     pub objective: &'a dyn Objective<M>,
     /// Where each parameter's first value comes from, by its path.
     pub origin: fn(&str) -> Origin,
+    /// How fast the layers of an encoder learn that is trained, too; absent where it is frozen.
+    pub layers: Option<LayerRates>,
     /// What is measured on the way and at the end.
     pub evaluators: Vec<Box<dyn Evaluator<M> + 'a>>,
 }
@@ -53,6 +56,25 @@ impl<M: Module> Trained<M> {
 }
 
 impl<M: Module> Trainer<'_, M> {
+    /// How the parameter at `path` is moved where the schedule says `rate`.
+    fn group(&self, path: &str, dimensions: usize, rate: f64) -> Group {
+        let rate_of = |origin: Origin| origin.rate(rate, self.stage);
+        match &self.layers {
+            None => Group {
+                rate: rate_of((self.origin)(path)),
+                decays: is_decayed(path, dimensions),
+            },
+            Some(layers) => Group {
+                rate: match path.strip_prefix(BEHIND) {
+                    Some(path) => rate_of((self.origin)(path)),
+                    None if layers.layer(path).is_none() => rate,
+                    None => rate_of(Origin::Pretrained) * layers.scale(path),
+                },
+                decays: layers.is_decayed(path, dimensions),
+            },
+        }
+    }
+
     /// Trains `model` for the steps of the stage, from the newest checkpoint of the phase where there is one: the first rank's, with
     /// which all begin, however many there were when it was written.
     ///
@@ -96,8 +118,8 @@ impl<M: Module> Trainer<'_, M> {
                 self.objective.gradients(&model, &batch, &context)
             })?;
             let rate = stage.schedule.rate(step, stage.steps);
-            let rate_of = |path: &str| (self.origin)(path).rate(rate, stage);
-            let (moved, norm) = optimizer.step(model, &gradients, &stage.optimizer, &rate_of);
+            let group = |path: &str, dimensions| self.group(path, dimensions, rate);
+            let (moved, norm) = optimizer.step_in_groups(model, &gradients, &stage.optimizer, &group);
             model = self.objective.settle(moved);
 
             done = State {

@@ -10,5 +10,5 @@ mod vit;
 pub use error::EncoderError;
 pub use vit::{
     Activation, Clip, ClipConfig, ClipTextConfig, HUGGING_FACE_ENCODER, IMAGENET_DEVIATION, IMAGENET_MEAN,
-    LAVIS_EVA_ENCODER, QkvBias, VisionTransformer, VisionTransformerConfig,
+    LAVIS_CLIP_ENCODER, LAVIS_EVA_ENCODER, QkvBias, VisionTransformer, VisionTransformerConfig,
 };

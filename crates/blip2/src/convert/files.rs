@@ -5,10 +5,14 @@ use std::path::{Path, PathBuf};
 
 use blip2_core::weights::{SHARD_BYTES, TensorStore, WeightError, write_pytorch, write_shards, write_store};
 
+use serde_json::Value;
+
 use crate::Blip2Error;
 
 /// Where LAVIS keeps the weights in a checkpoint, beside the state of the run.
 const WEIGHTS: &str = "model";
+/// Files that say how large pictures are.
+const SIZED: [&str; 3] = ["config.json", "preprocessor_config.json", "processor_config.json"];
 /// What a checkpoint is called in a folder of its own.
 const CHECKPOINT: &str = "model.pth";
 
@@ -29,13 +33,55 @@ pub(super) fn write_checkpoint(out: &Path, store: &dyn TensorStore, like: &Path)
     match out.extension().and_then(OsStr::to_str) {
         Some("pth") => Ok(write_pytorch(out, WEIGHTS, store)?),
         Some("safetensors") => Ok(write_store(out, store)?),
-        _ => write_beside_copies(out, like, || write_pytorch(&out.join(CHECKPOINT), WEIGHTS, store)),
+        _ => write_beside_copies(out, like, None, || {
+            write_pytorch(&out.join(CHECKPOINT), WEIGHTS, store)
+        }),
     }
 }
 
-/// Writes `store` as the weights of the new folder `out` of `transformers`, beside copies of all that `like` holds but weights.
-pub(crate) fn write_folder(out: &Path, store: &dyn TensorStore, like: &Path) -> Result<(), Blip2Error> {
-    write_beside_copies(out, like, || write_shards(out, store, SHARD_BYTES))
+/// Writes `store` as the weights of the new folder `out` of `transformers`, beside copies of all that `like` holds but weights. In
+/// these, pictures have a height and width of `side` pixels, where it is given.
+pub(crate) fn write_folder(
+    out: &Path,
+    store: &dyn TensorStore,
+    like: &Path,
+    side: Option<usize>,
+) -> Result<(), Blip2Error> {
+    write_beside_copies(out, like, side, || write_shards(out, store, SHARD_BYTES))
+}
+
+/// Copies the low-rank updates in the folder `from`, where it is there.
+pub(super) fn copy_adapter(from: &Path, to: &Path) -> Result<(), Blip2Error> {
+    let io = |action, path: &Path| {
+        let path = path.to_owned();
+        move |source| Blip2Error::Io { action, path, source }
+    };
+    if !from.is_dir() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(to).map_err(io("create", to))?;
+    for entry in std::fs::read_dir(from).map_err(io("read", from))? {
+        let file = entry.map_err(io("read", from))?;
+        std::fs::copy(file.path(), to.join(file.file_name())).map_err(io("copy", &file.path()))?;
+    }
+    Ok(())
+}
+
+/// The configuration in `text` of a model, or of a processor, for pictures of `side` pixels; `None` where it says nothing of them.
+fn resized(text: &[u8], side: usize) -> Option<Vec<u8>> {
+    let mut config: Value = serde_json::from_slice(text).ok()?;
+    let mut changed = false;
+    if let Some(vision) = config.get_mut("vision_config").and_then(Value::as_object_mut) {
+        vision.insert("image_size".to_owned(), side.into());
+        changed = true;
+    }
+    for path in ["/size", "/image_processor/size"] {
+        if let Some(size) = config.pointer_mut(path) {
+            *size = serde_json::json!({ "height": side, "width": side });
+            changed = true;
+        }
+    }
+    changed.then(|| format!("{config:#}\n").into_bytes())
 }
 
 /// Lets `weights` fill the new folder `out`, and copies all that `like` holds but weights: tokenizer, processor, and last the
@@ -43,6 +89,7 @@ pub(crate) fn write_folder(out: &Path, store: &dyn TensorStore, like: &Path) -> 
 fn write_beside_copies(
     out: &Path,
     like: &Path,
+    side: Option<usize>,
     weights: impl FnOnce() -> Result<(), WeightError>,
 ) -> Result<(), Blip2Error> {
     let io = |action, path: &Path| {
@@ -62,7 +109,17 @@ fn write_beside_copies(
         if let Some(folder) = to.parent() {
             std::fs::create_dir_all(folder).map_err(io("create", folder))?;
         }
-        std::fs::copy(&from, &to).map_err(io("copy", &from))?;
+        let of_pictures = side.filter(|_| {
+            let name = from.file_name().and_then(OsStr::to_str);
+            name.is_some_and(|name| SIZED.contains(&name))
+        });
+        match of_pictures {
+            None => drop(std::fs::copy(&from, &to).map_err(io("copy", &from))?),
+            Some(side) => {
+                let text = std::fs::read(&from).map_err(io("read", &from))?;
+                std::fs::write(&to, resized(&text, side).unwrap_or(text)).map_err(io("write", &to))?;
+            }
+        }
     }
     Ok(())
 }

@@ -3,11 +3,13 @@
 
 mod architecture;
 mod files;
+mod from_training;
 mod to_hugging_face;
 mod to_lavis;
 
 pub(crate) use architecture::in_thirds;
 pub(crate) use files::write_folder;
+pub use from_training::{trained_to_hugging_face, trained_to_lavis};
 pub use to_hugging_face::convert_to_hugging_face;
 pub use to_lavis::convert_to_lavis;
 

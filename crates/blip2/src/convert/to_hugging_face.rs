@@ -107,7 +107,7 @@ pub fn convert_to_hugging_face(
         .into());
     }
     let folder = folder.joined();
-    write_folder(out, &folder, like)?;
+    write_folder(out, &folder, like, None)?;
     Ok(Conversion {
         written: folder.tensors().len(),
         frozen: frozen.len(),

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use blip2::{Conversion, convert_to_hugging_face, convert_to_lavis, locate};
+use blip2::{
+    Conversion, convert_to_hugging_face, convert_to_lavis, home, locate, model_folder,
+    trained_to_hugging_face, trained_to_lavis,
+};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
@@ -17,6 +20,10 @@ Examples:
   blip2 convert checkpoint_best.pth tuned --to hf --like Salesforce/blip2-opt-2.7b
                        what LAVIS trained, as a folder that `transformers` loads: configuration, tokenizer and what was
                        frozen (LAVIS saves only what it trained) come from the model that it began with
+  blip2 convert runs/captioning tuned --to hf --like Salesforce/blip2-opt-2.7b
+                       what was trained here, as a folder that `transformers` loads
+  blip2 convert runs/captioning tuned.pth --to lavis
+                       the same as LAVIS saves it: the trained tensors
 
 OUT is new. For hf it is a folder. For lavis it is a file where its name ends in .pth or .safetensors, else a folder with a
 model.pth beside configuration and tokenizer, which finds its way back without --like.
@@ -26,7 +33,7 @@ Weights stream from file to file. What the new form has no place for is listed, 
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Convert {
     /// For hf: a checkpoint of LAVIS (.pth or safetensors), or a folder with one. For lavis: a Hugging Face folder, or a name in
-    /// its cache
+    /// its cache. For both: a run or model folder of ours
     #[arg(value_name = "IN")]
     input: PathBuf,
     /// File or folder to write
@@ -60,12 +67,21 @@ struct Record<'a> {
 impl Convert {
     pub(crate) fn run(self) -> Result<()> {
         let like = self.like.as_deref().map(|like| locate(like, None)).transpose()?;
+        let trained = model_folder(&self.input).is_ok();
         let conversion = match self.to {
+            Form::Hf if trained => match &like {
+                Some(like) => trained_to_hugging_face(&self.input, like, &self.out)?,
+                None => wrong_usage(
+                    "convert",
+                    "what was trained here needs --like with --to hf: the Hugging Face folder that the frozen models come from",
+                ),
+            },
             Form::Hf => convert_to_hugging_face(&locate(&self.input, None)?, like.as_deref(), &self.out)?,
             Form::Lavis if like.is_some() => wrong_usage(
                 "convert",
                 "--like goes with --to hf: a Hugging Face folder holds all that a LAVIS checkpoint needs",
             ),
+            Form::Lavis if trained => trained_to_lavis(&self.input, &home()?, &self.out)?,
             Form::Lavis => convert_to_lavis(&locate(&self.input, None)?, &self.out)?,
         };
         self.tell(&conversion)

@@ -11,6 +11,7 @@ mod data_set;
 mod doctor;
 mod embed;
 mod evaluate;
+mod finetune;
 mod inspect;
 mod matching;
 mod pretrain;
@@ -51,6 +52,8 @@ pub(crate) enum Command {
     Doctor(doctor::Doctor),
     /// Train a bridge through both stages by a recipe
     Pretrain(pretrain::Pretrain),
+    /// Train a model further for a task by a recipe: captioning, questions, retrieval, instructions
+    Finetune(finetune::Finetune),
     /// Print the completions of a shell
     Completions(completions::Completions),
 }
@@ -72,6 +75,7 @@ impl Command {
             Self::Evaluate(command) => command.run(),
             Self::Doctor(command) => command.run(),
             Self::Pretrain(command) => command.run(),
+            Self::Finetune(command) => command.run(),
             Self::Completions(command) => command.run(),
         }
     }

@@ -32,10 +32,10 @@ const INTERVAL: Duration = Duration::from_secs(30);
 pub(crate) struct Pretrain {
     /// Recipe to train by
     #[arg(long, value_name = "FILE")]
-    recipe: PathBuf,
+    pub(super) recipe: PathBuf,
     /// Change one key of the recipe; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = assignment)]
-    set: Vec<String>,
+    pub(super) set: Vec<String>,
     /// Run folder to write
     #[arg(long, value_name = "DIR")]
     run: PathBuf,

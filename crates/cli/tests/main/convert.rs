@@ -55,13 +55,24 @@ fn what_cannot_be_converted_is_an_error() {
         &["convert", "notes.pth", "out", "--to", "hf", "--like", model],
         &["notes.pth"],
     );
-    fixture_folder.assert_fails(
-        &["convert", "model", "out.pth", "--to", "lavis"],
-        &["config.json"],
-    );
+    fixture_folder.assert_fails(&["convert", "full", "out.pth", "--to", "lavis"], &["config.json"]);
     assert_eq!(
         fs::read(fixture_folder.path("full/letter.txt")).unwrap(),
         b"dear reader"
     );
     assert!(!fixture_folder.path("out").exists());
+}
+
+#[test]
+fn what_was_trained_here_goes_to_lavis() {
+    let fixture_folder = Fixture::new(Stages::First);
+    let records = fixture_folder.records(&["convert", "model", "tuned.pth", "--to", "lavis"]);
+    assert!(records[0]["written"].as_u64().unwrap() > 20, "{records:?}");
+    let listed = fixture_folder.records(&["inspect", "tuned.pth"]);
+    let names: Vec<&str> = listed.iter().filter_map(|line| line["name"].as_str()).collect();
+    for name in ["query_tokens", "temp", "itm_head.weight", "ln_vision.weight"] {
+        assert!(names.contains(&name), "{name}: {names:?}");
+    }
+    let output = fixture_folder.run(&["convert", "model", "tuned", "--to", "hf"]);
+    assert_eq!(output.status.code(), Some(2), "--like is needed");
 }

@@ -160,6 +160,7 @@ fn config(root: &Path) -> ModelConfig {
         },
         vocabulary,
         max_text_tokens: 16,
+        reads: blip2::Reads::Nothing,
     }
 }
 

@@ -4,7 +4,7 @@ use blip2_kernels::{self as kernels, CrossEntropyOptions};
 use burn::module::{Module, Param};
 use burn::tensor::{Int, Tensor};
 
-use super::PackableWeight;
+use super::{LowRank, PackableWeight};
 use crate::Initializer;
 
 /// A linear layer with PyTorch's layout.
@@ -14,6 +14,8 @@ pub struct Linear {
     pub weight: PackableWeight,
     /// `[outputs]`, where the layer has one.
     pub bias: Option<Param<Tensor<1>>>,
+    /// What was learned beside the weight, where the layer is frozen and adapted.
+    pub low_rank: Option<LowRank>,
 }
 
 impl Linear {
@@ -24,6 +26,7 @@ impl Linear {
         Self {
             weight: PackableWeight::new(weight, initializer.packing()),
             bias: Some(initializer.uniform([outputs], bound)),
+            low_rank: None,
         }
     }
 
@@ -33,6 +36,7 @@ impl Linear {
         Self {
             weight: PackableWeight::new(weight, initializer.packing()),
             bias: Some(initializer.constant([outputs], 0.0)),
+            low_rank: None,
         }
     }
 
@@ -42,15 +46,21 @@ impl Linear {
         Self {
             weight: PackableWeight::new(weight, initializer.packing()),
             bias: None,
+            low_rank: None,
         }
     }
 
     /// Maps `x` `[.., inputs]` to `[.., outputs]`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let bias = self.bias.as_ref().map(Param::val);
-        match self.weight.packed() {
+        let update = self.low_rank.as_ref().map(|update| update.forward(x.clone()));
+        let mapped = match self.weight.packed() {
             Some(weight) => kernels::packed_linear(x, weight, bias),
             None => kernels::linear(x, self.weight.val(), bias),
+        };
+        match update {
+            Some(update) => mapped + update,
+            None => mapped,
         }
     }
 
@@ -58,7 +68,7 @@ impl Linear {
     /// `0..outputs`.
     pub fn cross_entropy(&self, hidden: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
         let options = CrossEntropyOptions::default();
-        if self.weight.packed().is_some() {
+        if self.weight.packed().is_some() || self.low_rank.is_some() {
             return kernels::cross_entropy(self.forward(hidden), targets, options);
         }
         let bias = self.bias.as_ref().map(Param::val);

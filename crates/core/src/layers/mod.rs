@@ -3,6 +3,7 @@
 mod embedding;
 mod layer_norm;
 mod linear;
+mod low_rank;
 mod packing;
 mod unit_length;
 
@@ -10,5 +11,6 @@ pub use blip2_kernels::Packing;
 pub use embedding::Embedding;
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;
+pub use low_rank::LowRank;
 pub use packing::PackableWeight;
 pub use unit_length::unit_length;

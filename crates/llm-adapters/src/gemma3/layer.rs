@@ -53,6 +53,20 @@ pub(crate) struct Positions {
 }
 
 impl DecoderLayer {
+    /// Its linear layers by our paths.
+    pub(super) fn linears(&mut self) -> Vec<(&'static str, &mut Linear)> {
+        let Self { self_attn, mlp, .. } = self;
+        vec![
+            ("self_attn.q_proj", &mut self_attn.q_proj),
+            ("self_attn.k_proj", &mut self_attn.k_proj),
+            ("self_attn.v_proj", &mut self_attn.v_proj),
+            ("self_attn.o_proj", &mut self_attn.o_proj),
+            ("mlp.gate_proj", &mut mlp.gate_proj),
+            ("mlp.up_proj", &mut mlp.up_proj),
+            ("mlp.down_proj", &mut mlp.down_proj),
+        ]
+    }
+
     pub(super) fn new(config: &Gemma3Config, sliding: bool, initializer: &mut Initializer) -> Self {
         let (width, inner) = (config.hidden_size, config.intermediate_size);
         let (queries, keys) = (

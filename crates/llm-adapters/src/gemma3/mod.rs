@@ -8,7 +8,7 @@ mod names;
 use std::path::Path;
 
 use blip2_core::layers::{Embedding, Linear};
-use blip2_core::weights::{GgufStore, WeightError, load, open_weights};
+use blip2_core::weights::{GgufStore, NameMap, WeightError, load, open_weights};
 use blip2_core::{Initializer, LanguageModel, LoadPlan};
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -19,6 +19,7 @@ use crate::batch::Words;
 use crate::causal::{CausalModel, reads_and_writes};
 use crate::config::language_model;
 use crate::head::Head;
+use crate::linears::{Linears, in_layers};
 pub(crate) use crate::llama::HUGGING_FACE;
 use crate::rms_norm::RmsNorm;
 use crate::rotary::RotaryEmbedding;
@@ -142,6 +143,14 @@ impl CausalModel for Gemma3 {
 
     fn head(&self) -> Head<'_> {
         Head::new(self.lm_head.as_ref(), &self.embed_tokens)
+    }
+}
+
+impl Linears for Gemma3 {
+    const NAMES: NameMap = HUGGING_FACE;
+
+    fn linears(&mut self) -> Vec<(String, &mut Linear)> {
+        in_layers("layers", &mut self.layers, DecoderLayer::linears)
     }
 }
 

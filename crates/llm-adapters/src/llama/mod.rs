@@ -7,7 +7,7 @@ mod names;
 use std::path::Path;
 
 use blip2_core::layers::{Embedding, Linear};
-use blip2_core::weights::{GgufStore, TensorStore, WeightError, load, open_weights};
+use blip2_core::weights::{GgufStore, NameMap, TensorStore, WeightError, load, open_weights};
 use blip2_core::{Initializer, LanguageModel, LoadPlan};
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -17,6 +17,7 @@ pub use config::{Architecture, LlamaConfig};
 use crate::causal::{CausalModel, reads_and_writes};
 use crate::config::language_model;
 use crate::head::Head;
+use crate::linears::{Linears, in_layers};
 use crate::rms_norm::RmsNorm;
 use crate::rotary::{RotaryEmbedding, Rotation};
 use layer::DecoderLayer;
@@ -124,6 +125,14 @@ impl CausalModel for Llama {
 
     fn head(&self) -> Head<'_> {
         Head::new(self.lm_head.as_ref(), &self.embed_tokens)
+    }
+}
+
+impl Linears for Llama {
+    const NAMES: NameMap = HUGGING_FACE;
+
+    fn linears(&mut self) -> Vec<(String, &mut Linear)> {
+        in_layers("layers", &mut self.layers, DecoderLayer::linears)
     }
 }
 

@@ -31,6 +31,19 @@ struct Attention {
 }
 
 impl DecoderLayer {
+    /// Its linear layers by our paths.
+    pub(super) fn linears(&mut self) -> Vec<(&'static str, &mut Linear)> {
+        let attention = &mut self.self_attn;
+        vec![
+            ("self_attn.q_proj", &mut attention.q_proj),
+            ("self_attn.k_proj", &mut attention.k_proj),
+            ("self_attn.v_proj", &mut attention.v_proj),
+            ("self_attn.out_proj", &mut attention.out_proj),
+            ("fc1", &mut self.fc1),
+            ("fc2", &mut self.fc2),
+        ]
+    }
+
     pub(super) fn new(config: &OptConfig, initializer: &mut Initializer) -> Self {
         let (width, inner) = (config.hidden_size, config.intermediate_size);
         let mut linear = |inputs, outputs| Linear::normal(initializer, inputs, outputs, DEVIATION);

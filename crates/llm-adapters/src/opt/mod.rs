@@ -17,6 +17,7 @@ use crate::batch::list;
 use crate::causal::{CausalModel, reads_and_writes};
 use crate::config::language_model;
 use crate::head::Head;
+use crate::linears::{Linears, in_layers};
 use layer::DecoderLayer;
 
 /// Deviation of random weights, `init_std` of the family.
@@ -136,6 +137,14 @@ impl CausalModel for Opt {
 
     fn head(&self) -> Head<'_> {
         Head::Table(&self.embed_tokens)
+    }
+}
+
+impl Linears for Opt {
+    const NAMES: NameMap = HUGGING_FACE;
+
+    fn linears(&mut self) -> Vec<(String, &mut Linear)> {
+        in_layers("layers", &mut self.layers, DecoderLayer::linears)
     }
 }
 

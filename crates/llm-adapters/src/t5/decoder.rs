@@ -1,6 +1,7 @@
 //! The decoder: every token sees those before it and all of the encoder's output.
 
 use blip2_core::Initializer;
+use blip2_core::layers::Linear;
 use burn::module::Module;
 use burn::tensor::Tensor;
 
@@ -8,6 +9,7 @@ use super::T5Config;
 use super::layer::{Attention, GatedFeedForward};
 use super::position::PositionBias;
 use crate::cache::{LayerCache, Origins, Remembered};
+use crate::linears::{below, in_layers};
 use crate::rms_norm::RmsNorm;
 
 #[derive(Module, Debug)]
@@ -31,6 +33,17 @@ pub(super) struct DecoderCache {
 }
 
 impl Decoder {
+    /// Its linear layers by our paths, the stack standing at `path`.
+    pub(super) fn linears(&mut self, path: &str) -> Vec<(String, &mut Linear)> {
+        in_layers(&format!("{path}.layers"), &mut self.layers, |layer| {
+            let mut named = Vec::new();
+            named.extend(below("attention", layer.attention.linears()));
+            named.extend(below("cross_attention", layer.cross_attention.linears()));
+            named.extend(below("feed_forward", layer.feed_forward.linears()));
+            named
+        })
+    }
+
     pub(super) fn new(config: &T5Config, initializer: &mut Initializer) -> Self {
         Self {
             position_bias: PositionBias::new(config, false, initializer),

@@ -1,12 +1,14 @@
 //! The encoder: every token sees every other.
 
 use blip2_core::Initializer;
+use blip2_core::layers::Linear;
 use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::T5Config;
 use super::layer::{Attention, GatedFeedForward};
 use super::position::PositionBias;
+use crate::linears::{below, in_layers};
 use crate::rms_norm::RmsNorm;
 
 #[derive(Module, Debug)]
@@ -23,6 +25,16 @@ struct EncoderLayer {
 }
 
 impl Encoder {
+    /// Its linear layers by our paths, the stack standing at `path`.
+    pub(super) fn linears(&mut self, path: &str) -> Vec<(String, &mut Linear)> {
+        in_layers(&format!("{path}.layers"), &mut self.layers, |layer| {
+            let mut named = Vec::new();
+            named.extend(below("attention", layer.attention.linears()));
+            named.extend(below("feed_forward", layer.feed_forward.linears()));
+            named
+        })
+    }
+
     pub(super) fn new(config: &T5Config, initializer: &mut Initializer) -> Self {
         Self {
             position_bias: PositionBias::new(config, true, initializer),

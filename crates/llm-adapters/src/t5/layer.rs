@@ -34,6 +34,15 @@ pub(super) struct GatedFeedForward {
 }
 
 impl Attention {
+    pub(super) fn linears(&mut self) -> [(&'static str, &mut Linear); 4] {
+        [
+            ("query", &mut self.query),
+            ("key", &mut self.key),
+            ("value", &mut self.value),
+            ("output", &mut self.output),
+        ]
+    }
+
     pub(super) fn new(config: &T5Config, initializer: &mut Initializer) -> Self {
         let (width, inner) = (config.hidden_size, config.heads * config.head_width);
         let mut linear = |inputs, outputs| Linear::unbiased(initializer, inputs, outputs, deviation(inputs));
@@ -101,6 +110,14 @@ impl Attention {
 }
 
 impl GatedFeedForward {
+    pub(super) fn linears(&mut self) -> [(&'static str, &mut Linear); 3] {
+        [
+            ("gate", &mut self.gate),
+            ("up", &mut self.up),
+            ("down", &mut self.down),
+        ]
+    }
+
     pub(super) fn new(config: &T5Config, initializer: &mut Initializer) -> Self {
         let (width, inner) = (config.hidden_size, config.intermediate_size);
         let mut linear = |inputs, outputs| Linear::unbiased(initializer, inputs, outputs, deviation(inputs));

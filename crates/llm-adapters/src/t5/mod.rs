@@ -11,7 +11,7 @@ mod text;
 use std::path::Path;
 
 use blip2_core::layers::{Embedding, Linear};
-use blip2_core::weights::{TensorStore, WeightError, load, open_weights};
+use blip2_core::weights::{NameMap, TensorStore, WeightError, load, open_weights};
 use blip2_core::{Initializer, LanguageModel, LoadPlan, ModelError, NextTokenModel, TextExample};
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor};
@@ -22,6 +22,7 @@ use crate::batch::{embed, embed_behind, hide_padding, list, no_target};
 use crate::cache::Origins;
 use crate::config::language_model;
 use crate::head::Head;
+use crate::linears::{Linears, takes_updates};
 use decoder::{Decoder, DecoderCache};
 use encoder::Encoder;
 pub(crate) use names::{HEAD, HUGGING_FACE};
@@ -147,6 +148,16 @@ impl T5 {
     }
 }
 
+impl Linears for T5 {
+    const NAMES: NameMap = HUGGING_FACE;
+
+    fn linears(&mut self) -> Vec<(String, &mut Linear)> {
+        let mut linears = self.encoder.linears("encoder");
+        linears.extend(self.decoder.linears("decoder"));
+        linears
+    }
+}
+
 impl LanguageModel for T5 {
     fn hidden_size(&self) -> usize {
         self.config.hidden_size
@@ -204,6 +215,8 @@ impl LanguageModel for T5 {
     fn history(&self, _prompt: &[u32]) -> Vec<u32> {
         vec![self.config.start_token]
     }
+
+    takes_updates!();
 
     fn start(
         &self,

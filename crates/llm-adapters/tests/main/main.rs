@@ -7,6 +7,7 @@ mod golden_tokens;
 mod golden_vocabulary;
 mod llama;
 mod loading;
+mod lora;
 mod opt;
 mod packing;
 mod qwen;

@@ -54,13 +54,23 @@ pub(crate) fn qformer_config(sizes: &Value, weights: &SafetensorsStore) -> QForm
 
 /// The frozen image encoder of a recorded run, EVA's or CLIP's.
 pub(crate) fn encoder(kind: &str, sizes: &Value, weights: &SafetensorsStore) -> VisionTransformer {
+    encoder_on(&device(), kind, sizes, weights)
+}
+
+/// The same on a device of its own: one with autodiff, where it is trained.
+pub(crate) fn encoder_on(
+    device: &Device,
+    kind: &str,
+    sizes: &Value,
+    weights: &SafetensorsStore,
+) -> VisionTransformer {
     let vit = &sizes["vit"];
     let heads = vit["heads"].as_u64().expect("heads") as usize;
     let config = VisionTransformerConfig {
         layer_norm_eps: vit[kind]["layer_norm_eps"].as_f64().expect("epsilon"),
         ..VisionTransformerConfig::of_lavis(weights, heads).expect("encoder")
     };
-    VisionTransformer::from_lavis(weights, &config, &device()).expect("encoder")
+    VisionTransformer::from_lavis(weights, &config, device).expect("encoder")
 }
 
 /// Features `[batch, patches, width]` that the frozen encoder makes of the recorded images.

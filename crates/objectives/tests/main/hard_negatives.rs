@@ -2,7 +2,8 @@
 
 use blip2_core::ModelError;
 use blip2_objectives::{
-    NegativeWeights, Negatives, Similarities, draw_negatives, itm_logits, negative_weights,
+    NegativeSource, NegativeWeights, Negatives, RepresentationOptions, RepresentationStep, Similarities,
+    draw_negatives, itm_logits, negative_weights,
 };
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::SeedableRng;
@@ -175,5 +176,38 @@ fn a_floor_lets_everyone_but_the_own_partner_be_drawn() {
     ];
     for (weight, expected) in weights[1].iter().zip(expected) {
         assert!((weight - expected).abs() < 1e-7, "{weights:?}");
+    }
+}
+
+#[test]
+fn pairs_of_one_picture_are_no_negatives() {
+    let device = Device::flex().autodiff();
+    let model = tiny::model(&tiny::config(), &device);
+    let (texts, features) = (tiny::rows(BATCH), tiny::features(BATCH, &device));
+    let pictures = [5, 6, 5, 7];
+    let drawn = |rule: NegativeWeights, pictures: Option<&[u64]>, seed: u64| -> Negatives {
+        let options = RepresentationOptions {
+            start_token: tiny::config().qformer.vocab_size as u32 - 1,
+            negatives: rule,
+            ..RepresentationOptions::default()
+        };
+        let mut generator = ChaCha8Rng::seed_from_u64(seed);
+        let source = NegativeSource::Drawn(&mut generator);
+        let step = RepresentationStep::new(&model, &options, &texts, 1, source, 0).expect("a step");
+        let step = match pictures {
+            Some(pictures) => step.showing(pictures).expect("a picture a pair"),
+            None => step,
+        };
+        let loss = step.part::<ModelError>(0, &mut |_| Ok(features.clone()));
+        loss.expect("a loss").negatives
+    };
+    let twice = |negatives: &Negatives| {
+        let same = |(row, other): (usize, &usize)| pictures[row] == pictures[*other];
+        negatives.images.iter().enumerate().any(same) || negatives.texts.iter().enumerate().any(same)
+    };
+    for rule in [NegativeWeights::Softmax, NegativeWeights::SoftmaxFloor] {
+        let seeds = || 0..24;
+        assert!(seeds().any(|seed| twice(&drawn(rule, None, seed))));
+        assert!(!seeds().any(|seed| twice(&drawn(rule, Some(&pictures), seed))));
     }
 }

@@ -1,10 +1,10 @@
 //! The contrastive loss and its gradients against the formula written out, with the compared side held fixed.
 
 use blip2_core::Initializer;
-use blip2_objectives::{Embeddings, itc_loss, similarities};
+use blip2_objectives::{Embeddings, itc_loss, itc_loss_among, similarities};
 use blip2_qformer::unit_length;
 use burn::tensor::activation::log_softmax;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 
 const SMOOTHING: f64 = 0.1;
 const BATCH: usize = 5;
@@ -121,4 +121,40 @@ fn equal_similarities_cost_the_logarithm_of_the_batch() {
     let texts = Tensor::ones([BATCH, 4], &device) / 2.0;
     let loss = contrast(images, texts, Tensor::full([1], 0.07, &device)).into_scalar::<f32>();
     assert!((loss - (BATCH as f32).ln()).abs() < 1e-5, "{loss}");
+}
+
+#[test]
+fn pairs_of_one_picture_are_right_answers_to_each_other() {
+    let (images, texts, temperature) = leaves();
+    let own = Embeddings { images, texts };
+    let similar = similarities(&own, &own, temperature);
+    let alone: Vec<u64> = (0..BATCH as u64).collect();
+    let apart = difference(
+        &itc_loss_among(&similar, 0, &alone, SMOOTHING),
+        &itc_loss(&similar, 0, SMOOTHING),
+    );
+    assert!(
+        apart < 1e-6,
+        "without pictures that come twice nothing changes: {apart}"
+    );
+
+    // The third row shows the first one's picture: LAVIS's targets, (1 - smoothing) over both, and the rest over all.
+    let pictures = [7, 8, 7, 9, 10];
+    let target = |row: usize, column: usize| {
+        let same = pictures
+            .iter()
+            .filter(|picture| **picture == pictures[row])
+            .count() as f64;
+        let right = f64::from(u8::from(pictures[row] == pictures[column]));
+        (1.0 - SMOOTHING) * right / same + SMOOTHING / BATCH as f64
+    };
+    let targets = (0..BATCH * BATCH).map(|place| target(place / BATCH, place % BATCH) as f32);
+    let targets = TensorData::new(targets.collect::<Vec<f32>>(), [BATCH, BATCH]);
+    let targets = Tensor::<2>::from_data(targets, &Device::flex().autodiff());
+    let written_out =
+        |scores: &Tensor<2>| (log_softmax(scores.clone(), 1) * targets.clone()).sum().neg() / BATCH as f64;
+    let expected = (written_out(&similar.image_to_text) + written_out(&similar.text_to_image)) / 2.0;
+    let loss = itc_loss_among(&similar, 0, &pictures, SMOOTHING);
+    assert!(difference(&loss, &expected) < 1e-6);
+    assert!(difference(&loss, &itc_loss(&similar, 0, SMOOTHING)) > 1e-3);
 }

@@ -9,7 +9,7 @@ use blip2_objectives::{Embeddings, Negatives};
 use burn::tensor::{Tensor, TensorData};
 use half::f16;
 
-use crate::{Batch, TrainError};
+use crate::{Batch, Sighted, TrainError};
 
 /// How many tokens each text of the global batch has, those of this rank's rows being `own`.
 pub(crate) fn gather_lengths(ranks: &Communicator, own: &[Vec<u32>]) -> Result<Vec<usize>, TrainError> {
@@ -19,6 +19,12 @@ pub(crate) fn gather_lengths(ranks: &Communicator, own: &[Vec<u32>]) -> Result<V
         .concat();
     let all: Vec<u32> = bytemuck::pod_collect_to_vec(&all);
     Ok(all.into_iter().map(|length| length as usize).collect())
+}
+
+/// Which picture each row of the global batch shows, those of this rank's rows being `own`.
+pub(crate) fn gather_pictures(ranks: &Communicator, own: &[u64]) -> Result<Vec<u64>, TrainError> {
+    let all = ranks.all_gather("image ids", bytemuck::cast_slice(own))?.concat();
+    Ok(bytemuck::pod_collect_to_vec(&all))
 }
 
 /// The embeddings of the global batch, those of this rank's rows being `own`.
@@ -123,18 +129,19 @@ impl Elsewhere {
         })
     }
 
-    /// Features of `rows` of the global batch, of which `batch` has the rows `own` and the rest has come from elsewhere.
-    pub(crate) fn features_of(
+    /// Features of `rows` of the global batch, of which the batch has the rows `own`, as the model sees them, and the rest has come
+    /// from elsewhere.
+    pub(crate) fn features_of<M: Sighted>(
         &self,
         rows: &[usize],
-        batch: &Batch,
+        (model, batch): (&M, &Batch),
         own: &Range<usize>,
     ) -> Result<Tensor<3>, TrainError> {
         let mut pieces = Vec::new();
         for run in rows.chunk_by(|left, right| own.contains(left) == own.contains(right)) {
             if own.contains(&run[0]) {
                 let here: Vec<usize> = run.iter().map(|row| row - own.start).collect();
-                pieces.push(batch.features_of(&here));
+                pieces.push(model.features(batch, &here)?);
                 continue;
             }
             let missing = || TrainError::Ranks(format!("the features of rows {run:?} have not come"));

@@ -5,7 +5,7 @@ mod gradients;
 mod share;
 mod together;
 
-pub(crate) use exchange::{Elsewhere, gather_embeddings, gather_lengths};
+pub(crate) use exchange::{Elsewhere, gather_embeddings, gather_lengths, gather_pictures};
 pub use gradients::mean_over_ranks;
 pub(crate) use share::Share;
 pub(crate) use together::{begin_together, is_the_same};

@@ -19,4 +19,6 @@ pub enum Projection {
     Pytorch,
     /// So that soft prompts have the standard deviation of the language model's word embeddings.
     EmbeddingScale,
+    /// As `stage2.from` holds it: fine-tuning goes on with a bridge that was trained before, in front of the same language model.
+    Kept,
 }

@@ -1,14 +1,16 @@
 //! The recipe of pretraining on anyone's pictures: both stages, or one of them alone.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use blip2::{EncoderConfig, LanguageModelConfig, ModelConfig};
+use blip2::{LanguageModelConfig, ModelConfig, Reads};
 use blip2_data::pixels::Augmentation;
 use blip2_data::sets::DataSpec;
+use blip2_llm_adapters::LoraConfig;
 use blip2_qformer::RepresentationConfig;
 use serde::{Deserialize, Serialize};
 
-use super::{BridgeRecipe, RecipeFile, StageRecipe};
+use super::{BridgeRecipe, EncoderRecipe, Projection, RecipeFile, StageRecipe};
 
 /// All settings of a run of pretraining.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,15 +20,16 @@ pub struct Recipe {
     pub seed: u64,
     /// Word pieces of the Q-Former, relative to the home folder.
     pub vocabulary: PathBuf,
-    /// BERT weights that the Q-Former starts from, relative to the home folder.
-    pub bert: PathBuf,
+    /// BERT weights that the Q-Former starts from, relative to the home folder; not needed where stages say `from`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bert: Option<PathBuf>,
     /// Longest text in tokens, special ones included: 32 in the reference.
     pub max_text_tokens: usize,
     /// Where image features come from.
     #[serde(default)]
     pub features: FeaturesRecipe,
-    /// The frozen encoder.
-    pub encoder: EncoderConfig,
+    /// The encoder, frozen unless it says otherwise.
+    pub encoder: EncoderRecipe,
     /// The frozen language model; stage 1 alone does without.
     pub language_model: Option<LanguageModelConfig>,
     /// What is trained.
@@ -34,8 +37,18 @@ pub struct Recipe {
     /// What joins it to the language model.
     #[serde(default)]
     pub bridge: BridgeRecipe,
+    /// Low-rank updates of the language model in stage 2, which itself stays frozen; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraConfig>,
     /// What there is to learn from: one set, or a mixture.
     pub data: Vec<DataSpec>,
+    /// What a set's share of the mixture is measured by.
+    #[serde(default)]
+    pub mixed: Mixed,
+    /// Several ways to say what is in front of a text, by the name of a set: with `{}` for the question in sets of questions. One of
+    /// them is drawn each time, in place of the set's prompt.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub templates: BTreeMap<String, Vec<String>>,
     /// How samples are read.
     #[serde(default)]
     pub loader: LoaderRecipe,
@@ -73,6 +86,17 @@ impl Default for LoaderRecipe {
     }
 }
 
+/// What a set's share of a mixture is measured by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mixed {
+    /// Its `weight`; without weights its size, each sample once an epoch.
+    #[default]
+    Size,
+    /// The square root of its size, times its `weight` where it has one (InstructBLIP, section 2.4 of Dai et al., 2023).
+    SquareRoot,
+}
+
 /// Where image features come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -100,14 +124,21 @@ pub struct EvaluationRecipe {
 }
 
 impl Recipe {
+    /// Whether its first stage goes on with what was trained before.
+    pub fn starts_trained(&self) -> bool {
+        let first = self.stage1.as_ref().or(self.stage2.as_ref());
+        first.is_some_and(|stage| stage.from.is_some())
+    }
+
     /// The part that a trained model needs to be read again.
     pub fn model_config(&self) -> ModelConfig {
         ModelConfig {
-            encoder: self.encoder.clone(),
+            encoder: self.encoder.config.clone(),
             language_model: self.language_model.clone(),
             representation: self.representation.clone(),
             vocabulary: self.vocabulary.clone(),
             max_text_tokens: self.max_text_tokens,
+            reads: self.stage2.as_ref().map_or(Reads::Nothing, |stage| stage.reads),
         }
     }
 }
@@ -121,11 +152,12 @@ impl RecipeFile for Recipe {
         if self.stage1.is_none() && self.stage2.is_none() {
             return refuse("neither [stage1] nor [stage2] is there: nothing would be trained");
         }
+        self.encoder.check()?;
         if let Some(stage) = &self.stage1 {
             stage.check("stage1", u64::MAX)?;
-            if stage.from.is_some() || stage.prefix_language_modelling {
+            if stage.prefix_language_modelling || !stage.reads.is_nothing() || stage.text_from.is_some() {
                 return refuse(
-                    "stage1.from and stage1.prefix_language_modelling mean nothing: they belong to stage 2",
+                    "stage1.prefix_language_modelling, stage1.reads and stage1.text_from mean nothing: they belong to stage 2",
                 );
             }
         }
@@ -139,11 +171,52 @@ impl RecipeFile for Recipe {
                     "stage2.from says where to start, but stage 1 runs before it: drop one of the two",
                 );
             }
-            if stage.weights.is_some() || stage.itg_mean.is_some() || stage.maximum_temperature.is_some() {
+            if stage.weights.is_some()
+                || stage.itg_mean.is_some()
+                || stage.maximum_temperature.is_some()
+                || stage.image_ids
+            {
                 return refuse(
-                    "stage2.weights, stage2.itg_mean and stage2.maximum_temperature mean nothing: they belong to stage 1",
+                    "stage2.weights, stage2.itg_mean, stage2.maximum_temperature and stage2.image_ids mean nothing: they belong \
+                     to stage 1",
                 );
             }
+            let kept = self.bridge.projection == Projection::Kept;
+            if kept && stage.from.is_none() {
+                return refuse(
+                    "bridge.projection = \"kept\" needs stage2.from: the projection is read there",
+                );
+            }
+            if stage.text_from.is_some() && (!kept || stage.reads.is_nothing()) {
+                return refuse(
+                    "stage2.text_from gives the text branch of a Q-Former that reads one (stage2.reads) to a bridge that has none \
+                     (bridge.projection = \"kept\"): drop it",
+                );
+            }
+        }
+        if self.lora.is_some() && self.stage2.is_none() {
+            return refuse("lora adapts the language model behind stage 2: there is no [stage2]");
+        }
+        if self.bert.is_none() && !self.starts_trained() {
+            return refuse(
+                "bert is missing: without `from` in its stage, a Q-Former begins with the weights of a BERT",
+            );
+        }
+        let names: Vec<String> = self.data.iter().map(DataSpec::name).collect();
+        if let Some(set) = self.templates.keys().find(|set| !names.contains(set)) {
+            return Err(format!(
+                "templates.{set}: no [[data]] has this name, but {}",
+                names.join(", ")
+            ));
+        }
+        if let Some((set, _)) = self.templates.iter().find(|(_, templates)| templates.is_empty()) {
+            return Err(format!("templates.{set} is empty"));
+        }
+        if self.encoder.train && self.features == FeaturesRecipe::Stored {
+            return refuse(
+                "features = \"stored\" are those of a frozen encoder, but encoder.train asks for one that changes: choose \
+                 features = \"live\"",
+            );
         }
         if self.features == FeaturesRecipe::Stored && self.loader.augmentation.is_some() {
             return refuse(

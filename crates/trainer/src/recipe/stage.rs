@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use blip2::Reads;
 use blip2_kernels::Products;
 use blip2_objectives::{ItgMean, RepresentationOptions, RepresentationWeights};
 use serde::{Deserialize, Serialize};
@@ -26,15 +27,24 @@ pub struct StageRecipe {
     /// Stage 1 alone: what generation is averaged over, where there are several parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub itg_mean: Option<ItgMean>,
-    /// Stage 2 alone: where it starts, where stage 1 is not part of the run. A model or run folder of ours, what LAVIS saved
-    /// (`.pth`), or a folder of `transformers`; relative to the folder in which the program was started, or to the home folder.
-    /// Absent: as BERT gives it.
+    /// Stage 1 alone: pairs of one picture, by the image ids of their set, are right answers to each other and no negatives.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub image_ids: bool,
+    /// Where it starts: a model or run folder of ours, what LAVIS saved (`.pth`), or a folder of `transformers`; relative to the
+    /// folder in which the program was started, or to the home folder, or by its name in the Hugging Face cache. Absent: as the stage before leaves it, else as BERT gives
+    /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<PathBuf>,
     /// Stage 2 alone: texts are cut in two at random, and the language model reads the beginning and learns the rest: prefix
     /// language modelling, as the paper does with FlanT5.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub prefix_language_modelling: bool,
+    /// Stage 2 alone: what the Q-Former reads beside the picture.
+    #[serde(default, skip_serializing_if = "Reads::is_nothing")]
+    pub reads: Reads,
+    /// Stage 2 alone: where the Q-Former's text branch comes from, if `from` has none, since stage 2 drops it: what stage 1 saved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_from: Option<PathBuf>,
     /// Learning rate of tensors that start at random.
     pub schedule: Schedule,
     /// Learning rate of tensors that start pretrained, as a share of the schedule's.

@@ -399,7 +399,7 @@ fn on_ranks(
         };
         let given = NegativeSource::Given(step.negatives.clone());
         let texts = &step.texts[own];
-        let step = representation_gradients(&model, options, &batch, texts, given, &context);
+        let step = representation_gradients(&model, options, &batch, (texts, None), given, &context);
         (model, step.expect("gradients"))
     });
     steps.swap_remove(0)

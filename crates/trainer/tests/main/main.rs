@@ -4,7 +4,9 @@
 mod case;
 mod checkpoints;
 mod evaluators;
+mod finetune;
 mod golden;
+mod golden_finetune;
 mod golden_ranks;
 #[path = "../../../objectives/tests/main/gradients.rs"]
 mod gradients;
@@ -20,3 +22,4 @@ mod steps;
 #[path = "../../../qformer/tests/main/tiny.rs"]
 mod tiny;
 mod training;
+mod tuned;

@@ -87,7 +87,14 @@ fn stage1(size: usize, order: SumOrder, given: Option<&Negatives>) -> Vec<Outcom
             None => NegativeSource::Drawn(&mut generator),
         };
         let context = context(&ranks, order);
-        let step = representation_gradients(&model, &options, &batch(&ranks), texts, negatives, &context);
+        let step = representation_gradients(
+            &model,
+            &options,
+            &batch(&ranks),
+            (texts, None),
+            negatives,
+            &context,
+        );
         Outcome::new(&model, &step.expect("a step"), &ranks)
     })
 }

@@ -100,6 +100,9 @@ fn stage(steps: u64) -> StageRecipe {
         itg_mean: None,
         from: None,
         prefix_language_modelling: false,
+        image_ids: false,
+        reads: blip2::Reads::Nothing,
+        text_from: None,
         schedule: Schedule {
             peak: 0.1,
             minimum: 0.1,
@@ -180,6 +183,7 @@ fn train(
                 features: &Points,
                 objective: &objective,
                 origin: |_| Origin::New,
+                layers: None,
                 evaluators: vec![Box::new(held_out)],
             };
             let trained = trainer.train(&mut run, model)?;
@@ -320,6 +324,7 @@ fn models_that_differ_in_shape_are_named() {
             features: &Points,
             objective: &Fit { bad: 0 },
             origin: |_| Origin::New,
+            layers: None,
             evaluators: Vec::new(),
         };
         let trained = trainer.train(&mut run, model);

@@ -19,9 +19,13 @@ fn read(overrides: &[&str]) -> Result<Recipe, TrainError> {
 #[test]
 fn every_recipe_of_the_repository_can_be_used() {
     let mut files = vec![scenes()];
-    for folder in ["paper", "lavis"] {
+    for folder in ["paper", "paper/finetune", "lavis"] {
         let entries = fs::read_dir(Path::new(RECIPES).join(folder)).expect("a folder of recipes");
-        files.extend(entries.map(|entry| entry.expect("entry").path()));
+        files.extend(
+            entries
+                .map(|entry| entry.expect("entry").path())
+                .filter(|path| path.is_file()),
+        );
     }
     assert!(files.len() > 6, "{files:?}");
     for file in files {
@@ -62,7 +66,15 @@ fn what_cannot_work_is_refused_by_name() {
         (&["loader.threads=0"], "loader.threads"),
         (&["loader.max_skipped=2"], "loader.max_skipped"),
         (&["stage1.parts=7"], "stage1.parts"),
-        (&["stage1.from=runs/x"], "stage1.from"),
+        (&["stage1.text_from=runs/x"], "stage1.text_from"),
+        (&["encoder.drop_path=0.1"], "encoder.train"),
+        (
+            &["encoder.train=true", "encoder.layer_decay=0.0"],
+            "encoder.layer_decay",
+        ),
+        (&["encoder.train=true", "features=stored"], "encoder.train"),
+        (&["bridge={ projection = 'kept' }"], "stage2.from"),
+        (&["templates={ nothing = ['a'] }"], "templates.nothing"),
         (
             &["stage1.prefix_language_modelling=true"],
             "stage1.prefix_language_modelling",

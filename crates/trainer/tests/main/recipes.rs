@@ -35,7 +35,9 @@ fn recipes() -> Vec<(PathBuf, Recipe)> {
     let recipes = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../recipes"));
     let files = ["paper", "lavis"].iter().flat_map(|folder| {
         let folder = std::fs::read_dir(recipes.join(folder)).expect("a folder of recipes");
-        folder.map(|file| file.expect("a recipe").path())
+        folder
+            .map(|file| file.expect("a recipe").path())
+            .filter(|file| file.is_file())
     });
     let read = |file: PathBuf| {
         let recipe = Recipe::read(&file, &[]).unwrap_or_else(|error| panic!("{error}"));

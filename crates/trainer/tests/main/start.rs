@@ -31,6 +31,7 @@ fn config(representation: &RepresentationConfig) -> ModelConfig {
         representation: representation.clone(),
         vocabulary: "vocab.txt".into(),
         max_text_tokens: 10,
+        reads: blip2::Reads::Nothing,
     }
 }
 

@@ -106,6 +106,9 @@ fn stage(steps: u64, skip_bad_steps: u64) -> StageRecipe {
         itg_mean: None,
         from: None,
         prefix_language_modelling: false,
+        image_ids: false,
+        reads: blip2::Reads::Nothing,
+        text_from: None,
         schedule: Schedule {
             peak: 0.1,
             minimum: 0.1,
@@ -160,6 +163,7 @@ fn train(folder: &Path, stage: &StageRecipe, bad: &'static [u64]) -> Outcome {
         features: &Roots,
         objective: &Mean { bad },
         origin: |_| Origin::New,
+        layers: None,
         evaluators: vec![Box::new(Asked(&asked))],
     }
     .train(&mut run, model);

@@ -4,7 +4,7 @@ use blip2_core::Initializer;
 use blip2_core::layers::{LayerNorm, Linear};
 use blip2_kernels as kernels;
 use burn::module::{Module, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{Distribution, Tensor};
 
 use super::attention::Attention;
 use super::{Activation, QkvBias};
@@ -36,6 +36,9 @@ pub(super) struct Block {
     norm2: LayerNorm,
     mlp: FeedForward,
     layer_scale2: Option<Param<Tensor<1>>>,
+    /// How often a picture passes by what a branch adds, in training.
+    #[module(skip)]
+    drop_path: f64,
 }
 
 impl Block {
@@ -52,15 +55,35 @@ impl Block {
             norm2: LayerNorm::new(initializer, width, epsilon),
             mlp: FeedForward::new(initializer, config),
             layer_scale2: layer_scale(initializer),
+            drop_path: 0.0,
         }
     }
 
     /// `x` `[batch, tokens, width]` to the same shape.
     pub(super) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let mixed = self.attention.forward(self.norm1.forward(x.clone()));
-        let x = x + scaled(mixed, &self.layer_scale1);
+        let x = x + self.dropped(scaled(mixed, &self.layer_scale1));
         let fed = self.mlp.forward(self.norm2.forward(x.clone()));
-        x + scaled(fed, &self.layer_scale2)
+        x + self.dropped(scaled(fed, &self.layer_scale2))
+    }
+
+    /// The same block, in training without its branches for a share `rate` of the pictures.
+    pub(super) fn with_drop_path(mut self, rate: f64) -> Self {
+        self.drop_path = rate;
+        self
+    }
+
+    /// What a branch adds, `[batch, tokens, width]`: in training nothing for some pictures, and more for the others, so that it is
+    /// the same on average (stochastic depth, Huang et al., 2016).
+    fn dropped(&self, branch: Tensor<3>) -> Tensor<3> {
+        let device = branch.device();
+        if self.drop_path == 0.0 || !device.is_autodiff() {
+            return branch;
+        }
+        let kept = 1.0 - self.drop_path;
+        let [batch, _, _] = branch.dims();
+        let mask = Tensor::<3>::random([batch, 1, 1], Distribution::Bernoulli(kept), &device);
+        branch * (mask / kept)
     }
 }
 

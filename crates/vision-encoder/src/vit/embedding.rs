@@ -61,8 +61,9 @@ pub(super) struct Embeddings {
     class: Option<Param<Tensor<3>>>,
     /// `[1, 1 + grid * grid, width]`, the class token's first; without one `[1, grid * grid, width]`.
     positions: Param<Tensor<3>>,
+    /// Rows and columns.
     #[module(skip)]
-    grid: usize,
+    grid: [usize; 2],
     #[module(skip)]
     align_corners: bool,
 }
@@ -76,7 +77,7 @@ impl Embeddings {
                 .class_token
                 .then(|| initializer.normal([1, 1, width], deviation)),
             positions: initializer.normal([1, config.tokens_before() + grid * grid, width], deviation),
-            grid,
+            grid: [grid, grid],
             align_corners: config.align_corners,
         }
     }
@@ -87,15 +88,7 @@ impl Embeddings {
         let patches = self.patches.forward(pixels);
         let [batch, _, width] = patches.dims();
         let positions = self.positions.val();
-        let before = usize::from(self.class.is_some());
-        let learned = positions
-            .clone()
-            .narrow(1, before, self.grid * self.grid)
-            .reshape([self.grid, self.grid, width])
-            .cast(DType::F32);
-        let places = resize_positions(learned, rows, columns, self.align_corners);
-        let places = places.reshape([1, rows * columns, width]);
-        let patches = patches + places.cast(positions.dtype());
+        let patches = patches + self.places(rows, columns);
         match &self.class {
             Some(class) => {
                 let class = class.val() + positions.narrow(1, 0, 1);
@@ -103,5 +96,43 @@ impl Embeddings {
             }
             None => patches,
         }
+    }
+
+    /// The same with positions learned for a grid of `rows` x `columns`.
+    pub(super) fn with_grid(mut self, rows: usize, columns: usize) -> Self {
+        if self.grid != [rows, columns] {
+            let places = self.places(rows, columns);
+            let positions = match self.before() {
+                0 => places,
+                before => Tensor::cat(vec![self.positions.val().narrow(1, 0, before), places], 1),
+            };
+            self.positions = Param::from_tensor(positions.detach());
+            self.grid = [rows, columns];
+        }
+        self
+    }
+
+    pub(super) fn grid(&self) -> [usize; 2] {
+        self.grid
+    }
+
+    /// Tokens before the patches.
+    fn before(&self) -> usize {
+        usize::from(self.class.is_some())
+    }
+
+    /// Positions `[1, rows * columns, width]` of patches.
+    fn places(&self, rows: usize, columns: usize) -> Tensor<3> {
+        let positions = self.positions.val();
+        let [_, _, width] = positions.dims();
+        let [own_rows, own_columns] = self.grid;
+        let learned = positions
+            .clone()
+            .narrow(1, self.before(), own_rows * own_columns)
+            .reshape([own_rows, own_columns, width])
+            .cast(DType::F32);
+        resize_positions(learned, rows, columns, self.align_corners)
+            .reshape([1, rows * columns, width])
+            .cast(positions.dtype())
     }
 }

@@ -100,6 +100,12 @@ pub const LAVIS_EVA_ENCODER: NameMap = NameMap {
     ignored: |name| !name.starts_with(PREFIX),
 };
 
+/// CLIP's ViT-L/14 in a LAVIS checkpoint, likewise. The class token is a vector there, and positions a matrix.
+pub const LAVIS_CLIP_ENCODER: NameMap = NameMap {
+    rename: |path| Some(format!("{PREFIX}{}", CLIP.of(path))),
+    ignored: |name| !name.starts_with(PREFIX),
+};
+
 /// Which of the two encoders a file holds.
 #[derive(Clone, Copy)]
 enum Family {

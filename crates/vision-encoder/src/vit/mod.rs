@@ -16,6 +16,6 @@ mod saliency;
 pub use clip::{Clip, ClipConfig, ClipTextConfig};
 pub use config::{Activation, QkvBias, VisionTransformerConfig};
 pub use hugging_face::HUGGING_FACE_ENCODER;
-pub use lavis::LAVIS_EVA_ENCODER;
+pub use lavis::{LAVIS_CLIP_ENCODER, LAVIS_EVA_ENCODER};
 pub use model::VisionTransformer;
 pub use saliency::{IMAGENET_DEVIATION, IMAGENET_MEAN};

@@ -108,6 +108,47 @@ impl VisionTransformer {
         self
     }
 
+    /// The same encoder with stochastic depth in training: of the first block nothing is left out, of the last a share `rate`, and in
+    /// between it grows evenly (LAVIS `eva_vit.py`). Where nothing is trained, on a device without autodiff, it does not act.
+    ///
+    /// # Errors
+    /// [`ModelError::Invalid`] where `rate` is no share below 1.
+    pub fn with_drop_path(mut self, rate: f64) -> Result<Self, ModelError> {
+        if !(0.0..1.0).contains(&rate) {
+            return Err(ModelError::Invalid(format!(
+                "a drop path of {rate}: it is a share of the pictures, from 0 to below 1"
+            )));
+        }
+        let last = self.blocks.len().saturating_sub(1).max(1) as f64;
+        let blocks = self.blocks.into_iter().enumerate();
+        self.blocks = blocks
+            .map(|(index, block)| block.with_drop_path(rate * index as f64 / last))
+            .collect();
+        Ok(self)
+    }
+
+    /// The same encoder with its positions learned for pictures of `height` x `width` pixels: interpolated as they are for such
+    /// pictures anyway ([`VisionEncoder::encode`]), once and for all, so that training goes on with them.
+    ///
+    /// # Errors
+    /// [`ModelError::Shape`] where the size does not fit the patches.
+    pub fn with_positions_for(mut self, height: usize, width: usize) -> Result<Self, ModelError> {
+        let (rows, columns) = self.patches([1, self.input.channels, height, width])?;
+        self.embeddings = self.embeddings.with_grid(rows, columns);
+        Ok(self)
+    }
+
+    /// Rows and columns of patches that the positions are learned for.
+    pub fn grid(&self) -> [usize; 2] {
+        self.embeddings.grid()
+    }
+
+    /// Whether it normalises before its first block, as CLIP does. Files of CLIP keep the class token as a plain vector, those of
+    /// others as a sequence of one token: rules that go by the dimensions of a tensor tell them apart.
+    pub fn has_pre_norm(&self) -> bool {
+        self.pre_norm.is_some()
+    }
+
     /// Number of blocks.
     pub fn blocks(&self) -> usize {
         self.blocks.len()

@@ -1,0 +1,264 @@
+//! The recipes of fine-tuning, each for three steps on a tiny model of its kind, from the file to a model that is read back.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use blip2::{
+    Blip2, DecodeOptions, ENCODER, EncoderConfig, HuggingFaceFolder, ModelConfig, Reads, Registry,
+    open_picture, save_pretrained,
+};
+use blip2_core::weights::{SafetensorsStore, TensorStore, collect};
+use blip2_core::{Initializer, LoadPlan};
+use blip2_data::sets::Formats;
+use blip2_distributed::Communicator;
+use blip2_golden::fixture;
+use blip2_qformer::{RepresentationConfig, RepresentationModel};
+use blip2_trainer::{Observer, PretrainOptions, pretrain};
+use burn::tensor::Device;
+use serde_json::{Value, json};
+use toml::Table;
+
+const RECIPES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../recipes/paper/finetune");
+/// The one of the tiny models whose folder has BERT's vocabulary.
+const VOCABULARY: &str = "hf/itm-tiny/tokenizer.json";
+
+struct Nobody;
+
+impl Observer for Nobody {
+    fn phase(&self, _: &str, _: u64) {}
+    fn step(&self, _: u64, _: &str) {}
+    fn note(&self, _: &str) {}
+}
+
+fn recipes() -> Vec<PathBuf> {
+    let entries = fs::read_dir(RECIPES).expect("a folder of recipes");
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("a recipe").path()).collect();
+    files.sort();
+    assert!(files.len() >= 9, "{files:?}");
+    files
+}
+
+fn path(path: &Path) -> toml::Value {
+    toml::Value::String(path.to_str().expect("a name in UTF-8").to_owned())
+}
+
+fn section<'t>(table: &'t mut Table, name: &str) -> &'t mut Table {
+    table[name].as_table_mut().expect("a section")
+}
+
+/// Lists of captions and questions about the pictures of a tiny model.
+fn write_lists(folder: &Path) {
+    let captions = ["a woman with a dog", "a red bus", "two cats on a couch"];
+    let entry = |index: usize| {
+        let caption = captions[index / 2 % 3];
+        json!({
+            "image": format!("image{}.png", index % 3),
+            "image_id": format!("coco_{}", index % 3),
+            "caption": caption,
+        })
+    };
+    let question = |index: usize| {
+        json!({
+            "image": format!("image{}.png", index % 3),
+            "question_id": index,
+            "question": "What is on the beach?",
+            "answer": ["dog", "dog", "a cat"],
+        })
+    };
+    for (name, list) in [
+        ("captions.json", (0..8).map(entry).collect::<Vec<_>>()),
+        ("questions.json", (0..8).map(question).collect()),
+    ] {
+        fs::write(folder.join(name), Value::from(list).to_string()).expect("written");
+    }
+}
+
+/// A stage-1 model of these sizes in a folder of ours: what has a text branch.
+fn write_stage1(folder: &Path, sizes: &RepresentationConfig) {
+    let model = RepresentationModel::new(&mut Initializer::new(3, &Device::flex()), sizes).expect("sizes");
+    let config = ModelConfig {
+        encoder: EncoderConfig {
+            path: "encoder".into(),
+            model_type: None,
+            image_size: None,
+            block: -1,
+            final_norm: false,
+        },
+        language_model: None,
+        representation: sizes.clone(),
+        vocabulary: fixture(VOCABULARY),
+        max_text_tokens: 16,
+        reads: Reads::Nothing,
+    };
+    save_pretrained(folder, &config, Some(&model), None).expect("saved");
+}
+
+/// The recipe in `file` for the tiny model in `model`, with everything else as it stands there.
+fn scaled_down(file: &Path, model: &Path, folder: &Path) -> Table {
+    let mut recipe: Table = fs::read_to_string(file).expect("readable").parse().expect("TOML");
+    let config: Value =
+        serde_json::from_slice(&fs::read(model.join("config.json")).expect("a configuration")).expect("JSON");
+    let pixels = |key: &str| config["vision_config"][key].as_i64().expect("pixels");
+    let opened = HuggingFaceFolder::open(model).expect("a folder");
+    let mut sizes = opened.config().clone();
+    sizes.qformer.vocab_size = HuggingFaceFolder::open(&fixture("hf/itm-tiny"))
+        .expect("a folder")
+        .config()
+        .qformer
+        .vocab_size;
+    write_stage1(&folder.join("stage1"), &sizes);
+    recipe["representation"] = toml::Value::try_from(&sizes).expect("TOML");
+    recipe["vocabulary"] = path(&fixture(VOCABULARY));
+    recipe["max_text_tokens"] = 16.into();
+    let encoder = section(&mut recipe, "encoder");
+    encoder["path"] = path(model);
+    // Larger pictures than the positions were learned for, as in the paper.
+    encoder["image_size"] = (pixels("image_size") + 2 * pixels("patch_size")).into();
+    if recipe.contains_key("language_model") {
+        section(&mut recipe, "language_model")["path"] = path(model);
+    }
+    let listed = |set: &mut Table| {
+        let questions = ["vqav2", "okvqa", "vg-qa"].contains(&set["format"].as_str().expect("a format"));
+        let list = if questions {
+            "questions.json"
+        } else {
+            "captions.json"
+        };
+        set.insert("format".to_owned(), "lavis".into());
+        set.insert("path".to_owned(), path(&folder.join(list)));
+        set.insert("images".to_owned(), path(model));
+        set.remove("annotations");
+    };
+    let sets = recipe["data"].as_array_mut().expect("sets");
+    sets.iter_mut()
+        .filter_map(toml::Value::as_table_mut)
+        .for_each(listed);
+    for evaluation in recipe
+        .get_mut("evaluation")
+        .and_then(toml::Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        let evaluation = evaluation.as_table_mut().expect("an evaluation");
+        evaluation["batches"] = 1.into();
+        listed(section(evaluation, "data"));
+    }
+    let name = ["stage1", "stage2"]
+        .into_iter()
+        .find(|name| recipe.contains_key(*name));
+    let stage = section(&mut recipe, name.expect("a stage"));
+    stage["from"] = path(model);
+    if stage.contains_key("text_from") {
+        stage["text_from"] = path(&folder.join("stage1"));
+    }
+    for (key, value) in [("steps", 3), ("batch", 4), ("parts", 2), ("log_every", 1)] {
+        stage[key] = value.into();
+    }
+    // Three steps of the paper's warm-up would hardly show in single precision.
+    section(stage, "schedule")["warmup_steps"] = 1.into();
+    recipe
+}
+
+fn run(recipe: &Table, folder: &Path) -> PathBuf {
+    let file = folder.join("recipe.toml");
+    fs::write(&file, recipe.to_string()).expect("written");
+    let options = PretrainOptions {
+        recipe: file.clone(),
+        overrides: Vec::new(),
+        run: folder.join("run"),
+        resume: false,
+        home: folder.join("home"),
+        registry: Registry::default(),
+        formats: Formats::standard(),
+        device: Device::flex(),
+    };
+    let run = options.run.clone();
+    pretrain(options, Communicator::alone(), &Nobody)
+        .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    run
+}
+
+/// Every tensor of the encoder was trained, and none has another shape than the new size of pictures asks for.
+fn encoder_learned(run: &Path, model: &Path, name: &str) {
+    let tuned = SafetensorsStore::open(&run.join("model").join(ENCODER)).expect("an encoder");
+    let folder = HuggingFaceFolder::open(model).expect("a folder");
+    let before = folder
+        .encoder(LoadPlan::from(&Device::flex()))
+        .expect("an encoder");
+    let blocks = before.blocks();
+    let before: BTreeMap<_, _> = collect(&before).into_iter().collect();
+    let unread = format!("blocks.{}.", blocks - 1);
+    for (path, data) in before {
+        let now = tuned.read(&path).expect("a tensor of the same name");
+        // The shift of a key changes no attention; the last block of CLIP is not read.
+        if path.ends_with("key.bias") || (name.contains("vit-l") && path.starts_with(&unread)) {
+            continue;
+        }
+        assert_ne!(now, data, "{name}: {path} did not move");
+    }
+}
+
+#[test]
+fn every_recipe_of_fine_tuning_takes_three_steps_and_is_read_back() {
+    for file in recipes() {
+        let name = file.file_stem().and_then(|name| name.to_str()).expect("a name");
+        let model = fixture(match name {
+            _ if name.starts_with("retrieval") => "hf/itm-tiny",
+            _ if name.contains("flan-t5") => "hf/flant5-tiny",
+            _ => "hf/opt-tiny",
+        });
+        let folder = tempfile::tempdir().expect("folder");
+        write_lists(folder.path());
+        let recipe = scaled_down(&file, &model, folder.path());
+        let run = run(&recipe, folder.path());
+        let trains = recipe["encoder"].get("train").is_some();
+        assert_eq!(run.join("model").join(ENCODER).exists(), trains, "{name}");
+        if trains {
+            encoder_learned(&run, &model, name);
+        }
+        let tuned = Blip2::from_pretrained(&run, &folder.path().join("home"), &Device::flex())
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let picture = open_picture(&model.join("image0.png"), DecodeOptions::upright()).expect("a picture");
+        let pictures = [picture];
+        if name.starts_with("retrieval") {
+            let embedded = tuned.embed_images(&pictures).expect("embeddings");
+            assert_eq!(embedded.states.dims()[0], 1);
+            continue;
+        }
+        let asked = ["what is on the beach?".to_owned()];
+        let settings = tuned.answer_settings();
+        let one = tuned.ask(&pictures, &asked, settings).expect("an answer");
+        let again = tuned.ask(&pictures, &asked, settings).expect("an answer");
+        assert_eq!(one[0].ids, again[0].ids, "{name}");
+        assert_eq!(
+            tuned.reads_instructions(),
+            name.starts_with("vqa") || name.starts_with("instruct"),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_frozen_encoder_is_the_same_bit_for_bit_and_saved_nowhere() {
+    let file = Path::new(RECIPES).join("caption-vit-g-opt-2.7b.toml");
+    let (model, folder) = (fixture("hf/opt-tiny"), tempfile::tempdir().expect("folder"));
+    write_lists(folder.path());
+    let mut recipe = scaled_down(&file, &model, folder.path());
+    let encoder = section(&mut recipe, "encoder");
+    for key in ["train", "layer_decay", "drop_path"] {
+        encoder.remove(key);
+    }
+    let run = run(&recipe, folder.path());
+    assert!(!run.join("model").join(ENCODER).exists());
+    let log = fs::read_to_string(run.join("metrics.jsonl")).expect("a log");
+    let hashes: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
+        .filter(|line| line["frozen"].is_string())
+        .map(|line| line["encoder"].clone())
+        .collect();
+    assert_eq!(hashes.len(), 2);
+    assert!(hashes[0].is_string());
+    assert_eq!(hashes[0], hashes[1]);
+}
