@@ -7,8 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::launch::build;
-use crate::process::{self, Ending};
-use crate::{assets, places};
+use crate::{assets, places, process};
 
 #[derive(Args)]
 pub(crate) struct Capfilt {
@@ -51,17 +50,9 @@ impl Capfilt {
             assets::ensure(&home)?;
         }
         let binary = build("blip2")?;
-        let mut resume = self.resume;
-        for _ in 0..self.max_restarts {
-            let ending = process::run(&mut self.command((&binary, &out, &home), resume), || ())?;
-            let Ending::Signal(_) = ending else {
-                return Ok(ending.exit_code());
-            };
-            eprintln!("{} {ending}: going on", places::shown(&binary));
-            resume = true;
-        }
-        let ending = process::run(&mut self.command((&binary, &out, &home), resume), || ())?;
-        Ok(ending.exit_code())
+        process::persist(self.max_restarts, |again| {
+            self.command((&binary, &out, &home), self.resume || again)
+        })
     }
 
     fn command(&self, (binary, out, home): (&PathBuf, &PathBuf, &PathBuf), resume: bool) -> Command {

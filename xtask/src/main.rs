@@ -17,6 +17,7 @@ mod checks;
 mod clients;
 mod comparison;
 mod emulate;
+mod evaluate;
 mod launch;
 mod parity;
 mod places;
@@ -84,6 +85,8 @@ enum Command {
     Finetune(launch::Pretrain),
     /// Write captions for a data set by a recipe and keep the best of these and its own
     Capfilt(capfilt::Capfilt),
+    /// Measure how well a model answers, captions or retrieves on a data set, going on where it is killed
+    Evaluate(evaluate::Evaluate),
     /// What a recipe costs on so many devices: steps, operations, memory, network, hours
     Plan(plan::Plan),
 }
@@ -122,6 +125,7 @@ fn main() -> ExitCode {
         Command::Pretrain(pretrain) => pretrain.run(launch::PRETRAIN),
         Command::Finetune(finetune) => finetune.run("finetune"),
         Command::Capfilt(capfilt) => capfilt.run(),
+        Command::Evaluate(evaluate) => evaluate.run(),
         Command::Plan(plan) => plan.run(),
     };
     outcome.unwrap_or_else(|error| {

@@ -77,6 +77,23 @@ pub(crate) fn run(command: &mut Command, tick: impl FnMut()) -> Result<Ending> {
     wait(child, wish, tick)
 }
 
+/// Runs what `command` gives, and again as often as `restarts` where a signal killed it; it is told whether it goes on.
+///
+/// # Errors
+/// As for [`run`].
+pub(crate) fn persist(restarts: u32, mut command: impl FnMut(bool) -> Command) -> Result<ExitCode> {
+    let mut killed = 0;
+    loop {
+        let mut command = command(killed > 0);
+        let ending = run(&mut command, || ())?;
+        if !matches!(ending, Ending::Signal(_)) || killed == restarts {
+            return Ok(ending.exit_code());
+        }
+        eprintln!("{} {ending}: going on", command.get_program().display());
+        killed += 1;
+    }
+}
+
 /// Waits for `child`. A stop signal is passed on once; a child that outlasts its grace is killed.
 fn wait(mut child: Child, wish: &AtomicUsize, mut tick: impl FnMut()) -> Result<Ending> {
     let mut asked: Option<Instant> = None;

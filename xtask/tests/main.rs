@@ -265,3 +265,27 @@ fn captions_are_filtered_by_recipe_again_where_that_is_killed() {
         ]
     );
 }
+
+#[test]
+fn an_evaluation_goes_on_by_the_same_command_where_it_is_killed() {
+    let world = World::new("[ $(wc -l < blip2.log) -ge 2 ] || kill -9 $$");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    let command = command
+        .args([
+            "evaluate",
+            "--max-restarts",
+            "3",
+            "--",
+            "--task",
+            "vqa",
+            "--out",
+            "out",
+        ])
+        .current_dir(world.folder.path())
+        .env("CARGO", world.path("cargo"))
+        .env("CARGO_TARGET_DIR", world.path("target"))
+        .env("BLIP2_HOME", world.path("home"));
+    assert_eq!(command.stdin(Stdio::null()).status().unwrap().code(), Some(0));
+    let launch = "evaluate --task vqa --out out".to_owned();
+    assert_eq!(world.launches(), [launch.clone(), launch]);
+}

@@ -1,6 +1,6 @@
 //! Visual question answering: VQAv2, OK-VQA, GQA, VizWiz.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Result, bail};
 use blip2::{Blip2Error, GenerationConfig};
@@ -123,10 +123,11 @@ pub(super) fn measure(work: &Work, asking: &Asking) -> Result<Option<Measured>> 
     let qualities = match asking.protocol {
         Protocol::Gqa => {
             let truths: Vec<&str> = asked.iter().map(|one| one.answers[0].text.as_str()).collect();
-            let each = exact_accuracy(&predictions, &truths)?;
-            let overall = each.iter().sum::<f64>() / each.len() as f64;
-            measured.figures.push(("overall".to_owned(), overall));
-            each
+            let accuracies = exact_accuracy(&predictions, &truths)?;
+            measured.figures.push(("overall".to_owned(), mean(&accuracies)));
+            let questions: Vec<AnsweredQuestion> = asked.iter().map(|question| untyped(question)).collect();
+            measured.figures.extend(by_kind(&questions, &accuracies));
+            accuracies
         }
         protocol => agreement(&official, protocol, &asked, &predictions, &mut measured)?,
     };
@@ -156,13 +157,7 @@ fn agreement(
         .iter()
         .map(|question| match official.get(&Id::of(&question.id)) {
             Some(answered) => answered.clone(),
-            None => {
-                let answers = question.answers.iter();
-                // A share of ten is as many people.
-                let people = |count: f64| if count < 1.0 { 10.0 * count } else { count };
-                let answers = answers.map(|one| (one.text.clone(), people(one.count).round() as usize));
-                without_types(&question.text, &answers.collect::<Vec<_>>())
-            }
+            None => untyped(question),
         })
         .collect();
     let accuracy = vqa_accuracy(predictions, &questions)?;
@@ -174,7 +169,7 @@ fn agreement(
                 .filter(|(question, _)| (question.answer_type == UNANSWERABLE) == apart)
                 .map(|(_, accuracy)| *accuracy)
                 .collect();
-            (!of_kind.is_empty()).then(|| of_kind.iter().sum::<f64>() / of_kind.len() as f64)
+            (!of_kind.is_empty()).then(|| mean(&of_kind))
         };
         for (name, apart) in [("answerable", false), (UNANSWERABLE, true)] {
             measured
@@ -204,6 +199,40 @@ fn official(spec: &DataSpec) -> Result<HashMap<Id, AnsweredQuestion>> {
         content: &content,
     })?;
     Ok(questions.into_iter().collect())
+}
+
+/// The mean accuracy of each kind of answer and of question.
+fn by_kind(questions: &[AnsweredQuestion], accuracies: &[f64]) -> impl Iterator<Item = (String, f64)> {
+    let mut groups: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    for (question, accuracy) in questions.iter().zip(accuracies) {
+        let AnsweredQuestion {
+            answer_type,
+            question_type,
+            ..
+        } = question;
+        for kind in [
+            format!("answers: {answer_type}"),
+            format!("questions: {question_type}"),
+        ] {
+            groups.entry(kind).or_default().push(*accuracy);
+        }
+    }
+    groups
+        .into_iter()
+        .map(|(kind, accuracies)| (kind, mean(&accuracies)))
+}
+
+/// A question whose annotations do not tell of which kind it is.
+fn untyped(question: &Question) -> AnsweredQuestion {
+    // A share of ten is as many people.
+    let people = |count: f64| if count < 1.0 { 10.0 * count } else { count };
+    let answers = question.answers.iter();
+    let answers = answers.map(|one| (one.text.clone(), people(one.count).round() as usize));
+    without_types(&question.text, &answers.collect::<Vec<_>>())
+}
+
+fn mean(figures: &[f64]) -> f64 {
+    figures.iter().sum::<f64>() / figures.len() as f64
 }
 
 fn most_given(question: &Question) -> String {

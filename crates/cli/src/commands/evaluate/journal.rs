@@ -151,9 +151,9 @@ pub(super) fn begin(folder: &Path, settings: &Value) -> Result<()> {
     }
 }
 
-/// Writes a file whole or not at all.
+/// Writes a file whole or not at all, whoever else does so.
 pub(super) fn replace(path: &Path, text: &str) -> Result<()> {
-    let partial = path.with_added_extension("partial");
+    let partial = path.with_added_extension(format!("{}.partial", std::process::id()));
     fs::write(&partial, text)
         .and_then(|()| fs::rename(&partial, path))
         .with_context(|| format!("cannot write {}", named(path)))

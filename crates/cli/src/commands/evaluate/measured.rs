@@ -80,7 +80,8 @@ impl Measured {
             return output::json(&record);
         }
         for (name, figure) in &self.figures {
-            output::line(format_args!("{figure:10.4}  {name}"))?;
+            // 0 is added for negative zero to lose its sign.
+            output::line(format_args!("{:10.4}  {name}", figure + 0.0))?;
         }
         for (name, why) in &self.not_measured {
             output::line(format_args!("{name} was not measured: {why}"))?;
