@@ -3,8 +3,12 @@
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use crate::operation::Operation;
 use crate::traffic::Traffic;
-use crate::{CollectiveError, Engine, EngineError, HEADER, Header, Wait};
+use crate::{CollectiveError, Engine, EngineError, Wait};
+
+/// Numbers that are reduced at a time, 4 MB: large enough that latency does not count, small enough to stay in caches.
+pub const BUCKET: usize = 1 << 20;
 
 /// The watchdog's time where nothing is said: longer than anything that a rank does between two collectives.
 pub const WATCHDOG: Duration = Duration::from_secs(600);
@@ -143,8 +147,8 @@ impl Communicator {
         Ok(split(&all, &from))
     }
 
-    /// The sum over all ranks of each of `values`, as many everywhere; the same bits on all ranks. For long ones there is
-    /// [`Communicator::sum`].
+    /// The sum over all ranks of each of `values`, as many everywhere, in an order of the transport's own; the same bits on all ranks.
+    /// Long ones travel in pieces of [`BUCKET`] numbers.
     ///
     /// # Errors
     /// As for [`Communicator::barrier`].
@@ -154,7 +158,9 @@ impl Communicator {
         };
         let operation = Operation::new("all_reduce", what, size_of_val(values));
         self.meet(engine, &operation)?;
-        self.run(engine, &operation, |wait| engine.all_reduce(values, wait))?;
+        for bucket in values.chunks_mut(BUCKET) {
+            self.run(engine, &operation, |wait| engine.all_reduce(bucket, wait))?;
+        }
         let ring = 2 * size_of_val(values) * (engine.size() - 1) / engine.size();
         self.counts().count(what, ring, ring);
         Ok(())
@@ -205,16 +211,20 @@ impl Communicator {
         }
     }
 
-    fn engine(&self) -> Option<&dyn Engine> {
+    pub(crate) fn engine(&self) -> Option<&dyn Engine> {
         self.engine.as_deref().filter(|engine| engine.size() > 1)
     }
 
-    fn counts(&self) -> std::sync::MutexGuard<'_, Traffic> {
+    pub(crate) fn counts(&self) -> std::sync::MutexGuard<'_, Traffic> {
         self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for all ranks at the same operation, and gives how many bytes each has.
-    fn meet(&self, engine: &dyn Engine, operation: &Operation) -> Result<Vec<usize>, CollectiveError> {
+    pub(crate) fn meet(
+        &self,
+        engine: &dyn Engine,
+        operation: &Operation,
+    ) -> Result<Vec<usize>, CollectiveError> {
         let header = operation.header();
         let headers = self.run(engine, operation, |wait| engine.meet(&header, wait))?;
         let told: Vec<Operation> = headers.iter().map(Operation::read).collect();
@@ -225,11 +235,11 @@ impl Communicator {
                 other,
                 theirs: told[other].to_string(),
             }),
-            None => Ok(told.iter().map(|told| told.bytes).collect()),
+            None => Ok(told.iter().map(Operation::bytes).collect()),
         }
     }
 
-    fn run<T>(
+    pub(crate) fn run<T>(
         &self,
         engine: &dyn Engine,
         operation: &Operation,
@@ -247,90 +257,7 @@ impl Communicator {
     }
 }
 
-/// A collective as ranks tell each other of it.
-#[derive(Debug, PartialEq, Eq)]
-struct Operation {
-    name: String,
-    what: String,
-    bytes: usize,
-    /// Whether ranks may have different numbers of bytes.
-    any_length: bool,
-}
-
-/// Bytes of a header behind which the text begins.
-const TEXT: usize = 9;
-
-impl Operation {
-    fn new(name: &str, what: &str, bytes: usize) -> Self {
-        Self {
-            name: name.to_owned(),
-            what: what.to_owned(),
-            bytes,
-            any_length: false,
-        }
-    }
-
-    fn of_any_length(name: &str, what: &str, bytes: usize) -> Self {
-        Self {
-            any_length: true,
-            ..Self::new(name, what, bytes)
-        }
-    }
-
-    /// Number of bytes, whether it may differ, and as much of the text as there is room for.
-    fn header(&self) -> Header {
-        let mut header = [0; HEADER];
-        header[..8].copy_from_slice(&(self.bytes as u64).to_le_bytes());
-        header[8] = u8::from(self.any_length);
-        let text = format!("{}\t{}", self.name, self.what);
-        let room = text.len().min(HEADER - TEXT);
-        header[TEXT..TEXT + room].copy_from_slice(&text.as_bytes()[..room]);
-        header
-    }
-
-    fn read(header: &Header) -> Self {
-        let (bytes, _) = header.split_at(8);
-        let bytes = bytes
-            .iter()
-            .rev()
-            .fold(0, |sum, byte| sum << 8 | usize::from(*byte));
-        let text = String::from_utf8_lossy(&header[TEXT..]);
-        let text = text.trim_end_matches('\0');
-        let (name, what) = text.split_once('\t').unwrap_or((text, ""));
-        Self {
-            any_length: header[8] != 0,
-            ..Self::new(name, what, bytes)
-        }
-    }
-
-    /// Whether another rank is at the same.
-    fn fits(&self, told: &Self) -> bool {
-        let length = self.any_length || self.bytes == told.bytes;
-        length && self.header()[8..] == told.header()[8..]
-    }
-
-    /// With the rank that is at it.
-    fn on(&self, engine: &dyn Engine) -> String {
-        format!("{self}, on rank {} of {}", engine.rank(), engine.size())
-    }
-}
-
-impl std::fmt::Display for Operation {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            name, what, bytes, ..
-        } = self;
-        match (name.as_str(), bytes) {
-            ("barrier", _) => write!(formatter, "barrier `{what}`"),
-            ("all_reduce", bytes) => {
-                write!(formatter, "all_reduce of `{what}` [{}]", bytes / size_of::<f32>())
-            }
-            (name, bytes) => write!(formatter, "{name} of `{what}` ({bytes} bytes)"),
-        }
-    }
-}
-
-fn split(all: &[u8], lengths: &[usize]) -> Vec<Vec<u8>> {
+pub(crate) fn split(all: &[u8], lengths: &[usize]) -> Vec<Vec<u8>> {
     let mut rest = all;
     lengths
         .iter()

@@ -15,17 +15,17 @@ mod error;
 mod launch;
 #[cfg(feature = "mpi")]
 pub mod mpi;
+mod operation;
 mod ordered_sum;
 mod reduce;
 mod threads;
 mod traffic;
 
-pub use communicator::{Communicator, WATCHDOG};
+pub use communicator::{BUCKET, Communicator, WATCHDOG};
 pub use connect::{ConnectError, Connection, connect};
 pub use engine::{Engine, EngineError, HEADER, Header, Wait};
 pub use error::CollectiveError;
 pub use launch::{Launch, LaunchError};
 pub use ordered_sum::OrderedSum;
-pub use reduce::BUCKET;
 pub use threads::Threads;
 pub use traffic::{Traffic, Volume};

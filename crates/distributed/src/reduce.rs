@@ -1,23 +1,15 @@
-//! Sums over ranks in buckets: in whatever order the transport likes, or in one that does not depend on the number of ranks.
+//! A sum over ranks in an order that does not depend on their number.
 
 use std::ops::Range;
 
-use crate::{CollectiveError, Communicator, OrderedSum};
+use crate::communicator::split;
+use crate::operation::Operation;
+use crate::{BUCKET, CollectiveError, Communicator, OrderedSum};
 
-/// Numbers that are reduced at a time, 4 MB: large enough that latency does not count, small enough to stay in caches.
-pub const BUCKET: usize = 1 << 20;
+/// Sums over neighbouring parts, all of as many numbers.
+type Node = (Range<usize>, Vec<f32>);
 
 impl Communicator {
-    /// The sum over all ranks of each of `values`, as many everywhere; the same bits on all ranks.
-    ///
-    /// # Errors
-    /// [`CollectiveError`].
-    pub fn sum(&self, what: &'static str, values: &mut [f32]) -> Result<(), CollectiveError> {
-        values
-            .chunks_mut(BUCKET)
-            .try_for_each(|bucket| self.all_reduce(what, bucket))
-    }
-
     /// The sum over the parts of all ranks in the order of [`OrderedSum`]: bit for bit the same on any number of ranks. `own` are
     /// the nodes of this rank, whose parts lie behind those of the rank before, with as many numbers everywhere.
     ///
@@ -25,57 +17,70 @@ impl Communicator {
     /// node.
     ///
     /// # Errors
-    /// [`CollectiveError`].
-    pub fn sum_in_order(
-        &self,
-        what: &'static str,
-        own: &[(Range<usize>, Vec<f32>)],
-    ) -> Result<Vec<f32>, CollectiveError> {
-        let ranges: Vec<u64> = own
-            .iter()
-            .flat_map(|(parts, _)| [parts.start as u64, parts.end as u64])
-            .collect();
-        let nodes: Vec<Vec<Range<usize>>> = self
-            .all_gather("parts", bytemuck::cast_slice(&ranges))?
-            .iter()
-            .map(|ranges| {
-                let ends: Vec<u64> = bytemuck::pod_collect_to_vec(ranges);
-                ends.chunks(2)
-                    .map(|ends| ends[0] as usize..ends[1] as usize)
-                    .collect()
-            })
-            .collect();
+    /// As for [`Communicator::barrier`].
+    pub fn sum_in_order(&self, what: &'static str, own: &[Node]) -> Result<Vec<f32>, CollectiveError> {
         let length = own.first().map_or(0, |(_, values)| values.len());
+        let Some(engine) = self.engine() else {
+            let ranges = [own.iter().map(|(parts, _)| parts.clone()).collect()];
+            let values = [own.iter().flat_map(|(_, values)| values).copied().collect()];
+            return Ok(sum_of_nodes(&ranges, &values, length));
+        };
+        let (rank, size) = (engine.rank(), engine.size());
+        let operation = Operation::new("sum_in_order", what, length * size_of::<f32>());
+        self.meet(engine, &operation)?;
+        let nodes = self.nodes_of_all(own)?;
         let mut sums = Vec::with_capacity(length);
         for start in (0..length).step_by(BUCKET) {
             let bucket = start..(start + BUCKET).min(length);
             let share = |rank: usize| {
-                let at = |rank: usize| bucket.start + bucket.len() * rank / self.size();
+                let at = |rank: usize| bucket.start + bucket.len() * rank / size;
                 at(rank)..at(rank + 1)
             };
-            let to: Vec<Vec<u8>> = (0..self.size())
-                .map(|rank| {
-                    own.iter()
-                        .flat_map(|(_, values)| bytemuck::cast_slice(&values[share(rank)]))
-                        .copied()
-                        .collect()
-                })
+            let bytes = |rank: usize| share(rank).len() * size_of::<f32>();
+            let to: Vec<usize> = (0..size).map(|rank| own.len() * bytes(rank)).collect();
+            let from: Vec<usize> = nodes.iter().map(|nodes| nodes.len() * bytes(rank)).collect();
+            let handed: Vec<f32> = (0..size)
+                .flat_map(|rank| own.iter().flat_map(move |(_, values)| &values[share(rank)]))
+                .copied()
                 .collect();
-            let from = self.all_to_all(what, &to)?;
-            let summed = sum_of_share(&nodes, &from, share(self.rank()).len());
-            for share in self.all_gather(what, bytemuck::cast_slice(&summed))? {
-                sums.extend(bytemuck::pod_collect_to_vec::<u8, f32>(&share));
-            }
+            let came = self.run(engine, &operation, |wait| {
+                engine.all_to_all(bytemuck::cast_slice(&handed), &to, &from, wait)
+            })?;
+            let numbers = |bytes: Vec<u8>| bytemuck::pod_collect_to_vec::<u8, f32>(&bytes);
+            let came: Vec<Vec<f32>> = split(&came, &from).into_iter().map(numbers).collect();
+            let summed = sum_of_nodes(&nodes, &came, share(rank).len());
+            let lengths: Vec<usize> = (0..size).map(bytes).collect();
+            let all = self.run(engine, &operation, |wait| {
+                engine.all_gather(bytemuck::cast_slice(&summed), &lengths, wait)
+            })?;
+            let sent = to.iter().sum::<usize>() - to[rank] + bytes(rank) * (size - 1);
+            let received = from.iter().sum::<usize>() - from[rank] + all.len() - bytes(rank);
+            self.counts().count(what, sent, received);
+            sums.extend(numbers(all));
         }
         Ok(sums)
     }
+
+    /// Which sums each rank has.
+    fn nodes_of_all(&self, own: &[Node]) -> Result<Vec<Vec<Range<usize>>>, CollectiveError> {
+        let ends: Vec<u64> = own
+            .iter()
+            .flat_map(|(parts, _)| [parts.start as u64, parts.end as u64])
+            .collect();
+        let all = self.all_gather("parts", bytemuck::cast_slice(&ends))?;
+        let ranges = all.iter().map(|ends| {
+            let ends: Vec<u64> = bytemuck::pod_collect_to_vec(ends);
+            let range = |ends: &[u64]| ends[0] as usize..ends[1] as usize;
+            ends.chunks(2).map(range).collect()
+        });
+        Ok(ranges.collect())
+    }
 }
 
-/// The sum of `length` numbers over the `nodes` of all ranks, of which `from` holds what each rank sent.
-fn sum_of_share(nodes: &[Vec<Range<usize>>], from: &[Vec<u8>], length: usize) -> Vec<f32> {
+/// The sum of `length` numbers over the `nodes` of all ranks, of which `values` holds those of each rank behind one another.
+fn sum_of_nodes(nodes: &[Vec<Range<usize>>], values: &[Vec<f32>], length: usize) -> Vec<f32> {
     let mut sum = OrderedSum::default();
-    for (nodes, bytes) in nodes.iter().zip(from) {
-        let values: Vec<f32> = bytemuck::pod_collect_to_vec(bytes);
+    for (nodes, values) in nodes.iter().zip(values) {
         for (number, parts) in nodes.iter().enumerate() {
             let values = values[number * length..(number + 1) * length].to_vec();
             sum.push(parts.clone(), values, &mut added);

@@ -43,7 +43,7 @@ fn a_run_survives_a_kill_and_a_full_disk_and_goes_on_with_more_processes() {
     let first = full.into_iter().chain(words.clone()).collect();
     let output = jobs
         .start(&[(1, first), (1, words)])
-        .end(Duration::from_secs(120));
+        .end(Duration::from_secs(300));
     assert!(!output.status.success());
     let told = said(&output);
     assert!(told.contains("step-00000020.partial"), "{told}");
@@ -62,7 +62,7 @@ fn a_run_survives_a_kill_and_a_full_disk_and_goes_on_with_more_processes() {
     }
     // One process that is not launched by anyone has the same run, too.
     let words = jobs.words("alone", &[]);
-    jobs.start(&[(1, words)]).end(Duration::from_secs(300));
+    jobs.start(&[(1, words)]).end(Duration::from_secs(900));
     assert_eq!(jobs.losses("alone"), whole);
 }
 
@@ -117,7 +117,9 @@ fn recipes_that_differ_are_named() {
         jobs.words("apart", &[]),
         jobs.words("apart", &["--set", "seed=43"]),
     );
-    let output = jobs.start(&[(1, words), (1, other)]).end(Duration::from_secs(60));
+    let output = jobs
+        .start(&[(1, words), (1, other)])
+        .end(Duration::from_secs(300));
     let told = said(&output);
     assert!(!output.status.success(), "{told}");
     assert!(
@@ -132,7 +134,7 @@ fn parts_that_processes_cannot_share_are_refused() {
     let Some(jobs) = Jobs::new() else { return };
     let output = jobs
         .start(&[(3, jobs.words("three", &[]))])
-        .end(Duration::from_secs(120));
+        .end(Duration::from_secs(300));
     let told = said(&output);
     assert!(!output.status.success(), "{told}");
     assert!(

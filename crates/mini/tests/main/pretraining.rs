@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use blip2_distributed::Communicator;
+use blip2_distributed::{Communicator, Threads, WATCHDOG};
 use blip2_mini::{SceneDataset, World, formats, registry, write_shards};
 use blip2_trainer::{Observer, PretrainOptions, pretrain};
 use burn::tensor::Device;
@@ -95,6 +95,12 @@ impl Runs {
 
     /// A run called `name` of the stages `kept`.
     fn run(&self, name: &str, kept: &[&str], overrides: &[String]) -> Vec<Line> {
+        let recipe = recipe(self.folder.path(), kept);
+        self.train(name, kept, overrides, recipe, Communicator::alone());
+        self.lines(name)
+    }
+
+    fn train(&self, name: &str, kept: &[&str], overrides: &[String], recipe: PathBuf, ranks: &Communicator) {
         let small = [("stage1", SMALL), ("stage2", SMALL_STAGE2)];
         let small = small
             .iter()
@@ -106,7 +112,7 @@ impl Runs {
             .chain(always)
             .chain(overrides.iter().cloned());
         let options = PretrainOptions {
-            recipe: recipe(self.folder.path(), kept),
+            recipe,
             overrides: overrides.collect(),
             run: self.path(name),
             resume: false,
@@ -115,7 +121,10 @@ impl Runs {
             formats: formats(&self.home),
             device: Device::flex(),
         };
-        pretrain(options, Communicator::alone(), &Nobody).unwrap_or_else(|error| panic!("{name}: {error:?}"));
+        pretrain(options, ranks, &Nobody).unwrap_or_else(|error| panic!("{name}: {error:?}"));
+    }
+
+    fn lines(&self, name: &str) -> Vec<Line> {
         let log = fs::read_to_string(self.path(name).join("metrics.jsonl")).expect("a log");
         log.lines().filter_map(decided).collect()
     }
@@ -198,6 +207,61 @@ fn parts_of_a_batch_have_the_contrast_of_the_whole() {
         without.iter().all(|(_, _, figures)| !figures.contains_key("itg")),
         "{without:?}"
     );
+}
+
+#[test]
+fn ranks_store_features_and_train_and_measure_as_one_process() {
+    let Some(mut runs) = Runs::new() else { return };
+    // Nobody has stored features in this home yet.
+    let home = runs.path("home");
+    fs::create_dir(&home).expect("a folder");
+    std::os::unix::fs::symlink(runs.home.join("assets"), home.join("assets")).expect("a link");
+    runs.home = home;
+    let held_out = format!(
+        "evaluation=[{{ name = \"held-out\", every = 2, batches = 3, data = {{ format = \"scenes\", path = '{}' }} }}]",
+        runs.path("world.toml").display()
+    );
+    let together = ["features=stored", "stage1.parts=3", "stage1.deterministic=true"].map(str::to_owned);
+    let together = [&together[..], &[held_out]].concat();
+    let recipe = recipe(runs.folder.path(), &["stage1"]);
+    let stored = |name: &str| {
+        let folder = runs.home.join("features");
+        let files = fs::read_dir(&folder)
+            .expect("a folder")
+            .map(|file| file.expect("a file").path());
+        let files: Vec<Vec<u8>> = files.map(|file| fs::read(file).expect("features")).collect();
+        assert_eq!(files.len(), 1, "{name}");
+        fs::remove_dir_all(folder).expect("a folder");
+        files
+    };
+    Threads::run(3, WATCHDOG, |ranks| {
+        runs.train("three", &["stage1"], &together, recipe.clone(), &ranks);
+    });
+    let by_three = stored("three");
+    runs.train(
+        "one",
+        &["stage1"],
+        &together,
+        recipe.clone(),
+        Communicator::alone(),
+    );
+    assert!(by_three == stored("one"), "features differ");
+    assert_eq!(runs.lines("three"), runs.lines("one"));
+    let held_out = |name: &str| -> Vec<Value> {
+        let log = fs::read_to_string(runs.path(name).join("metrics.jsonl")).expect("a log");
+        let lines = log
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        lines
+            .map(|line| line["held-out"].clone())
+            .filter(|figures| figures.is_object())
+            .collect()
+    };
+    assert_eq!(held_out("three").len(), 2);
+    assert_eq!(held_out("three"), held_out("one"));
+    let weights =
+        |name: &str| fs::read(runs.path(name).join("model/representation.safetensors")).expect("a model");
+    assert!(weights("three") == weights("one"), "models differ");
 }
 
 #[test]

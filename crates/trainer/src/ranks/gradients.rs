@@ -37,7 +37,7 @@ pub fn mean_over_ranks<M: Module>(
         SumOrder::Fixed => ranks.sum_in_order("gradients", &nodes)?,
         SumOrder::Free => {
             let mut values = nodes.pop().ok_or_else(nothing)?.1;
-            ranks.sum("gradients", &mut values)?;
+            ranks.all_reduce("gradients", &mut values)?;
             values
         }
     };
