@@ -7,7 +7,9 @@ use blip2_core::weights::{
     Assembled, LoadOptions, NameMap, Part, SafetensorsStore, TensorInfo, TensorStore, collect, load,
 };
 use blip2_qformer::{LAVIS_LLAMA_BRIDGE, LAVIS_OPT_BRIDGE, LAVIS_REPRESENTATION, LAVIS_T5_BRIDGE};
-use blip2_vision_encoder::{LAVIS_CLIP_ENCODER, LAVIS_EVA_ENCODER, VisionTransformer};
+use blip2_vision_encoder::{
+    LAVIS_CLIP_ENCODER, LAVIS_EVA_ENCODER, VisionTransformer, VisionTransformerConfig,
+};
 use burn::tensor::{Device, TensorData};
 
 use super::files::{copy_adapter, write_checkpoint};
@@ -15,12 +17,13 @@ use super::{Conversion, LeftOut};
 use crate::folder::{load_bridge, load_representation};
 use crate::registry::find;
 use crate::{
-    ADAPTER, BRIDGE, Blip2Error, CONFIG, ENCODER, HuggingFaceFolder, LanguageModelConfig, ModelConfig,
-    REPRESENTATION, Trained, model_folder, read_config,
+    ADAPTER, BRIDGE, Blip2Error, CONFIG, ENCODER, EncoderConfig, HuggingFaceFolder, LanguageModelConfig,
+    ModelConfig, REPRESENTATION, Trained, model_folder, read_config,
 };
 
 /// An encoder's last norm, which nothing reads: the one behind the features belongs to the bridge.
 const LAST_NORM: &str = "norm.";
+const BLOCKS: &str = "blocks.";
 const NO_KEY_BIAS: &str =
     "LAVIS has no key bias; it shifts all scores of a query alike, so that no output changes";
 const UNREAD: &str = "no part of BLIP-2 reads it";
@@ -36,6 +39,24 @@ pub fn trained_to_hugging_face(folder: &Path, like: &Path, out: &Path) -> Result
     let folder = model_folder(folder)?;
     let (config, base) = (read_config(&folder)?, HuggingFaceFolder::open(like)?);
     base.check()?;
+    let EncoderConfig {
+        block, final_norm, ..
+    } = config.encoder;
+    let blocks = VisionTransformerConfig::read(&like.join("config.json"))?.num_hidden_layers;
+    if final_norm || read_blocks(block, blocks) != blocks {
+        return Err(Blip2Error::Config {
+            path: folder.join(CONFIG),
+            reason: format!(
+                "the features are those of block {block}{}, but a model of transformers takes those of its last, before the norm that \
+                 the bridge has",
+                if final_norm {
+                    " behind the encoder's own norm"
+                } else {
+                    ""
+                }
+            ),
+        });
+    }
     let device = Device::flex();
     let encoder = trained_encoder(&folder, &config, &base)?;
     let bridge = load_bridge(&folder, &config, &device)?;
@@ -61,6 +82,14 @@ pub fn trained_to_hugging_face(folder: &Path, like: &Path, out: &Path) -> Result
         dropped,
         absent: Vec::new(),
     })
+}
+
+/// How many of `blocks` are computed for the features of `block`, which counts from the end where it is negative.
+fn read_blocks(block: i32, blocks: usize) -> usize {
+    match usize::try_from(block) {
+        Ok(block) => block,
+        Err(_) => (blocks + 1).saturating_sub(block.unsigned_abs() as usize),
+    }
 }
 
 /// The encoder as it was trained, or, where it was frozen but looked at pictures of another size than `base` does, with positions
@@ -112,7 +141,20 @@ pub fn trained_to_lavis(folder: &Path, home: &Path, out: &Path) -> Result<Conver
         } else {
             LAVIS_EVA_ENCODER
         };
+        let number = |path: &str| {
+            path.strip_prefix(BLOCKS)?
+                .split('.')
+                .next()?
+                .parse::<usize>()
+                .ok()
+        };
+        let blocks = store.tensors().keys().filter_map(|path| number(path)).max();
+        let read = read_blocks(config.encoder.block, blocks.map_or(0, |last| last + 1));
         for path in store.tensors().keys() {
+            if path.starts_with(LAST_NORM) || number(path).is_some_and(|block| block >= read) {
+                saving.drop(path, UNREAD);
+                continue;
+            }
             let shape = match path.as_str() {
                 "embeddings.class" if is_clip => Some(1),
                 "embeddings.positions" if is_clip => Some(2),
@@ -177,17 +219,8 @@ struct Saving {
 impl Saving {
     /// Adds the parameter at `path`, without its leading dimensions of one beyond `dimensions`.
     fn put(&mut self, path: &str, data: TensorData, names: &NameMap, dimensions: Option<usize>) {
-        let name = (names.rename)(path).filter(|_| !path.starts_with(LAST_NORM));
-        let Some(name) = name else {
-            self.dropped.push(LeftOut {
-                name: path.to_owned(),
-                reason: if path.starts_with(LAST_NORM) {
-                    UNREAD
-                } else {
-                    NO_KEY_BIAS
-                },
-            });
-            return;
+        let Some(name) = (names.rename)(path) else {
+            return self.drop(path, NO_KEY_BIAS);
         };
         let mut shape = data.shape().to_vec();
         while dimensions.is_some_and(|most| shape.len() > most) && shape.first() == Some(&1) {
@@ -198,5 +231,12 @@ impl Saving {
             shape,
         };
         self.lavis.put(&name, info, Part::Values(data));
+    }
+
+    fn drop(&mut self, path: &str, reason: &'static str) {
+        self.dropped.push(LeftOut {
+            name: path.to_owned(),
+            reason,
+        });
     }
 }

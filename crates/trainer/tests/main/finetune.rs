@@ -5,14 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use blip2::{
-    Blip2, DecodeOptions, ENCODER, EncoderConfig, HuggingFaceFolder, ModelConfig, Reads, Registry,
-    open_picture, save_pretrained,
+    ADAPTER, Blip2, DecodeOptions, ENCODER, EncoderConfig, HuggingFaceFolder, ModelConfig, Reads, Registry,
+    RgbImage, open_picture, save_pretrained, trained_to_hugging_face, trained_to_lavis,
 };
 use blip2_core::weights::{SafetensorsStore, TensorStore, collect};
 use blip2_core::{Initializer, LoadPlan};
 use blip2_data::sets::Formats;
 use blip2_distributed::Communicator;
 use blip2_golden::fixture;
+use blip2_llm_adapters::PeftFolder;
 use blip2_qformer::{RepresentationConfig, RepresentationModel};
 use blip2_trainer::{Observer, PretrainOptions, pretrain};
 use burn::tensor::Device;
@@ -199,6 +200,78 @@ fn encoder_learned(run: &Path, model: &Path, name: &str) {
     }
 }
 
+/// A folder of `transformers` made of the run sees the same in a picture, of whatever size it is.
+fn passed_on(run: &Path, model: &Path, tuned: &Blip2, pictures: &[RgbImage], name: &str) {
+    let scratch = tempfile::tempdir().expect("folder");
+    let (out, home) = (scratch.path().join("out"), scratch.path().join("home"));
+    let converted = trained_to_hugging_face(run, model, &out);
+    if name == "retrieval-vit-l" {
+        let error = converted.expect_err("a folder of transformers has no place for the choice of a block");
+        return assert!(error.to_string().contains("block -2"), "{error}");
+    }
+    converted.unwrap_or_else(|error| panic!("{name}: {error}"));
+    let folder = HuggingFaceFolder::open(&out).expect("a folder");
+    folder.check().unwrap_or_else(|error| panic!("{name}: {error}"));
+    let passed = Blip2::from_pretrained(&out, &home, &Device::flex()).expect("a model");
+    let seen = |model: &Blip2| match model.has_bridge() {
+        true => {
+            model
+                .image_prompts(pictures, &[String::new()])
+                .expect("prompts")
+                .projected
+        }
+        false => model.embed_images(pictures).expect("embeddings").states,
+    };
+    let apart = (seen(tuned) - seen(&passed)).abs().max().into_scalar::<f32>();
+    assert!(apart < 1e-4, "{name}: {apart}");
+
+    let lavis = scratch.path().join("tuned.safetensors");
+    trained_to_lavis(run, &home, &lavis).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let names = SafetensorsStore::open(&lavis).expect("a checkpoint");
+    for name in ["query_tokens", "ln_vision.weight", "visual_encoder.pos_embed"] {
+        assert!(names.tensors().contains_key(name), "{name}");
+    }
+}
+
+#[test]
+fn low_rank_updates_are_learned_beside_a_frozen_language_model() {
+    let file = Path::new(RECIPES).join("caption-vit-g-opt-2.7b.toml");
+    let (model, folder) = (fixture("hf/opt-tiny"), tempfile::tempdir().expect("folder"));
+    write_lists(folder.path());
+    let mut recipe = scaled_down(&file, &model, folder.path());
+    let lora = "rank = 2\nalpha = 4.0\ntargets = ['q_proj', 'fc2']".parse::<Table>();
+    recipe.insert("lora".to_owned(), toml::Value::Table(lora.expect("TOML")));
+    let run = run(&recipe, folder.path());
+    let log = fs::read_to_string(run.join("metrics.jsonl")).expect("a log");
+    let hashes: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
+        .filter(|line| line["frozen"].is_string())
+        .map(|line| line["language_model"].clone())
+        .collect();
+    assert!(hashes.len() == 2 && hashes[0] == hashes[1] && hashes[0].is_string());
+    let adapter = PeftFolder::open(&run.join("model").join(ADAPTER), &Device::flex()).expect("updates");
+    assert_eq!(adapter.config.rank, 2);
+    assert!(!adapter.updates.is_empty());
+    for (name, update) in &adapter.updates {
+        let learned = update.up.val().abs().max().into_scalar::<f32>();
+        assert!(learned > 0.0, "{name}");
+    }
+    // What is read back has the updates: without them it scores a caption otherwise.
+    let picture = open_picture(&model.join("image0.png"), DecodeOptions::upright()).expect("a picture");
+    let score = || {
+        let tuned = Blip2::from_pretrained(&run, &folder.path().join("home"), &Device::flex());
+        let tuned = tuned.expect("a model");
+        let prompt = [tuned.caption_prompt().to_owned()];
+        let pictures = std::slice::from_ref(&picture);
+        let written = tuned.caption(pictures, &prompt, tuned.caption_settings());
+        written.expect("a caption")[0].score
+    };
+    let with = score();
+    fs::remove_dir_all(run.join("model").join(ADAPTER)).expect("removed");
+    assert_ne!(with, score());
+}
+
 #[test]
 fn every_recipe_of_fine_tuning_takes_three_steps_and_is_read_back() {
     for file in recipes() {
@@ -221,6 +294,12 @@ fn every_recipe_of_fine_tuning_takes_three_steps_and_is_read_back() {
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         let picture = open_picture(&model.join("image0.png"), DecodeOptions::upright()).expect("a picture");
         let pictures = [picture];
+        if recipe
+            .get("stage2")
+            .is_none_or(|stage| stage.get("reads").is_none())
+        {
+            passed_on(&run, &model, &tuned, &pictures, name);
+        }
         if name.starts_with("retrieval") {
             let embedded = tuned.embed_images(&pictures).expect("embeddings");
             assert_eq!(embedded.states.dims()[0], 1);
