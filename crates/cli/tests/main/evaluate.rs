@@ -382,6 +382,22 @@ fn a_picture_that_cannot_be_used_is_counted_and_tried_again() {
     fs::copy(fixture.path("red.png"), fixture.path("photos/002.png")).unwrap();
     let record = evaluate(&fixture, "caption", &data, "out", &[]);
     assert_eq!(record["failed"], 0);
+    // A picture that is not there is left out by name, unless a filter left out what has none of its words.
+    fs::remove_file(fixture.path("photos/003.png")).unwrap();
+    let gone = run("caption", &data, "gone");
+    fixture.assert_fails(&gone, &["003.png", "1 samples could not be read"]);
+    let record = file(&fixture, "gone/figures.json");
+    assert_eq!(
+        (&record["count"], &record["left_out"]),
+        (&json!(4), &json!({"picture_missing": 1}))
+    );
+    fs::write(fixture.path("photos/words.txt"), "old dog\n").unwrap();
+    let filtered = format!("{data}#list=photos/words.txt");
+    let few = evaluate(&fixture, "caption", &filtered, "filtered", &["--limit", "3"]);
+    assert_eq!(
+        (&few["count"], &few["left_out"]),
+        (&json!(2), &json!({"listed_word": 1}))
+    );
     // The first samples alone.
     let few = evaluate(&fixture, "caption", &data, "few", &["--limit", "2"]);
     assert_eq!(few["count"], 2);

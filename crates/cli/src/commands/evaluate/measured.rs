@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
 use super::journal::replace;
-use super::units::Unit;
+use super::work::Work;
 use crate::model::named;
 use crate::output;
 
@@ -54,8 +54,9 @@ impl Measured {
         (cases, best.into_iter().rev().collect())
     }
 
-    /// Writes figures and results into `folder`, and says the figures.
-    pub(super) fn publish(&self, folder: &Path, task: &str, units: &[Unit], as_json: bool) -> Result<()> {
+    /// Writes figures and results into the folder of `work`, and says the figures.
+    pub(super) fn publish(&self, work: &Work, task: &str, as_json: bool) -> Result<()> {
+        let (folder, units) = (work.folder, work.units);
         let figures: Map<String, Value> = self
             .figures
             .iter()
@@ -65,6 +66,7 @@ impl Measured {
             "task": task,
             "count": units.len() - self.failed,
             "failed": self.failed,
+            "left_out": work.left_out,
             "figures": figures,
             "not_measured": self.not_measured,
         });
@@ -85,6 +87,9 @@ impl Measured {
         }
         for (name, why) in &self.not_measured {
             output::line(format_args!("{name} was not measured: {why}"))?;
+        }
+        for (reason, count) in work.left_out {
+            output::line(format_args!("{count:10}  left out: {reason}"))?;
         }
         let counted = units.len() - self.failed;
         output::line(format_args!(

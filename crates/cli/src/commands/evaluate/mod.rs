@@ -142,7 +142,8 @@ impl Evaluate {
         let work = Work {
             model: &model,
             data: &data,
-            units: &units,
+            units: &units.list,
+            left_out: &units.left_out,
             folder: &self.out,
             batch: self.batch,
             part: self.shard,
@@ -182,13 +183,21 @@ impl Evaluate {
             writer: (self.task == Task::Retrieval).then_some("Best text"),
         };
         page::write(work, measured, heading)?;
-        measured.publish(&self.out, &task, work.units, self.json)?;
-        match measured.failed {
-            0 => Ok(()),
-            failed => bail!(
-                "{failed} of {} pictures could not be used: see above; they are tried again when this is run again",
+        measured.publish(work, &task, self.json)?;
+        if measured.failed > 0 {
+            bail!(
+                "{} of {} pictures could not be used: see above; they are tried again when this is run again",
+                measured.failed,
                 work.units.len()
-            ),
+            );
+        }
+        // What a filter was asked to keep out is no failure.
+        let filters = work.data.spec.filter.filters()?;
+        let lost = work.left_out.iter();
+        let lost = lost.filter(|(reason, _)| filters.iter().all(|filter| filter.reason() != **reason));
+        match lost.map(|(_, count)| count).sum::<usize>() {
+            0 => Ok(()),
+            lost => bail!("{lost} samples could not be read: see above; the figures are of the others"),
         }
     }
 

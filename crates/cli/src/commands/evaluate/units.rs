@@ -1,6 +1,6 @@
 //! What is evaluated: the pictures of a data set with all that is said about each, or its questions.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Result, ensure};
 use blip2_data::sets::{Dataset, Question};
@@ -21,14 +21,24 @@ pub(super) struct Unit {
     pub(super) question: Option<Question>,
 }
 
+/// All that is evaluated, and what could not even be read: samples by the reason for it.
+pub(super) struct Units {
+    pub(super) list: Vec<Unit>,
+    pub(super) left_out: BTreeMap<&'static str, usize>,
+}
+
 /// Each question of `set`, of the first `limit` samples.
 ///
 /// # Errors
 /// Where it has none.
-pub(super) fn questions(set: &dyn Dataset, limit: u64) -> Result<Vec<Unit>> {
-    let mut units = read(set, limit)?;
-    units.retain(|unit| unit.question.is_some());
-    ensure!(!units.is_empty(), "the data set {} has no question", set.name());
+pub(super) fn questions(set: &dyn Dataset, limit: u64) -> Result<Units> {
+    let mut units = read(set, limit);
+    units.list.retain(|unit| unit.question.is_some());
+    ensure!(
+        !units.list.is_empty(),
+        "the data set {} has no question",
+        set.name()
+    );
     Ok(units)
 }
 
@@ -36,10 +46,11 @@ pub(super) fn questions(set: &dyn Dataset, limit: u64) -> Result<Vec<Unit>> {
 ///
 /// # Errors
 /// Where there is none.
-pub(super) fn pictures(set: &dyn Dataset, limit: u64) -> Result<Vec<Unit>> {
+pub(super) fn pictures(set: &dyn Dataset, limit: u64) -> Result<Units> {
+    let Units { list, left_out } = read(set, limit);
     let mut units: Vec<Unit> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
-    for unit in read(set, limit)? {
+    for unit in list {
         match places.get(&unit.image_id) {
             Some(place) => units[*place].texts.extend(unit.texts),
             None => {
@@ -49,26 +60,32 @@ pub(super) fn pictures(set: &dyn Dataset, limit: u64) -> Result<Vec<Unit>> {
         }
     }
     ensure!(!units.is_empty(), "the data set {} has no picture", set.name());
-    Ok(units)
+    Ok(Units {
+        list: units,
+        left_out,
+    })
 }
 
-fn read(set: &dyn Dataset, limit: u64) -> Result<Vec<Unit>> {
+fn read(set: &dyn Dataset, limit: u64) -> Units {
     let count = set.len().min(limit);
     let bar = progress::bar(count, "reading texts");
-    let mut units = Vec::new();
+    let (mut list, mut left_out) = (Vec::new(), BTreeMap::new());
     for index in 0..count {
         match set.read(index) {
-            Ok(sample) => units.push(Unit {
+            Ok(sample) => list.push(Unit {
                 sample: index,
                 image_id: sample.image_id.unwrap_or_else(|| sample.key.clone()),
                 key: sample.key,
                 texts: sample.texts,
                 question: sample.question,
             }),
-            Err(error) => bar.suspend(|| output::warn(format_args!("left out: {error}"))),
+            Err(error) => {
+                *left_out.entry(error.reason).or_insert(0) += 1;
+                bar.suspend(|| output::warn(format_args!("left out: {error}")));
+            }
         }
         bar.inc(1);
     }
     bar.finish_and_clear();
-    Ok(units)
+    Units { list, left_out }
 }

@@ -1,5 +1,6 @@
 //! The loop that all evaluations share: pictures in batches, what is known already left out, what was found written at once.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -20,6 +21,8 @@ pub(super) struct Work<'a> {
     pub(super) model: &'a Blip2,
     pub(super) data: &'a DataSet,
     pub(super) units: &'a [Unit],
+    /// What could not be read, by the reason.
+    pub(super) left_out: &'a BTreeMap<&'static str, usize>,
     pub(super) folder: &'a Path,
     pub(super) batch: usize,
     pub(super) part: Part,
