@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use blip2::{LoadPlan, LoadedEncoder, LoadedLanguageModel, Registry, save_pretrained};
+use blip2::{LoadPlan, LoadedEncoder, LoadedLanguageModel, Registry, save_pretrained, text_batch};
 use blip2_core::Initializer;
-use blip2_data::text::BertTokenizer;
+use blip2_data::text::{BertTokenizer, Padding};
 use blip2_distributed::Communicator;
 use blip2_objectives::RepresentationOptions;
 use blip2_qformer::{Bridge, RepresentationModel};
@@ -19,6 +19,9 @@ use crate::corpus::{Captions, CaptionsAndQuestions, Corpus};
 use crate::figures::{Outcome, Reporter};
 use crate::scenes::{EmojiAssets, EmojiNames, SceneArtist};
 use crate::{MiniError, MiniRecipe};
+
+/// Training samples whose means and words stage 1 begins from, where it does.
+const SAMPLES_TO_START_FROM: usize = 256;
 
 /// The frozen models of a run, and who draws.
 pub(crate) struct Frozen {
@@ -182,9 +185,33 @@ impl Phases<'_> {
         )?)
     }
 
+    /// `model` with what all training samples have in common set beforehand.
+    fn started_from_data(
+        &self,
+        model: RepresentationModel,
+        device: &Device,
+    ) -> Result<RepresentationModel, MiniError> {
+        let (tokenizer, longest) = (&self.frozen.tokenizer, self.recipe.max_text_tokens);
+        let scenes = &self.corpus.scenes;
+        let some: Vec<usize> = (0..scenes.len().min(SAMPLES_TO_START_FROM)).collect();
+        let captions: Vec<&str> = some.iter().map(|index| scenes[*index].caption.as_str()).collect();
+        let texts = text_batch(tokenizer, &captions, longest, device)?;
+        // What is to be predicted: all but the first token.
+        let words = tokenizer.encode(&captions, longest, Padding::Longest)?;
+        let rows = words.ids.into_iter().zip(words.mask);
+        let words = rows.flat_map(|(ids, mask)| ids.into_iter().zip(mask).skip(1));
+        let words = words.filter_map(|(word, real)| real.then_some(word));
+        Ok(model
+            .with_centred_start(self.corpus.features.batch(&some, device)?, &texts)?
+            .with_word_frequencies(words)?)
+    }
+
     fn stage1(&self, run: &mut Run<'_>) -> Result<Trained<RepresentationModel>, MiniError> {
         let stage = &self.recipe.stage1;
-        let model = self.initial(run)?;
+        let model = match self.recipe.start_from_data {
+            true => self.started_from_data(self.initial(run)?, run.device())?,
+            false => self.initial(run)?,
+        };
         let objective = RepresentationObjective {
             tokenizer: &self.frozen.tokenizer,
             max_text_tokens: self.recipe.max_text_tokens,

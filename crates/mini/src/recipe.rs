@@ -30,6 +30,10 @@ pub struct MiniRecipe {
     /// What joins it to the language model.
     #[serde(default)]
     pub bridge: BridgeRecipe,
+    /// Whether stage 1 begins with the means of features and embeddings taken off, and with the frequencies of words, as some
+    /// training samples have them.
+    #[serde(default)]
+    pub start_from_data: bool,
     /// The pictures.
     pub data: DataRecipe,
     /// Representation learning.

@@ -90,12 +90,24 @@ pub(crate) struct Attention {
 }
 
 impl Attention {
-    /// `source` is the width of what keys and values are made of.
-    pub(crate) fn new(initializer: &mut Initializer, config: &QFormerConfig, source: usize) -> Self {
+    /// Between text and queries.
+    pub(crate) fn of_self(initializer: &mut Initializer, config: &QFormerConfig) -> Self {
+        Self::new(initializer, config, config.hidden_size, config.initializer_range)
+    }
+
+    /// From queries to image features.
+    pub(crate) fn cross(initializer: &mut Initializer, config: &QFormerConfig) -> Self {
+        let sharpness = config.cross_attention_initializer_range;
+        let sharpness = sharpness.unwrap_or(config.initializer_range);
+        Self::new(initializer, config, config.encoder_hidden_size, sharpness)
+    }
+
+    /// `source` is the width of what keys and values are made of, `sharpness` the deviation of what makes the scores.
+    fn new(initializer: &mut Initializer, config: &QFormerConfig, source: usize, sharpness: f32) -> Self {
         let (width, deviation) = (config.hidden_size, config.initializer_range);
         Self {
-            query: Linear::normal(initializer, width, width, deviation),
-            key: Linear::normal(initializer, source, width, deviation),
+            query: Linear::normal(initializer, width, width, sharpness),
+            key: Linear::normal(initializer, source, width, sharpness),
             value: Linear::normal(initializer, source, width, deviation),
             dense: Linear::normal(initializer, width, width, deviation),
             layer_norm: LayerNorm::new(initializer, width, config.layer_norm_eps),

@@ -15,7 +15,7 @@ const BIAS: &str = "cls.predictions.bias";
 
 /// Loads the weights of a BERT (names with or without the `bert.` prefix) into a fresh stage-1 model: embeddings, shared
 /// self-attention and the text network, the query network as a copy of the text network, and the prediction head where the
-/// file has one. Entries of the vocabulary beyond BERT's, such as `[DEC]`, keep their fresh values.
+/// file has one. A model of fewer layers than BERT starts from BERT's first ones. Entries of the vocabulary beyond BERT's, such as `[DEC]`, keep their fresh values.
 ///
 /// # Errors
 /// [`WeightError::Mismatch`] where BERT has other sizes, [`WeightError`] where the file cannot be read.
@@ -91,6 +91,9 @@ impl<'a> Widened<'a> {
             .collect();
         let mut tensors: BTreeMap<_, _> = stored
             .iter()
+            .filter(|(name, _)| {
+                layer(name).is_none_or(|layer| layer < fresh.qformer.config().num_hidden_layers)
+            })
             .map(|(name, stored)| (name.clone(), store.tensors()[stored].clone()))
             .collect();
         if !tensors.contains_key(WORDS) {
@@ -138,6 +141,12 @@ fn modern(name: &str) -> String {
         (_, Some(norm)) => format!("{norm}.bias"),
         _ => name.to_owned(),
     }
+}
+
+/// Which layer a tensor is of, where it is of one.
+fn layer(name: &str) -> Option<usize> {
+    let rest = name.strip_prefix("encoder.layer.")?;
+    rest.split('.').next()?.parse().ok()
 }
 
 fn is_as_long_as_the_vocabulary(name: &str) -> bool {

@@ -30,6 +30,10 @@ pub struct QFormerConfig {
     pub max_position_embeddings: usize,
     /// Standard deviation of new weights.
     pub initializer_range: f32,
+    /// The same for the queries and keys of cross-attention, where it differs: with larger ones, each learned query begins
+    /// with places of its own. No key of Hugging Face's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cross_attention_initializer_range: Option<f32>,
     /// Epsilon of every layer norm.
     pub layer_norm_eps: f64,
     /// Layer `i` reads the image where `i` is a multiple of this.
@@ -52,6 +56,7 @@ impl Default for QFormerConfig {
             attention_probs_dropout_prob: 0.1,
             max_position_embeddings: 512,
             initializer_range: 0.02,
+            cross_attention_initializer_range: None,
             layer_norm_eps: 1e-12,
             cross_attention_frequency: 2,
             encoder_hidden_size: 1408,

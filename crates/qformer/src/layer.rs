@@ -72,10 +72,10 @@ impl Layer {
         with_text: bool,
     ) -> Self {
         Self {
-            attention: Attention::new(initializer, config, config.hidden_size),
+            attention: Attention::of_self(initializer, config),
             cross_attention: config
                 .reads_image(index)
-                .then(|| Attention::new(initializer, config, config.encoder_hidden_size)),
+                .then(|| Attention::cross(initializer, config)),
             text_feed_forward: with_text.then(|| FeedForward::new(initializer, config)),
             query_feed_forward: FeedForward::new(initializer, config),
         }

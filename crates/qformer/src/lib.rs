@@ -14,6 +14,7 @@ mod layer;
 mod names;
 mod retrieval;
 mod stage1;
+mod start;
 mod text;
 
 pub use bert::{check_bert, load_bert};

@@ -9,5 +9,6 @@ mod passes;
 mod reference;
 mod retrieval;
 mod sizes;
+mod start;
 mod support;
 mod tiny;
