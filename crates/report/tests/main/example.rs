@@ -59,6 +59,7 @@ pub(crate) fn report() -> Report {
             truth: "a fox to the left of a pizza".into(),
             written_by_qformer: Some("a fox".into()),
             caption: "a fox above a pizza".into(),
+            caption_is: None,
             caption_of_another: Some("two buses".into()),
             question: "what is left of the pizza?".into(),
             answer: "a fox".into(),
