@@ -77,15 +77,7 @@ pub(crate) fn run(home: &Path) -> Result<ExitCode> {
         Ok(complaints.is_empty())
     })?;
     for &(name, arguments) in CARGO_STEPS {
-        steps.take(name, || {
-            println!("cargo {}", arguments.join(" "));
-            let mut command = launch::cargo();
-            command
-                .args(arguments)
-                .env("CARGO_TARGET_DIR", &target)
-                .env("BLIP2_HOME", home);
-            Ok(process::run(&mut command, || ())?.is_success())
-        })?;
+        steps.take(name, || cargo(arguments, &target, home))?;
     }
     steps.take("ranks", || {
         if !mpi_is_there()? {
@@ -94,13 +86,7 @@ pub(crate) fn run(home: &Path) -> Result<ExitCode> {
         }
         let mut passed = true;
         for arguments in RANKS {
-            println!("cargo {}", arguments.join(" "));
-            let mut command = launch::cargo();
-            command
-                .args(arguments)
-                .env("CARGO_TARGET_DIR", &target)
-                .env("BLIP2_HOME", home);
-            passed &= process::run(&mut command, || ())?.is_success();
+            passed &= cargo(arguments, &target, home)?;
         }
         Ok(passed)
     })?;
@@ -124,6 +110,17 @@ pub(crate) fn run(home: &Path) -> Result<ExitCode> {
         Ok(process::run(&mut command, || ())?.is_success())
     })?;
     Ok(steps.conclude())
+}
+
+/// Calls cargo, and says how; whether it succeeded.
+fn cargo(arguments: &[&str], target: &Path, home: &Path) -> Result<bool> {
+    println!("cargo {}", arguments.join(" "));
+    let mut command = launch::cargo();
+    command
+        .args(arguments)
+        .env("CARGO_TARGET_DIR", target)
+        .env("BLIP2_HOME", home);
+    Ok(process::run(&mut command, || ())?.is_success())
 }
 
 /// Whether there is Open MPI; installs it where that is allowed and possible.
