@@ -1,6 +1,8 @@
 //! What is measured while a model is trained.
 
-use crate::TrainError;
+use burn::tensor::Device;
+
+use crate::{FeatureSource, Row, TrainError};
 
 /// Measures a model on the way, every so many steps, and at the end of a phase. What it finds goes into the log.
 pub trait Evaluator<M> {
@@ -15,4 +17,19 @@ pub trait Evaluator<M> {
     /// # Errors
     /// [`TrainError`], which ends the run.
     fn evaluate(&mut self, model: &M, step: u64) -> Result<Vec<(String, f64)>, TrainError>;
+}
+
+/// Samples that training does not see, and when they are looked at: what an objective needs to measure what its model is for
+/// ([`Objective::evaluator`](crate::Objective::evaluator)).
+pub struct HeldOut<'a> {
+    /// What the log calls it.
+    pub name: String,
+    /// Steps from one time to the next; 0: at the end alone.
+    pub every: u64,
+    /// The samples.
+    pub rows: Vec<Row>,
+    /// Knows their pictures.
+    pub features: &'a dyn FeatureSource,
+    /// The model's, without autodiff.
+    pub device: Device,
 }

@@ -5,10 +5,9 @@ use std::collections::HashMap;
 use blip2_data::text::BertTokenizer;
 use blip2_evaluation::retrieval::{Captions, Reranking};
 use blip2_qformer::{RepresentationModel, best_query};
-use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use crate::{Evaluator, FeatureSource, Row, TrainError, tokenise};
+use crate::{Batch, Evaluator, FeatureSource, Row, Sighted, TrainError, tokenise};
 
 /// Pictures that are looked at together.
 const IMAGES_AT_ONCE: usize = 16;
@@ -19,7 +18,8 @@ pub struct HeldOutRetrieval<'a> {
     pub name: String,
     /// Steps from one time to the next; 0: at the end alone.
     pub every: u64,
-    /// The gallery. Rows of one index share their picture, of which the first is looked at.
+    /// The gallery. Rows of one image id, or of one index where they have none, share their picture, of which the first is looked
+    /// at.
     pub rows: Vec<Row>,
     /// Knows their pictures.
     pub features: &'a dyn FeatureSource,
@@ -33,7 +33,18 @@ pub struct HeldOutRetrieval<'a> {
     pub device: Device,
 }
 
-impl Evaluator<RepresentationModel> for HeldOutRetrieval<'_> {
+impl HeldOutRetrieval<'_> {
+    /// Features `[rows, tokens, width]` of `rows`, by the encoder as it is in training.
+    fn seen(&self, module: &impl Sighted, rows: &[Row]) -> Result<Tensor<3>, TrainError> {
+        let batch = Batch {
+            features: self.features.features(rows, &self.device)?,
+            rows: rows.to_vec(),
+        };
+        module.features(&batch, &batch.all())
+    }
+}
+
+impl<M: Sighted<Model = RepresentationModel>> Evaluator<M> for HeldOutRetrieval<'_> {
     fn name(&self) -> &str {
         &self.name
     }
@@ -42,16 +53,17 @@ impl Evaluator<RepresentationModel> for HeldOutRetrieval<'_> {
         self.every
     }
 
-    fn evaluate(
-        &mut self,
-        model: &RepresentationModel,
-        _step: u64,
-    ) -> Result<Vec<(String, f64)>, TrainError> {
-        let model = model.valid();
+    fn evaluate(&mut self, model: &M, _step: u64) -> Result<Vec<(String, f64)>, TrainError> {
+        let module = model.valid();
+        let model = module.model();
         let (mut pictures, mut places, mut image_of) = (Vec::new(), HashMap::new(), Vec::new());
         for row in &self.rows {
             let next = pictures.len();
-            let image = *places.entry(row.index).or_insert(next);
+            let known = match &row.image_id {
+                Some(id) => (Some(id), 0),
+                None => (None, row.index),
+            };
+            let image = *places.entry(known).or_insert(next);
             if image == next {
                 pictures.push(row.clone());
             }
@@ -64,7 +76,7 @@ impl Evaluator<RepresentationModel> for HeldOutRetrieval<'_> {
 
         let mut images = Vec::new();
         for rows in pictures.chunks(IMAGES_AT_ONCE) {
-            let features = self.features.features(rows, &self.device)?;
+            let features = self.seen(&module, rows)?;
             images.push(model.embed_images(&model.image_context(features)?));
         }
         if images.is_empty() {
@@ -81,7 +93,7 @@ impl Evaluator<RepresentationModel> for HeldOutRetrieval<'_> {
                 matching.extend(rows.iter().map(|_| Vec::new()));
                 continue;
             }
-            let context = model.image_context(self.features.features(rows, &self.device)?)?;
+            let context = model.image_context(self.seen(&module, rows)?)?;
             for (image, pairs) in (0..rows.len()).zip(&mut pairs) {
                 let texts: Vec<&[u32]> = pairs.iter().map(|text| texts[*text]).collect();
                 matching.push(model.match_image(&context.select(&[image]), &texts)?);

@@ -4,10 +4,9 @@ use blip2::{GenerationConfig, LoadedLanguageModel, write_captions};
 use blip2_evaluation::caption::{CaptionedImage, cider, tokenised};
 use blip2_evaluation::text::{exact_match, token_f1};
 use blip2_qformer::Bridge;
-use burn::module::Module;
 use burn::tensor::Device;
 
-use crate::{Evaluator, FeatureSource, Row, TrainError};
+use crate::{Batch, Evaluator, FeatureSource, Row, Sighted, TrainError};
 
 /// Texts that are written together.
 const ROWS_AT_ONCE: usize = 16;
@@ -32,7 +31,7 @@ pub struct HeldOutTexts<'a> {
     pub device: Device,
 }
 
-impl Evaluator<Bridge> for HeldOutTexts<'_> {
+impl<M: Sighted<Model = Bridge>> Evaluator<M> for HeldOutTexts<'_> {
     fn name(&self) -> &str {
         &self.name
     }
@@ -41,17 +40,22 @@ impl Evaluator<Bridge> for HeldOutTexts<'_> {
         self.every
     }
 
-    fn evaluate(&mut self, model: &Bridge, _step: u64) -> Result<Vec<(String, f64)>, TrainError> {
-        let model = model.valid();
+    fn evaluate(&mut self, model: &M, _step: u64) -> Result<Vec<(String, f64)>, TrainError> {
+        let module = model.valid();
+        let model = module.model();
         let mut images = Vec::with_capacity(self.rows.len());
         for rows in self.rows.chunks(ROWS_AT_ONCE) {
-            let features = self.features.features(rows, &self.device)?;
+            let batch = Batch {
+                features: self.features.features(rows, &self.device)?,
+                rows: rows.to_vec(),
+            };
+            let features = module.features(&batch, &batch.all())?;
             let prompts = rows.iter().map(|row| {
                 let prompt = row.prompt.as_deref().unwrap_or(self.prompt);
                 self.language_model.tokenizer.encode_prompt(prompt)
             });
             let prompts = prompts.collect::<Result<Vec<_>, _>>()?;
-            let written = write_captions(&model, self.language_model, features, &prompts, &self.settings)?;
+            let written = write_captions(model, self.language_model, features, &prompts, &self.settings)?;
             let written = written.into_iter().step_by(self.settings.num_return_sequences);
             images.extend(rows.iter().zip(written).map(|(row, written)| CaptionedImage {
                 candidate: written.text,

@@ -53,7 +53,7 @@ pub use batch::{Batch, Row, RowSource};
 pub use checkpoint::{Checkpoints, Kept, State};
 pub use data_rows::DataRows;
 pub use error::TrainError;
-pub use evaluator::Evaluator;
+pub use evaluator::{Evaluator, HeldOut};
 pub use features::{FeatureSource, Live, encode};
 pub use held_out::HeldOutLoss;
 pub use held_out_retrieval::HeldOutRetrieval;
@@ -68,8 +68,8 @@ pub use pretrain::{PretrainOptions, pretrain};
 pub use ranks::mean_over_ranks;
 pub use rates::Origin;
 pub use recipe::{
-    BridgeRecipe, EncoderRecipe, EvaluationRecipe, FeaturesRecipe, LoaderRecipe, Mixed, Precision,
-    Projection, Recipe, RecipeFile, StageRecipe,
+    BridgeRecipe, EncoderRecipe, EvaluationRecipe, FeaturesRecipe, LoaderRecipe, MeasureRecipe, Mixed,
+    Precision, Projection, Recipe, RecipeFile, StageRecipe,
 };
 pub use run::{Run, RunOptions, check_frozen};
 pub use schedule::Schedule;

@@ -7,7 +7,7 @@ use blip2_objectives::{StepGradients, SumOrder, Terms, sums_of_parts};
 use burn::module::Module;
 
 use crate::ranks::mean_over_ranks;
-use crate::{Batch, TrainError};
+use crate::{Batch, Evaluator, HeldOut, TrainError};
 
 /// How far the seeds of two parts lie apart: not by 1, which is what steps are apart.
 const SEEDS_APART: u64 = 0xD1B5_4A32_D192_ED03;
@@ -41,6 +41,12 @@ pub trait Objective<M: Module> {
             self.terms(model, &batch.part(part - own.start, own.len()), &context)
         })?;
         mean_over_ranks(model, sums, context)
+    }
+
+    /// Measures on samples that training does not see what the model is for: retrieval, captions, answers. `None` where nothing is
+    /// known but the loss.
+    fn evaluator<'a>(&'a self, _held_out: HeldOut<'a>) -> Option<Box<dyn Evaluator<M> + 'a>> {
+        None
     }
 
     /// Puts bounds of parameters back in place after a step.

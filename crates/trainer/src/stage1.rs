@@ -12,7 +12,10 @@ use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
 use crate::ranks::{Elsewhere, gather_embeddings, gather_lengths, gather_pictures, mean_over_ranks};
-use crate::{Batch, Objective, Sighted, StepContext, TrainError};
+use crate::{Batch, Evaluator, HeldOut, HeldOutRetrieval, Objective, Sighted, StepContext, TrainError};
+
+/// Texts of a picture, and pictures of a text, that are re-ranked where retrieval is measured on the way.
+const CANDIDATES: usize = 16;
 
 /// The three objectives of stage 1 (paper section 3.2): terms `itc`, `itm`, `itg`, and, watched, `temperature` and `query_spread`.
 pub struct RepresentationObjective<'a> {
@@ -62,6 +65,20 @@ impl<M: Sighted<Model = RepresentationModel>> Objective<M> for RepresentationObj
         let texts = self.tokenise(batch)?;
         let rows = (texts.as_slice(), pictures.as_deref());
         representation_gradients(model, &self.options, batch, rows, drawn, context)
+    }
+
+    /// Retrieval both ways, the best 16 re-ranked.
+    fn evaluator<'a>(&'a self, held_out: HeldOut<'a>) -> Option<Box<dyn Evaluator<M> + 'a>> {
+        Some(Box::new(HeldOutRetrieval {
+            name: held_out.name,
+            every: held_out.every,
+            rows: held_out.rows,
+            features: held_out.features,
+            tokenizer: self.tokenizer,
+            max_text_tokens: self.max_text_tokens,
+            candidates: CANDIDATES,
+            device: held_out.device,
+        }))
     }
 
     fn settle(&self, model: M) -> M {

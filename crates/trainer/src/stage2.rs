@@ -1,6 +1,6 @@
 //! Stage 2: generative learning behind a frozen language model.
 
-use blip2::{LanguageModelConfig, LoadedLanguageModel, text_batch};
+use blip2::{LanguageModelConfig, LoadedLanguageModel, answer_settings, caption_settings, text_batch};
 use blip2_core::TextExample;
 use blip2_data::text::BertTokenizer;
 use blip2_llm_adapters::LanguageTokenizer;
@@ -8,7 +8,7 @@ use blip2_objectives::Terms;
 use blip2_qformer::{Bridge, TextBatch};
 use burn::tensor::Device;
 
-use crate::{Batch, Objective, Row, Sighted, StepContext, TrainError};
+use crate::{Batch, Evaluator, HeldOut, HeldOutTexts, Objective, Row, Sighted, StepContext, TrainError};
 
 /// How pictures are put to the language model: the words in front of a caption, and around a question.
 pub struct Prompts<'a> {
@@ -137,5 +137,28 @@ impl<M: Sighted<Model = Bridge>> Objective<M> for GenerativeObjective<'_> {
         let mut terms = Terms::default();
         terms.add("lm", 1.0, loss);
         Ok(terms)
+    }
+
+    /// Captions, or answers where every row has a question. None where the Q-Former reads the question, or the language model has
+    /// updates of its own: nothing writes with those before they are saved.
+    fn evaluator<'a>(&'a self, held_out: HeldOut<'a>) -> Option<Box<dyn Evaluator<M> + 'a>> {
+        if self.reader.is_some() {
+            return None;
+        }
+        let asks = held_out.rows.iter().all(|row| row.prompt.is_some());
+        Some(Box::new(HeldOutTexts {
+            name: held_out.name,
+            every: held_out.every,
+            rows: held_out.rows,
+            features: held_out.features,
+            language_model: self.language_model,
+            prompt: self.prompts.caption_prompt,
+            settings: if asks {
+                answer_settings()
+            } else {
+                caption_settings()
+            },
+            device: held_out.device,
+        }))
     }
 }

@@ -12,10 +12,10 @@ use burn::module::{Module, ModuleDisplay};
 
 use crate::pretrain::Loaded;
 use crate::{
-    Adapters, DataRows, Evaluator, FeatureSource, GenerativeObjective, HeldOutLoss, LayerRates, Live,
-    Objective, Origin, PrefixRows, Projection, Prompts, Recipe, RepresentationObjective, RowSource, Run,
-    StageRecipe, TrainError, Trainer, Trunk, Tuned, WithinGraph, bridge_at, bridge_from, representation_at,
-    representation_from_bert,
+    Adapters, DataRows, Evaluator, FeatureSource, GenerativeObjective, HeldOut, HeldOutLoss, LayerRates,
+    Live, MeasureRecipe, Objective, Origin, PrefixRows, Projection, Prompts, Recipe, RepresentationObjective,
+    Row, RowSource, Run, StageRecipe, TrainError, Trainer, Trunk, Tuned, WithinGraph, bridge_at, bridge_from,
+    representation_at, representation_from_bert,
 };
 
 const STAGE1: &str = "stage1";
@@ -261,19 +261,37 @@ impl Stages<'_> {
             };
             let rows = DataRows::new(mixture.clone(), transform, options);
             let mut rows = self.as_said(rows, phase.name, phase.stage);
-            let evaluator = HeldOutLoss {
-                name: evaluation.name.clone(),
-                every: evaluation.every,
-                batches: (1..=evaluation.batches)
-                    .map(|number| rows.rows(number))
-                    .collect::<Result<_, _>>()?,
-                features: features.1,
-                objective,
-                seed: self.recipe.seed,
-                device: run.device().clone().inner(),
-                ranks: run.ranks(),
+            let batches: Vec<Vec<Row>> = (1..=evaluation.batches)
+                .map(|number| rows.rows(number))
+                .collect::<Result<_, _>>()?;
+            let (name, every) = (evaluation.name.clone(), evaluation.every);
+            let device = run.device().clone().inner();
+            let evaluator: Option<Box<dyn Evaluator<M>>> = match evaluation.measure {
+                MeasureRecipe::Loss => Some(Box::new(HeldOutLoss {
+                    name,
+                    every,
+                    batches,
+                    features: features.1,
+                    objective,
+                    seed: self.recipe.seed,
+                    device,
+                    ranks: run.ranks(),
+                })),
+                MeasureRecipe::Task => objective.evaluator(HeldOut {
+                    name,
+                    every,
+                    rows: batches.concat(),
+                    features: features.1,
+                    device,
+                }),
             };
-            evaluators.push(Box::new(evaluator) as Box<dyn Evaluator<M>>);
+            evaluators.push(evaluator.ok_or_else(|| TrainError::Recipe {
+                path: "recipe.toml".into(),
+                reason: format!(
+                    "evaluation `{}` in {}: measure = \"task\" does not go with a Q-Former that reads questions; measure = \"loss\" does",
+                    evaluation.name, phase.name
+                ),
+            })?);
         }
         let mut trainer = Trainer {
             phase: phase.name,

@@ -8,6 +8,6 @@ mod stage;
 
 pub use bridge::{BridgeRecipe, Projection};
 pub use encoder::EncoderRecipe;
-pub use pretraining::{EvaluationRecipe, FeaturesRecipe, LoaderRecipe, Mixed, Recipe};
+pub use pretraining::{EvaluationRecipe, FeaturesRecipe, LoaderRecipe, MeasureRecipe, Mixed, Recipe};
 pub use read::RecipeFile;
 pub use stage::{Precision, StageRecipe};

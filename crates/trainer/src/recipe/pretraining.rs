@@ -108,7 +108,18 @@ pub enum FeaturesRecipe {
     Stored,
 }
 
-/// The terms of the objective on held-out samples.
+/// What is measured on held-out samples.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MeasureRecipe {
+    /// The terms of the objective.
+    #[default]
+    Loss,
+    /// What the model is for: retrieval in stage 1, captions or answers in stage 2.
+    Task,
+}
+
+/// Held-out samples, and what is measured on them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvaluationRecipe {
@@ -119,6 +130,9 @@ pub struct EvaluationRecipe {
     pub every: u64,
     /// Batches, as large as a part of the stage's.
     pub batches: u64,
+    /// What is measured.
+    #[serde(default)]
+    pub measure: MeasureRecipe,
     /// Samples that training does not see.
     pub data: DataSpec,
 }
@@ -222,6 +236,16 @@ impl RecipeFile for Recipe {
             return refuse(
                 "features = \"stored\" has one view of each picture, but loader.augmentation asks for others: choose \
                  features = \"live\"",
+            );
+        }
+        let by_task = |evaluation: &EvaluationRecipe| evaluation.measure == MeasureRecipe::Task;
+        let writes = self.stage2.as_ref();
+        let writes = writes.is_none_or(|stage| stage.reads.is_nothing() && self.lora.is_none());
+        if !writes && self.evaluation.iter().any(by_task) {
+            return refuse(
+                "evaluation.measure = \"task\" writes texts on the way, which neither a Q-Former that reads them (stage2.reads) nor \
+                 updates of the language model (lora) can before they are saved: choose measure = \"loss\", and `blip2 evaluate` at \
+                 the end",
             );
         }
         if let Some(number) = self

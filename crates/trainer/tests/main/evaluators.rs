@@ -50,7 +50,11 @@ fn retrieval_on_the_way_is_that_of_every_pair_by_itself() {
     let mut rows: Vec<Row> = (0..20)
         .map(|index| row(index, &format!("picture {index} of a dog, a red bus and a man")))
         .collect();
-    rows.push(row(3, "two cats"));
+    rows.push(Row {
+        image_id: Some("three".to_owned()),
+        ..row(20, "two cats")
+    });
+    rows[3].image_id = Some("three".to_owned());
     let mut evaluator = HeldOutRetrieval {
         name: "ranks".to_owned(),
         every: 5,
@@ -88,7 +92,7 @@ fn retrieval_on_the_way_is_that_of_every_pair_by_itself() {
     let transposed: Vec<Vec<f32>> = (0..21)
         .map(|text| scores.iter().map(|row| row[text]).collect())
         .collect();
-    let image_of = rows.iter().map(|row| row.index as usize).collect();
+    let image_of = (0..20).chain([3]).collect();
     let captions = Captions::new(20, image_of).expect("a gallery");
     let expected = captions.both_ways(&scores, &transposed).expect("figures").named();
     assert_eq!(found, expected.map(|(name, figure)| (name.to_owned(), figure)));

@@ -341,3 +341,33 @@ fn a_frozen_encoder_is_the_same_bit_for_bit_and_saved_nowhere() {
     assert!(hashes[0].is_string());
     assert_eq!(hashes[0], hashes[1]);
 }
+
+#[test]
+fn what_a_model_is_for_is_measured_on_the_way() {
+    for (recipe, model, figure) in [
+        ("retrieval-vit-g.toml", "hf/itm-tiny", "txt_r_mean"),
+        ("caption-vit-g-opt-2.7b.toml", "hf/opt-tiny", "CIDEr"),
+    ] {
+        let (model, folder) = (fixture(model), tempfile::tempdir().expect("folder"));
+        write_lists(folder.path());
+        let mut recipe = scaled_down(&Path::new(RECIPES).join(recipe), &model, folder.path());
+        let evaluations = recipe["evaluation"].as_array_mut().expect("evaluations");
+        let evaluation = evaluations[0].as_table_mut().expect("an evaluation");
+        evaluation["every"] = 2.into();
+        evaluation.insert("measure".to_owned(), "task".into());
+        let name = evaluation["name"].as_str().expect("a name").to_owned();
+        let run = run(&recipe, folder.path());
+        let log = fs::read_to_string(run.join("metrics.jsonl")).expect("a log");
+        let found: Vec<f64> = log
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
+            .filter_map(|line| line[&name][figure].as_f64())
+            .collect();
+        // After step 2, and at the end.
+        assert_eq!(found.len(), 2, "{log}");
+        assert!(
+            found.iter().all(|figure| (0.0..=100.0).contains(figure)),
+            "{found:?}"
+        );
+    }
+}
