@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 
-use crate::{FeatureSource, Row, TrainError};
+use crate::{Batch, FeatureSource, Row, TrainError};
 
 /// Measures a model on the way, every so many steps, and at the end of a phase. What it finds goes into the log.
 pub trait Evaluator<M> {
@@ -32,4 +32,26 @@ pub struct HeldOut<'a> {
     pub features: &'a dyn FeatureSource,
     /// The model's, without autodiff.
     pub device: Device,
+}
+
+impl HeldOut<'_> {
+    /// `rows` of it with their pictures' features.
+    pub(crate) fn batch(&self, rows: &[Row]) -> Result<Batch, TrainError> {
+        Ok(Batch {
+            features: self.features.features(rows, &self.device)?,
+            rows: rows.to_vec(),
+        })
+    }
+
+    /// # Errors
+    /// [`TrainError::Other`] where there is nothing to measure on: the mean of nothing is no figure.
+    pub(crate) fn check(&self) -> Result<(), TrainError> {
+        match self.rows.is_empty() {
+            true => Err(TrainError::other(format!(
+                "`{}` has no samples to measure on",
+                self.name
+            ))),
+            false => Ok(()),
+        }
+    }
 }

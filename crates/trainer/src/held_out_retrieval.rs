@@ -5,59 +5,49 @@ use std::collections::HashMap;
 use blip2_data::text::BertTokenizer;
 use blip2_evaluation::retrieval::{Captions, Reranking};
 use blip2_qformer::{RepresentationModel, best_query};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 
-use crate::{Batch, Evaluator, FeatureSource, Row, Sighted, TrainError, tokenise};
+use crate::{Evaluator, HeldOut, Row, Sighted, TrainError, tokenise};
 
 /// Pictures that are looked at together.
 const IMAGES_AT_ONCE: usize = 16;
 
 /// LAVIS's recalls both ways among held-out pairs: contrast of all, matching of the best.
 pub struct HeldOutRetrieval<'a> {
-    /// What the log calls it.
-    pub name: String,
-    /// Steps from one time to the next; 0: at the end alone.
-    pub every: u64,
     /// The gallery. Rows of one image id, or of one index where they have none, share their picture, of which the first is looked
     /// at.
-    pub rows: Vec<Row>,
-    /// Knows their pictures.
-    pub features: &'a dyn FeatureSource,
+    pub samples: HeldOut<'a>,
     /// The Q-Former's.
     pub tokenizer: &'a BertTokenizer,
     /// Longest text in tokens, special ones included; 35 in LAVIS.
     pub max_text_tokens: usize,
     /// Candidates that are re-ranked both ways; 0 ranks by contrast alone.
     pub candidates: usize,
-    /// The model's, without autodiff.
-    pub device: Device,
 }
 
 impl HeldOutRetrieval<'_> {
     /// Features `[rows, tokens, width]` of `rows`, by the encoder as it is in training.
     fn seen(&self, module: &impl Sighted, rows: &[Row]) -> Result<Tensor<3>, TrainError> {
-        let batch = Batch {
-            features: self.features.features(rows, &self.device)?,
-            rows: rows.to_vec(),
-        };
+        let batch = self.samples.batch(rows)?;
         module.features(&batch, &batch.all())
     }
 }
 
 impl<M: Sighted<Model = RepresentationModel>> Evaluator<M> for HeldOutRetrieval<'_> {
     fn name(&self) -> &str {
-        &self.name
+        &self.samples.name
     }
 
     fn every(&self) -> u64 {
-        self.every
+        self.samples.every
     }
 
     fn evaluate(&mut self, model: &M, _step: u64) -> Result<Vec<(String, f64)>, TrainError> {
+        self.samples.check()?;
         let module = model.valid();
         let model = module.model();
         let (mut pictures, mut places, mut image_of) = (Vec::new(), HashMap::new(), Vec::new());
-        for row in &self.rows {
+        for row in &self.samples.rows {
             let next = pictures.len();
             let known = match &row.image_id {
                 Some(id) => (Some(id), 0),
@@ -70,7 +60,7 @@ impl<M: Sighted<Model = RepresentationModel>> Evaluator<M> for HeldOutRetrieval<
             image_of.push(image);
         }
         let captions = Captions::new(pictures.len(), image_of).map_err(TrainError::other)?;
-        let texts = self.rows.iter().map(|row| row.text.as_str());
+        let texts = self.samples.rows.iter().map(|row| row.text.as_str());
         let texts = tokenise(self.tokenizer, texts, self.max_text_tokens)?;
         let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
 
@@ -78,9 +68,6 @@ impl<M: Sighted<Model = RepresentationModel>> Evaluator<M> for HeldOutRetrieval<
         for rows in pictures.chunks(IMAGES_AT_ONCE) {
             let features = self.seen(&module, rows)?;
             images.push(model.embed_images(&model.image_context(features)?));
-        }
-        if images.is_empty() {
-            return Err(TrainError::other(format!("`{}` has no pairs to rank", self.name)));
         }
         let similarities = best_query(Tensor::cat(images, 0), model.embed_texts(&texts)?).into_data();
         let similarities: Vec<f32> = similarities.iter().collect();

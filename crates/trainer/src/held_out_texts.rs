@@ -4,51 +4,46 @@ use blip2::{GenerationConfig, LoadedLanguageModel, write_captions};
 use blip2_evaluation::caption::{CaptionedImage, cider, tokenised};
 use blip2_evaluation::text::{exact_match, token_f1};
 use blip2_qformer::Bridge;
-use burn::tensor::Device;
 
-use crate::{Batch, Evaluator, FeatureSource, Row, Sighted, TrainError};
+use crate::{Evaluator, HeldOut, Sighted, TrainError};
 
 /// Texts that are written together.
 const ROWS_AT_ONCE: usize = 16;
 
 /// How near what is written comes to the text of each row: `exact` and `f1` of words from 0 to 1, `CIDEr` from 0 to 10.
 pub struct HeldOutTexts<'a> {
-    /// What the log calls it.
-    pub name: String,
-    /// Steps from one time to the next; 0: at the end alone.
-    pub every: u64,
     /// Pictures with a caption, or with a question in the prompt and its answer.
-    pub rows: Vec<Row>,
-    /// Knows their pictures.
-    pub features: &'a dyn FeatureSource,
+    pub samples: HeldOut<'a>,
     /// Writes.
     pub language_model: &'a LoadedLanguageModel,
     /// In front of a text whose row has no prompt of its own.
     pub prompt: &'a str,
     /// How it writes ([`blip2::caption_settings`], [`blip2::answer_settings`]).
     pub settings: GenerationConfig,
-    /// The model's, without autodiff.
-    pub device: Device,
 }
 
 impl<M: Sighted<Model = Bridge>> Evaluator<M> for HeldOutTexts<'_> {
     fn name(&self) -> &str {
-        &self.name
+        &self.samples.name
     }
 
     fn every(&self) -> u64 {
-        self.every
+        self.samples.every
     }
 
     fn evaluate(&mut self, model: &M, _step: u64) -> Result<Vec<(String, f64)>, TrainError> {
+        self.samples.check()?;
         let module = model.valid();
+        if module.adapters().is_some() {
+            return Err(TrainError::other(format!(
+                "`{}` would write without the language model's updates: evaluate the run at its end",
+                self.samples.name
+            )));
+        }
         let model = module.model();
-        let mut images = Vec::with_capacity(self.rows.len());
-        for rows in self.rows.chunks(ROWS_AT_ONCE) {
-            let batch = Batch {
-                features: self.features.features(rows, &self.device)?,
-                rows: rows.to_vec(),
-            };
+        let mut images = Vec::with_capacity(self.samples.rows.len());
+        for rows in self.samples.rows.chunks(ROWS_AT_ONCE) {
+            let batch = self.samples.batch(rows)?;
             let features = module.features(&batch, &batch.all())?;
             let prompts = rows.iter().map(|row| {
                 let prompt = row.prompt.as_deref().unwrap_or(self.prompt);

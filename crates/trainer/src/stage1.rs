@@ -70,14 +70,10 @@ impl<M: Sighted<Model = RepresentationModel>> Objective<M> for RepresentationObj
     /// Retrieval both ways, the best 16 re-ranked.
     fn evaluator<'a>(&'a self, held_out: HeldOut<'a>) -> Option<Box<dyn Evaluator<M> + 'a>> {
         Some(Box::new(HeldOutRetrieval {
-            name: held_out.name,
-            every: held_out.every,
-            rows: held_out.rows,
-            features: held_out.features,
+            samples: held_out,
             tokenizer: self.tokenizer,
             max_text_tokens: self.max_text_tokens,
             candidates: CANDIDATES,
-            device: held_out.device,
         }))
     }
 

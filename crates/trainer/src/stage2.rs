@@ -139,18 +139,14 @@ impl<M: Sighted<Model = Bridge>> Objective<M> for GenerativeObjective<'_> {
         Ok(terms)
     }
 
-    /// Captions, or answers where every row has a question. None where the Q-Former reads the question, or the language model has
-    /// updates of its own: nothing writes with those before they are saved.
+    /// Captions, or answers where every row has a question. None where the Q-Former reads the question.
     fn evaluator<'a>(&'a self, held_out: HeldOut<'a>) -> Option<Box<dyn Evaluator<M> + 'a>> {
         if self.reader.is_some() {
             return None;
         }
         let asks = held_out.rows.iter().all(|row| row.prompt.is_some());
         Some(Box::new(HeldOutTexts {
-            name: held_out.name,
-            every: held_out.every,
-            rows: held_out.rows,
-            features: held_out.features,
+            samples: held_out,
             language_model: self.language_model,
             prompt: self.prompts.caption_prompt,
             settings: if asks {
@@ -158,7 +154,6 @@ impl<M: Sighted<Model = Bridge>> Objective<M> for GenerativeObjective<'_> {
             } else {
                 caption_settings()
             },
-            device: held_out.device,
         }))
     }
 }

@@ -7,7 +7,9 @@ use blip2_evaluation::retrieval::Captions;
 use blip2_golden::{fixture, models};
 use blip2_llm_adapters::load_language_model;
 use blip2_qformer::{QFormerConfig, RepresentationConfig, TextBatch, best_query};
-use blip2_trainer::{Evaluator, FeatureSource, HeldOutRetrieval, HeldOutTexts, Row, TrainError, tokenise};
+use blip2_trainer::{
+    Evaluator, FeatureSource, HeldOut, HeldOutRetrieval, HeldOutTexts, Row, TrainError, tokenise,
+};
 use burn::tensor::{Device, Int, Tensor};
 
 use crate::tiny;
@@ -56,14 +58,16 @@ fn retrieval_on_the_way_is_that_of_every_pair_by_itself() {
     });
     rows[3].image_id = Some("three".to_owned());
     let mut evaluator = HeldOutRetrieval {
-        name: "ranks".to_owned(),
-        every: 5,
-        rows: rows.clone(),
-        features: &source,
+        samples: HeldOut {
+            name: "ranks".to_owned(),
+            every: 5,
+            rows: rows.clone(),
+            features: &source,
+            device: device.clone(),
+        },
         tokenizer: &tokenizer,
         max_text_tokens: 12,
         candidates: 128,
-        device: device.clone(),
     };
     let found = evaluator.evaluate(&model, 1).expect("figures");
 
@@ -104,7 +108,7 @@ fn retrieval_on_the_way_is_that_of_every_pair_by_itself() {
 
     evaluator.candidates = 0;
     assert_eq!(evaluator.evaluate(&model, 1).expect("figures").len(), 10);
-    evaluator.rows.clear();
+    evaluator.samples.rows.clear();
     assert!(evaluator.evaluate(&model, 1).is_err());
 }
 
@@ -122,17 +126,19 @@ fn texts_on_the_way_are_right_where_they_say_the_truth() {
     let pixels = whole.expected().tensor("0.pixel_values");
     let source = Given(encoder.encode(pixels).expect("features"));
     let mut evaluator = HeldOutTexts {
-        name: "answers".to_owned(),
-        every: 0,
-        rows: vec![row(0, "nothing of the kind")],
-        features: &source,
+        samples: HeldOut {
+            name: "answers".to_owned(),
+            every: 0,
+            rows: vec![row(0, "nothing of the kind")],
+            features: &source,
+            device: device.clone(),
+        },
         language_model: &language_model,
         prompt: "Question: what is it? Answer:",
         settings: GenerationConfig {
             num_beams: 2,
             ..answer_settings()
         },
-        device: device.clone(),
     };
     let figure = |found: &[(String, f64)], name: &str| {
         let found = found.iter().find(|(own, _)| own == name);
@@ -141,13 +147,19 @@ fn texts_on_the_way_are_right_where_they_say_the_truth() {
     let wrong = evaluator.evaluate(&bridge, 1).expect("figures");
     assert_eq!(figure(&wrong, "exact"), 0.0);
 
-    let features = source.features(&evaluator.rows, &device).expect("features");
+    let features = source
+        .features(&evaluator.samples.rows, &device)
+        .expect("features");
     let prompt = language_model
         .tokenizer
         .encode_prompt(evaluator.prompt)
         .expect("tokens");
     let written = blip2::write_captions(&bridge, &language_model, features, &[prompt], &evaluator.settings);
-    evaluator.rows[0].text = written.expect("an answer")[0].text.clone();
+    evaluator.samples.rows[0].text = written.expect("an answer")[0].text.clone();
     let right = evaluator.evaluate(&bridge, 1).expect("figures");
     assert_eq!((figure(&right, "exact"), figure(&right, "f1")), (1.0, 1.0));
+    // The mean of nothing would be NaN.
+    evaluator.samples.rows.clear();
+    let error = evaluator.evaluate(&bridge, 1).expect_err("nothing to measure on");
+    assert!(error.to_string().contains("answers"), "{error}");
 }
