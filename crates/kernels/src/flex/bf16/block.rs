@@ -1,11 +1,12 @@
 //! GEMM micro-kernel: products of two blocks, each of two packed panels.
 
 use super::pack::{Digits, PANEL, Tile};
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use super::pairs;
 use super::single;
 #[cfg(target_arch = "x86_64")]
+use super::tiles;
 use super::unit::{Unit, unit};
-#[cfg(target_arch = "x86_64")]
-use super::{pairs, tiles};
 
 /// Rows and columns of the target that are computed at a time.
 pub(super) const BLOCK: usize = 2 * PANEL;
@@ -73,7 +74,6 @@ pub(super) struct Initial {
 
 /// The unit that multiplies, ready to do so on this thread as long as it lives.
 pub(super) struct Engine {
-    #[cfg(target_arch = "x86_64")]
     unit: Unit,
     digits: Digits,
     #[cfg(target_arch = "x86_64")]
@@ -83,7 +83,6 @@ pub(super) struct Engine {
 impl Engine {
     pub(super) fn new(digits: Digits) -> Self {
         Self {
-            #[cfg(target_arch = "x86_64")]
             unit: unit(),
             digits,
             #[cfg(target_arch = "x86_64")]
@@ -171,13 +170,14 @@ impl Engine {
             left.len() == right.len() && left.len().is_multiple_of(2 * self.digits.tiles()),
             "two panels of one depth"
         );
-        #[cfg(target_arch = "x86_64")]
         match (self.unit, self.digits) {
             // SAFETY: as promised by the caller; the tiles are configured, and the panels are as long as asserted.
+            #[cfg(target_arch = "x86_64")]
             (Unit::Tiles, Digits::One | Digits::Three) => unsafe {
                 return tiles::block(left, right, ahead, self.digits, target, initial);
             },
             // SAFETY: as promised by the caller; the unit was found, and the panels are as long as asserted.
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
             (Unit::Pairs, Digits::One) => unsafe {
                 return pairs::block(left, right, target, rows, initial);
             },

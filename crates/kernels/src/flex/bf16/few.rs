@@ -8,17 +8,17 @@ use rayon::prelude::*;
 use super::block::{Start, Target};
 use super::fixed::Fixed;
 use super::lines::nearest;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use super::pack::narrow;
 use super::pack::{DEPTH, PANEL};
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use super::pairs;
 use super::parts;
 use super::single;
 #[cfg(target_arch = "x86_64")]
 use super::tiles;
 use super::unit::in_tiles;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use super::unit::{Unit, unit};
 use super::weight::{Tiles, Weight};
 use crate::flex::linear::Matrix;
@@ -28,7 +28,7 @@ use crate::flex::simd::vectorised;
 const FEW: usize = 16;
 
 /// The same of a weight in bfloat16 where there are no tile registers, at most a [`GROUP`].
-const FEW_PAIRS: usize = 5;
+pub(super) const FEW_PAIRS: usize = 5;
 
 /// Most rows whose sums are kept in registers together.
 pub(super) const GROUP: usize = 8;
@@ -51,7 +51,7 @@ pub(super) unsafe fn multiply(target: Target, left: Matrix, weight: &Weight, sta
     let columns = left.columns;
     let rows = (0..left.rows).map(|row| &left.values[row * left.row_stride..][..columns]);
     match weight.all() {
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
         Tiles::Bf16(tiles) if unit() != Unit::Single => {
             let blocks = columns.div_ceil(DEPTH);
             let mut x = vec![[0; DEPTH / 2]; left.rows * blocks];
@@ -60,14 +60,18 @@ pub(super) unsafe fn multiply(target: Target, left: Matrix, weight: &Weight, sta
             }
             let source = tiles.source();
             let ready = || {
+                #[cfg(target_arch = "x86_64")]
                 let registers = in_tiles().then(|| tiles::Configured::for_rows(left.rows));
                 let (source, x) = (&source, &x[..]);
                 move |range: Range<usize>, first: usize, sums: &mut [[f32; PANEL]]| {
                     let x = &x[first * sums.len()..];
-                    source.with(range, |tiles| match &registers {
-                        Some(registers) => registers.few(tiles, x, sums),
-                        // SAFETY: the units other than `Single` are found only where there is AVX-512 with its bfloat16.
-                        None => unsafe { pairs::few(tiles, x, sums) },
+                    source.with(range, |tiles| {
+                        #[cfg(target_arch = "x86_64")]
+                        if let Some(registers) = &registers {
+                            return registers.few(tiles, x, sums);
+                        }
+                        // SAFETY: the units other than `Single` are found only where there are products of pairs.
+                        unsafe { pairs::few(tiles, x, sums) }
                     });
                 }
             };
@@ -191,7 +195,7 @@ vectorised! {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 vectorised! {
     /// Rounds to pairs of bfloat16, the first of a pair in the lower half, in blocks that are `stride` apart.
     fn pair(row: &[f32], target: &mut [[u32; DEPTH / 2]], stride: usize) {

@@ -2,7 +2,7 @@
 //! follow each other along the sum. A tile has room for 16 of them.
 
 use super::levels::{self, Bits, QUADS, Scale, split};
-use super::pack::{DEPTH, PANEL, Tile};
+use super::pack::{DEPTH, PANEL, Tile, narrow};
 use crate::flex::simd::{multiply_add, vectorised};
 
 /// A number of each row of a panel.
@@ -34,6 +34,12 @@ pub(super) fn nearest(x: f32) -> f32 {
 #[inline(always)]
 pub(super) fn halves(pair: u32) -> [f32; 2] {
     [f32::from_bits(pair << 16), f32::from_bits(pair & 0xffff_0000)]
+}
+
+/// The pair of two numbers, rounded.
+#[inline(always)]
+fn joined(first: f32, second: f32) -> u32 {
+    u32::from(narrow(first)) | u32::from(narrow(second)) << 16
 }
 
 vectorised! {
@@ -77,6 +83,24 @@ vectorised! {
                 let [first, second] = halves(pairs[row]);
                 lines[2 * pair][row] = first;
                 lines[2 * pair + 1][row] = second;
+            }
+        }
+    }
+
+    /// Rounds to pairs along the sum, the first of a pair in the lower half: each with its element of every row.
+    fn column_pairs(lines: &[Line; DEPTH], tile: &mut Tile) {
+        for (pair, pairs) in tile.0.as_chunks_mut::<PANEL>().0.iter_mut().enumerate() {
+            for row in 0..PANEL {
+                pairs[row] = joined(lines[2 * pair][row], lines[2 * pair + 1][row]);
+            }
+        }
+    }
+
+    /// The same, row by row.
+    fn row_pairs(lines: &[Line; DEPTH], tile: &mut Tile) {
+        for (row, pairs) in tile.0.as_chunks_mut::<PANEL>().0.iter_mut().enumerate() {
+            for pair in 0..PANEL {
+                pairs[pair] = joined(lines[2 * pair][row], lines[2 * pair + 1][row]);
             }
         }
     }

@@ -13,7 +13,8 @@ pub(crate) mod levels;
 mod lines;
 mod pack;
 mod pages;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[cfg_attr(target_arch = "aarch64", path = "pairs_arm.rs")]
 mod pairs;
 #[cfg(target_arch = "x86_64")]
 mod quads;
@@ -43,7 +44,7 @@ use weight::Weight;
 
 pub(crate) use block::{Start, Target};
 pub(crate) use pack::Digits;
-pub(crate) use unit::in_tiles;
+pub(crate) use unit::{in_tiles, multiplies};
 
 /// Longest part of the sums that is packed at a time.
 const LONGEST: usize = 2048;

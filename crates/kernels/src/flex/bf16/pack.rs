@@ -54,7 +54,7 @@ impl Digits {
     pub(crate) fn nearest() -> Self {
         match unit() {
             Unit::Single => Self::Rounded,
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
             _ => Self::One,
         }
     }
@@ -151,21 +151,14 @@ impl Part<'_> {
                 }
             };
         }
-        let mut rows = self.gather();
-        for tile in tiles {
-            for (row, values) in rows.iter_mut().enumerate() {
-                for (pair, values) in values.as_chunks_mut::<2>().0.iter_mut().enumerate() {
-                    let place = match form {
-                        Form::Rows => row * PANEL + pair,
-                        Form::Pairs => pair * PANEL + row,
-                    };
-                    let digits = values.map(narrow).map(u32::from);
-                    tile.0[place] = digits[0] | digits[1] << 16;
-                    for (value, digit) in values.iter_mut().zip(digits) {
-                        *value -= f32::from_bits(digit << 16);
-                    }
-                }
-            }
+        let [tile] = tiles else {
+            unreachable!("several digits only where tile registers multiply")
+        };
+        let mut lines = [[0.0; PANEL]; DEPTH];
+        self.line_up(&mut lines);
+        match form {
+            Form::Rows => lines::row_pairs(&lines, tile),
+            Form::Pairs => lines::column_pairs(&lines, tile),
         }
     }
 

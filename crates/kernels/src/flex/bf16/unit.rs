@@ -8,8 +8,8 @@ pub(super) enum Unit {
     /// Intel's AMX: products of tiles.
     #[cfg(target_arch = "x86_64")]
     Tiles,
-    /// AVX-512 BF16 and VNNI: products of pairs, and of four bytes.
-    #[cfg(target_arch = "x86_64")]
+    /// Products of pairs: AVX-512 BF16, with VNNI for those of four bytes; on Arm, `bfdot`.
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     Pairs,
     /// Single precision.
     Single,
@@ -21,6 +21,11 @@ pub(super) fn unit() -> Unit {
     *UNIT
 }
 
+/// Whether there is a unit for bfloat16.
+pub(crate) fn multiplies() -> bool {
+    unit() != Unit::Single
+}
+
 /// Whether tile registers multiply: the one unit that is fast enough to make products in single precision of digits.
 pub(crate) fn in_tiles() -> bool {
     #[cfg(target_arch = "x86_64")]
@@ -29,9 +34,20 @@ pub(crate) fn in_tiles() -> bool {
     false
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn find() -> Unit {
     Unit::Single
+}
+
+#[cfg(target_arch = "aarch64")]
+fn find() -> Unit {
+    use crate::setting::{Setting, setting};
+
+    let allowed = setting() != Setting::Baseline;
+    match allowed && std::arch::is_aarch64_feature_detected!("bf16") {
+        true => Unit::Pairs,
+        false => Unit::Single,
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
