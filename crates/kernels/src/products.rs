@@ -12,8 +12,14 @@ pub enum Products {
     #[default]
     F32,
     /// Rounded to bfloat16, to the nearest and ties to even: 8 bits of precision, the range of single precision. On devices
-    /// without bfloat16 as the tensors are.
+    /// without bfloat16, and on processors without a unit for it ([`multiplies_bf16`]), as the tensors are: rounding would cost
+    /// time and precision there, and win nothing.
     Bf16,
+}
+
+/// Whether this processor has a unit for products in bfloat16, and `BLIP2_KERNELS` allows it.
+pub fn multiplies_bf16() -> bool {
+    crate::flex::bf16::multiplies()
 }
 
 thread_local! {

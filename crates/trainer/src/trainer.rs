@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use blip2_kernels::with_products;
+use blip2_kernels::{multiplies_bf16, with_products};
 use blip2_objectives::{StepGradients, SumOrder};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -13,7 +13,7 @@ use crate::measured::{Measured, StepFigures};
 use crate::ranks::{Share, begin_together, is_the_same};
 use crate::rates::Origin;
 use crate::{
-    Batch, Evaluator, FeatureSource, Group, LayerRates, Objective, Optimizer, Row, RowSource, Run,
+    Batch, Evaluator, FeatureSource, Group, LayerRates, Objective, Optimizer, Precision, Row, RowSource, Run,
     StageRecipe, StepContext, TrainError, is_decayed,
 };
 
@@ -93,6 +93,13 @@ impl<M: Module> Trainer<'_, M> {
         let (mut model, mut optimizer, mut done) =
             begin_together(ranks, self.phase, model, found, &run.device)?;
         run.begin(self.phase, done.step, stage.steps)?;
+        // On other devices the backend decides.
+        let on_processor = run.device == Device::flex();
+        if stage.precision == Precision::Bf16 && on_processor && !multiplies_bf16() && ranks.is_first() {
+            tracing::warn!(
+                "precision = \"bf16\": the processor has no unit for bfloat16, so products are made in single precision"
+            );
+        }
         let started = Instant::now();
         let seconds_before = done.seconds;
         let mut measured = Measured::new(self.phase, stage, done.skipped, ranks);

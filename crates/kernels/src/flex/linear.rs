@@ -111,10 +111,11 @@ fn digits(products: Products, [rows, columns, depth]: [usize; 3]) -> Option<Digi
     };
     let worth = rows * columns * depth >= multiplications && rows.min(columns).min(depth) >= side;
     match products {
-        Products::Bf16 => Some(Digits::nearest()),
-        Products::F32 if worth && bf16::in_tiles() => Some(Digits::Three),
-        Products::F32 if !single::multiplies() => Some(Digits::Single),
-        Products::F32 => None,
+        // Without a unit for bfloat16 rounding would only cost time: the operands as they are, in what is fastest then.
+        Products::Bf16 if bf16::multiplies() => Some(Digits::One),
+        _ if worth && bf16::in_tiles() => Some(Digits::Three),
+        _ if !single::multiplies() => Some(Digits::Single),
+        _ => None,
     }
 }
 

@@ -106,3 +106,8 @@ pub(crate) fn close(name: &str, found: &[f64], expected: &[f64], tolerance: f64)
 pub(crate) fn composed() -> bool {
     std::env::var("BLIP2_KERNELS").is_ok_and(|setting| setting == "composed")
 }
+
+/// Whether products in bfloat16 have rounded operands.
+pub(crate) fn rounds() -> bool {
+    composed() || blip2_kernels::multiplies_bf16()
+}
