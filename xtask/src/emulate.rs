@@ -24,7 +24,7 @@ struct Machine {
     linker: Option<&'static str>,
 }
 
-const MACHINES: [Machine; 3] = [
+const MACHINES: [Machine; 4] = [
     Machine {
         title: "AVX2, no AVX-512",
         target: "x86_64-unknown-linux-gnu",
@@ -42,41 +42,83 @@ const MACHINES: [Machine; 3] = [
         linker: None,
     },
     Machine {
-        title: "Arm, NEON",
-        target: "aarch64-unknown-linux-gnu",
-        emulator: "qemu-aarch64",
+        title: "Arm, NEON alone",
+        processor: "cortex-a72",
+        ..ARM
+    },
+    Machine {
+        title: "Arm, BF16",
         processor: "max",
-        libraries: Some("/usr/aarch64-linux-gnu"),
-        linker: Some("aarch64-linux-gnu-gcc"),
+        ..ARM
     },
 ];
 
-/// Runs the tests on each machine, also after one has failed, and tells whether all have passed. A machine that cannot be stood
-/// in for here is named, and does not pass.
+/// What all machines with Arm's instructions have in common.
+const ARM: Machine = Machine {
+    title: "Arm",
+    target: "aarch64-unknown-linux-gnu",
+    emulator: "qemu-aarch64",
+    processor: "max",
+    libraries: Some("/usr/aarch64-linux-gnu"),
+    linker: Some("aarch64-linux-gnu-gcc"),
+};
+
+/// Runs the tests on each machine, also after one has failed, checks all crates' types for Arm, and tells whether all has passed.
+/// What cannot be stood in for here is named, and does not pass.
 ///
 /// # Errors
 /// Cargo cannot be run.
 pub(crate) fn run() -> Result<bool> {
-    let mut lines = Vec::new();
-    let mut passed = true;
+    let mut outcomes = Outcomes::default();
     for machine in &MACHINES {
         println!(
             "\n== {} ({} {})",
             machine.title, machine.emulator, machine.processor
         );
+        outcomes.take(machine, machine.title, Machine::test)?;
+    }
+    println!("\n== all crates, their types, for {}", ARM.target);
+    outcomes.take(&ARM, "Arm, all crates", Machine::check_types)?;
+    println!();
+    outcomes.lines.iter().for_each(|line| println!("{line}"));
+    Ok(outcomes.passed)
+}
+
+/// What was run so far.
+struct Outcomes {
+    /// One each.
+    lines: Vec<String>,
+    /// Whether all of it passed.
+    passed: bool,
+}
+
+impl Default for Outcomes {
+    fn default() -> Self {
+        Self {
+            lines: Vec::new(),
+            passed: true,
+        }
+    }
+}
+
+impl Outcomes {
+    fn take(
+        &mut self,
+        machine: &Machine,
+        title: &str,
+        run: impl FnOnce(&Machine) -> Result<bool>,
+    ) -> Result<()> {
         let outcome = match machine.obstacle() {
-            Ok(()) => match machine.test()? {
+            Ok(()) => match run(machine)? {
                 true => "passed".to_owned(),
                 false => "FAILED".to_owned(),
             },
             Err(obstacle) => format!("NOT RUN: {obstacle:#}"),
         };
-        passed &= outcome == "passed";
-        lines.push(format!("{:<18} {outcome}", machine.title));
+        self.passed &= outcome == "passed";
+        self.lines.push(format!("{title:<18} {outcome}"));
+        Ok(())
     }
-    println!();
-    lines.iter().for_each(|line| println!("{line}"));
-    Ok(passed)
 }
 
 impl Machine {
@@ -114,36 +156,49 @@ impl Machine {
         Ok(())
     }
 
+    /// Runs the tests of the kernels.
     fn test(&self) -> Result<bool> {
         let mut runner = format!("{} -cpu {}", self.emulator, self.processor);
         if let Some(libraries) = self.libraries {
             runner.push_str(&format!(" -L {libraries}"));
         }
-        let variable = |name: &str| {
-            let target = self.target.to_uppercase().replace('-', "_");
-            format!("CARGO_TARGET_{target}_{name}")
-        };
+        let mut command = self.cargo(&[
+            "test",
+            "--release",
+            "--package",
+            "blip2-kernels",
+            "--test",
+            "main",
+        ])?;
+        command.env(self.variable("RUNNER"), runner);
+        // What a test starts would not be emulated.
+        command.args(["--", "--skip", "processes"]);
+        Ok(process::run(&mut command, || ())?.is_success())
+    }
+
+    /// Checks the types of all crates and of what they are built on.
+    fn check_types(&self) -> Result<bool> {
+        let mut command = self.cargo(&["check", "--workspace", "--release"])?;
+        Ok(process::run(&mut command, || ())?.is_success())
+    }
+
+    /// Cargo with these arguments, for the target.
+    fn cargo(&self, arguments: &[&str]) -> Result<Command> {
         let mut command = launch::cargo();
-        command
-            .args([
-                "test",
-                "--release",
-                "--package",
-                "blip2-kernels",
-                "--test",
-                "main",
-            ])
-            .env("CARGO_TARGET_DIR", places::target()?)
-            .env(variable("RUNNER"), runner);
+        command.args(arguments).env("CARGO_TARGET_DIR", places::target()?);
         if let Some(linker) = self.linker {
-            command.env(variable("LINKER"), linker);
+            command.env(self.variable("LINKER"), linker);
         }
         if !self.target.starts_with(ARCH) {
             command.args(["--target", self.target]);
         }
-        // What a test starts would not be emulated.
-        command.args(["--", "--skip", "processes"]);
-        Ok(process::run(&mut command, || ())?.is_success())
+        Ok(command)
+    }
+
+    /// The variable by which cargo is told something about the target.
+    fn variable(&self, name: &str) -> String {
+        let target = self.target.to_uppercase().replace('-', "_");
+        format!("CARGO_TARGET_{target}_{name}")
     }
 }
 

@@ -58,7 +58,7 @@ enum Command {
         /// A program built with optimisation [default: blip2, which is built first]
         program: Option<PathBuf>,
     },
-    /// Run the tests of the kernels on emulated processors: one with AVX2, one with SSE2 alone, an Arm
+    /// Run the tests of the kernels on emulated processors: one with AVX2, one with SSE2 alone, two Arms; check all types for Arm
     Emulate,
     /// All that CI runs: assets, formatting, tidiness, lints, tests, the kernels' assembly
     Test {
