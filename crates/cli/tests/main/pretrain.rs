@@ -116,6 +116,7 @@ fn a_killed_run_resumes_to_the_figures_of_an_unbroken_one() {
     assert_eq!(figures(&whole), figures(&broken));
 
     untrained_losses_know_nothing(&whole);
+    a_start_from_data_knows_the_words_alone(&home, &folder.path().join("started"));
     frozen_models_stay_frozen(&whole);
     the_run_captions_pictures(&home, &whole);
     another_recipe_is_refused(&home, &whole);
@@ -140,18 +141,38 @@ fn one_of_several_processes_does_not_train_alone() {
 
 /// The first step's losses are those of guessing: ln(batch), ln 2, ln(vocabulary).
 fn untrained_losses_know_nothing(run: &Path) {
-    let log = log(run);
-    let first = log
-        .iter()
-        .find(|line| line["phase"] == "stage1" && line["step"] == 1)
-        .unwrap();
     for (name, expected) in [("itc", 8_f64.ln()), ("itm", 2_f64.ln()), ("itg", 30_523_f64.ln())] {
-        let value = first[name].as_f64().unwrap();
+        let value = first_loss(run, name);
         assert!(
             (value - expected).abs() < 0.15 * expected,
             "{name} begins at {value}, not near {expected}"
         );
     }
+}
+
+/// Where a run starts from data, its language loss begins at what the frequencies of words leave open; the other losses must
+/// find out all the same.
+fn a_start_from_data_knows_the_words_alone(home: &Path, run: &Path) {
+    let changes = ["start_from_data=true", "stage1.steps=1", "stage2.steps=1"];
+    let changes = changes.iter().flat_map(|change| ["--set", change]);
+    finish(pretrain(home, run, false).args(changes));
+    for (name, expected) in [("itc", 8_f64.ln()), ("itm", 2_f64.ln())] {
+        let value = first_loss(run, name);
+        assert!(
+            (value - expected).abs() < 0.15 * expected,
+            "{name} begins at {value}"
+        );
+    }
+    let words = first_loss(run, "itg");
+    assert!(words < 0.5 * 30_523_f64.ln(), "itg begins at {words}");
+}
+
+/// What a loss of the first step of stage 1 was.
+fn first_loss(run: &Path, name: &str) -> f64 {
+    let log = log(run);
+    let mut steps = log.iter().filter(|line| line["phase"] == "stage1");
+    let first = steps.find(|line| line["step"] == 1).unwrap();
+    first[name].as_f64().unwrap()
 }
 
 fn frozen_models_stay_frozen(run: &Path) {
