@@ -48,6 +48,9 @@ pub enum Blip2Error {
         /// What is needed, and what to do.
         need: &'static str,
     },
+    /// A conversation about nothing.
+    #[error("there is no picture to talk about yet: give one first")]
+    NoPicture,
     /// A frozen model or vocabulary is not where the configuration says.
     #[error(
         "the {what} {path} is not there: `cargo xtask assets` fetches what the demo needs; set BLIP2_HOME if it is kept \

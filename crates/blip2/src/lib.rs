@@ -21,12 +21,14 @@
 pub mod capfilt;
 mod captioner;
 mod captions;
+mod chat;
 mod config;
 mod convert;
 mod error;
 mod folder;
 mod hugging_face;
 mod lazy;
+mod looks;
 mod many;
 mod matching;
 mod measured;
@@ -52,6 +54,7 @@ pub use blip2_hub::locate;
 pub use blip2_llm_adapters::LoadedLanguageModel;
 pub use captioner::Captioner;
 pub use captions::{Written, answer_settings, caption_settings, write_captions, write_captions_by_qformer};
+pub use chat::{Chat, Template, Turn};
 pub use config::{EncoderConfig, LanguageModelConfig, ModelConfig, Reads, home};
 pub use convert::{
     Conversion, LeftOut, convert_to_hugging_face, convert_to_lavis, trained_to_hugging_face, trained_to_lavis,
@@ -61,6 +64,7 @@ pub use folder::{
     ADAPTER, BRIDGE, CONFIG, ENCODER, REPRESENTATION, model_folder, read_config, save_pretrained, save_tuned,
 };
 pub use hugging_face::{HuggingFaceFolder, HuggingFaceKind};
+pub use looks::{LayerLook, Looks, Stage, WordLook, WordLooks};
 pub use many::{CaptionRequest, CaptionTask, OpenedBatch, Writer};
 pub use matching::Match;
 pub use measured::TextCost;

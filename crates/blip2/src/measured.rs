@@ -1,4 +1,4 @@
-//! What an evaluation asks of a model beside its texts: the parts of retrieval, the cost of captions, where the queries look.
+//! What an evaluation asks of a model beside its texts: the parts of retrieval, the cost of captions.
 
 use blip2_core::TextExample;
 use blip2_data::pixels::RgbImage;
@@ -110,31 +110,5 @@ impl Blip2 {
             });
         }
         Ok(costs)
-    }
-
-    /// Where the queries look in `picture`, `[queries, patches]`, of stage 2 where it was trained, else of stage 1: the
-    /// attention of the last layer that reads the picture. A class token of the encoder is left out.
-    ///
-    /// # Errors
-    /// [`Blip2Error`] where the picture does not fit the encoder, or neither stage was trained.
-    pub fn look(&self, picture: &RgbImage) -> Result<Tensor<2>, Blip2Error> {
-        let features = self.features(std::slice::from_ref(picture))?;
-        let attention = match &self.bridge {
-            Some(language) => {
-                let bridge = &language.bridge;
-                let context = bridge.qformer.image_context(bridge.normalise(features)?)?;
-                bridge.qformer.image_attention(&context, 1)
-            }
-            None => {
-                let model = self.representation_model()?;
-                let context = model.image_context(features)?;
-                model.qformer.image_attention(&context, 1)
-            }
-        };
-        let [_, queries, tokens] = finite("attention", attention.clone())?.dims();
-        let side = (tokens).isqrt();
-        let patches = side * side;
-        let attention = attention.reshape([queries, tokens]);
-        Ok(attention.narrow(1, tokens - patches, patches))
     }
 }

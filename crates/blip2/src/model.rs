@@ -126,6 +126,18 @@ impl Blip2 {
         settings: &GenerationConfig,
         hear: &mut dyn FnMut(&str),
     ) -> Result<Written, Blip2Error> {
+        self.aloud(picture, prompt, prompt, settings, hear)
+    }
+
+    /// [`Blip2::caption_aloud`], while the Q-Former reads `read` beside the picture, where it reads a text.
+    pub(crate) fn aloud(
+        &self,
+        picture: &RgbImage,
+        prompt: &str,
+        read: &str,
+        settings: &GenerationConfig,
+        hear: &mut dyn FnMut(&str),
+    ) -> Result<Written, Blip2Error> {
         let tokenizer = &self.language_model()?.tokenizer;
         let (mut ids, mut said) = (Vec::new(), String::new());
         let mut callback = |_, token| {
@@ -138,8 +150,9 @@ impl Blip2 {
                 said = text;
             }
         };
-        let (pictures, prompts) = (std::slice::from_ref(picture), [prompt.to_owned()]);
-        let written = self.write(pictures, &prompts, &prompts, settings, Some(&mut callback))?;
+        let (prompts, read) = ([prompt.to_owned()], [read.to_owned()]);
+        let pictures = std::slice::from_ref(picture);
+        let written = self.write(pictures, &prompts, &read, settings, Some(&mut callback))?;
         let text = tokenizer.decode(&ids)?;
         if let Some(rest) = text.strip_prefix(&said).filter(|rest| !rest.is_empty()) {
             hear(rest);
@@ -308,10 +321,9 @@ impl Blip2 {
         let LanguageBridge {
             bridge, instructions, ..
         } = self.language_bridge()?;
-        let rows = bridge.qformer.config().vocab_size;
         let instructions = instructions
             .as_ref()
-            .map(|tokenizer| self.written(tokenizer, prompts, rows))
+            .map(|tokenizer| self.instructions(bridge, tokenizer, prompts))
             .transpose()?;
         let vision = bridge.normalise(features)?;
         let qformer = bridge.query_states(vision.clone(), instructions.as_ref())?;
@@ -320,6 +332,16 @@ impl Blip2 {
             vision,
             qformer,
         })
+    }
+
+    /// `texts` as the Q-Former of `bridge` reads them beside the pictures, with the vocabulary of `tokenizer`.
+    pub(crate) fn instructions<T: AsRef<str>>(
+        &self,
+        bridge: &Bridge,
+        tokenizer: &BertTokenizer,
+        texts: &[T],
+    ) -> Result<TextBatch, Blip2Error> {
+        self.written(tokenizer, texts, bridge.qformer.config().vocab_size)
     }
 
     /// Normalised pixels `[batch, 3, height, width]` of `pictures`.
@@ -340,11 +362,16 @@ impl Blip2 {
     pub(crate) fn read(&self, texts: &[String]) -> Result<TextBatch, Blip2Error> {
         let Representation { model, tokenizer, .. } = self.representation()?;
         let rows = model.qformer.config().vocab_size;
-        let texts = texts.iter().map(|text| match self.usage.trained_here {
+        let texts: Vec<String> = texts.iter().map(|text| self.cleaned(text)).collect();
+        self.written(tokenizer, &texts, rows)
+    }
+
+    /// `text` as stage 1 learned to read it.
+    pub(crate) fn cleaned(&self, text: &str) -> String {
+        match self.usage.trained_here {
             true => text::caption(text, ""),
-            false => text.clone(),
-        });
-        self.written(tokenizer, &texts.collect::<Vec<_>>(), rows)
+            false => text.to_owned(),
+        }
     }
 
     /// `texts` that a person wrote, as `tokenizer` cuts them for a Q-Former with `rows` word embeddings.
@@ -395,7 +422,7 @@ impl Blip2 {
         }
     }
 
-    fn language_bridge(&self) -> Result<&LanguageBridge, Blip2Error> {
+    pub(crate) fn language_bridge(&self) -> Result<&LanguageBridge, Blip2Error> {
         self.bridge.as_ref().ok_or_else(|| Blip2Error::Untrained {
             folder: self.folder.clone(),
             need: "the language model understands pictures only after stage 2, which makes `bridge.safetensors` or a \

@@ -308,7 +308,9 @@ impl Reporter<'_> {
         let model = &self.outcome.representation.model;
         for index in 0..LOOKS.min(self.recipe.evaluation.samples.min(shown.scenes.len())) {
             let context = model.image_context(shown.features.clone().narrow(0, index, 1))?;
-            let attention = model.qformer.image_attention(&context, 1);
+            let looks = model.qformer.looks(&context, None)?;
+            let last = looks.last().expect("layer 0 reads the picture");
+            let attention = last.mean();
             let [_, _, tokens] = attention.dims();
             // The class token stands before a square of patches.
             let side = (tokens - 1).isqrt();

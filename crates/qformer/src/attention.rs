@@ -7,6 +7,7 @@ use burn::module::Module;
 use burn::tensor::{Distribution, Int, Tensor};
 
 use crate::QFormerConfig;
+use crate::watch::Watch;
 
 /// Keys and values, each `[batch, heads, tokens, head width]`.
 #[derive(Clone, Debug)]
@@ -125,12 +126,24 @@ impl Attention {
         }
     }
 
-    /// Lets `rows` `[batch, rows, width]` read `source`.
-    pub(crate) fn forward(&self, rows: Tensor<3>, source: KeyValue, visibility: Visibility) -> Tensor<3> {
+    /// Lets `rows` `[batch, rows, width]` read `source`, and `watch`, where it is given, look at how much of what.
+    pub(crate) fn forward(
+        &self,
+        rows: Tensor<3>,
+        source: KeyValue,
+        visibility: Visibility,
+        watch: Option<&mut Watch>,
+    ) -> Tensor<3> {
         let [batch, length, width] = rows.dims();
         let query = self.split(self.query.forward(rows.clone()));
-        let context = if self.attention_dropout > 0.0 && rows.device().is_autodiff() {
-            self.attend_with_dropout(query, source, visibility)
+        let drops = self.attention_dropout > 0.0 && rows.device().is_autodiff();
+        let context = if drops || watch.is_some() {
+            let source = source.gathered();
+            let mut probabilities = probabilities(query, source.key, visibility);
+            if let Some(watch) = watch {
+                probabilities = watch.see(probabilities);
+            }
+            dropout(probabilities, self.attention_dropout).matmul(source.value)
         } else {
             let options = AttentionOptions {
                 causal: visibility.causal,
@@ -144,33 +157,13 @@ impl Attention {
             .forward_residual(dropout(self.dense.forward(context), self.hidden_dropout), rows)
     }
 
-    /// How much each of `rows` `[batch, rows, width]` reads of each token of `source`, mean over heads: `[batch, rows, tokens]`.
-    pub(crate) fn probabilities(&self, rows: Tensor<3>, source: &KeyValue) -> Tensor<3> {
-        let query = self.split(self.query.forward(rows));
-        let [batch, _, count, head_width] = query.dims();
-        let source = source.clone().gathered();
-        let tokens = source.key.dims()[2];
-        let scores = query.matmul(source.key.swap_dims(2, 3)) / (head_width as f64).sqrt();
-        kernels::softmax(scores)
-            .mean_dim(1)
-            .reshape([batch, count, tokens])
-    }
-
-    /// The reference's form, whose probabilities can be dropped.
-    fn attend_with_dropout(&self, query: Tensor<4>, source: KeyValue, visibility: Visibility) -> Tensor<4> {
-        let [_, _, rows, head_width] = query.dims();
-        let source = source.gathered();
-        let keys = source.key.dims()[2];
-        let mut scores = query.matmul(source.key.swap_dims(2, 3)) / (head_width as f64).sqrt();
-        if let Some(bias) = visibility.bias {
-            scores = scores + bias;
+    /// The same in evaluation on any device.
+    pub(crate) fn without_dropout(self) -> Self {
+        Self {
+            hidden_dropout: 0.0,
+            attention_dropout: 0.0,
+            ..self
         }
-        if visibility.causal {
-            let hidden =
-                Tensor::<2>::ones([rows, keys], &scores.device()).triu((keys - rows) as i64 + 1) * -10_000.0;
-            scores = scores + hidden.unsqueeze::<4>();
-        }
-        dropout(kernels::softmax(scores), self.attention_dropout).matmul(source.value)
     }
 
     fn split(&self, x: Tensor<3>) -> Tensor<4> {
@@ -178,6 +171,23 @@ impl Attention {
         x.reshape([batch, tokens, self.heads, width / self.heads])
             .swap_dims(1, 2)
     }
+}
+
+/// How much each row of `query` `[batch, heads, rows, head width]` takes of each of `key`, `[batch, heads, rows, keys]`: the
+/// reference's form, whose values can be looked at, and dropped.
+fn probabilities(query: Tensor<4>, key: Tensor<4>, visibility: Visibility) -> Tensor<4> {
+    let [_, _, rows, head_width] = query.dims();
+    let keys = key.dims()[2];
+    let mut scores = query.matmul(key.swap_dims(2, 3)) / (head_width as f64).sqrt();
+    if let Some(bias) = visibility.bias {
+        scores = scores + bias;
+    }
+    if visibility.causal {
+        let hidden =
+            Tensor::<2>::ones([rows, keys], &scores.device()).triu((keys - rows) as i64 + 1) * -10_000.0;
+        scores = scores + hidden.unsqueeze::<4>();
+    }
+    kernels::softmax(scores)
 }
 
 /// Inverted dropout while training: on an autodiff device, drawn from the device's generator.

@@ -8,6 +8,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::attention::{KeyValue, Visibility, dropout};
 use crate::layer::{Layer, LayerInput};
+use crate::watch::Watches;
 use crate::{QFormerConfig, TextBatch};
 
 /// What BERT adds to a key that must not be seen.
@@ -170,6 +171,13 @@ impl QFormer {
         self
     }
 
+    /// The same in evaluation on any device: it drops nothing where it is tracked.
+    pub(crate) fn without_dropout(mut self) -> Self {
+        self.layers = self.layers.into_iter().map(Layer::without_dropout).collect();
+        self.config.hidden_dropout_prob = 0.0;
+        self
+    }
+
     /// Whether it has the text branch.
     pub fn reads_texts(&self) -> bool {
         self.text_embeddings.is_some()
@@ -212,34 +220,24 @@ impl QFormer {
 
     /// Pass 1, unimodal: the queries read the images of `context` (`batch` of them).
     pub fn query_pass(&self, context: &ImageContext, batch: usize) -> QueryOutput {
-        let (hidden, cache) = self.run(
-            self.embed_queries(batch),
-            Pass {
-                queries: true,
-                image: Some(context),
-                ..Pass::default()
-            },
-        );
-        QueryOutput { hidden, cache }
+        self.queries_alone(context, batch, None)
     }
 
-    /// Where the queries look, `[batch, queries, patches]`: the attention of the last layer that reads the image, mean over
-    /// its heads.
-    pub fn image_attention(&self, context: &ImageContext, batch: usize) -> Tensor<3> {
-        let mut hidden = self.embed_queries(batch);
-        let mut last = None;
-        for (layer, image) in self.layers.iter().zip(&context.layers) {
-            last = layer.image_attention(hidden.clone(), image.as_ref()).or(last);
-            let input = LayerInput {
-                queries: self.config.num_query_tokens,
-                image: image.as_ref(),
-                past: None,
-                visibility: Visibility::default(),
-                leading: None,
-            };
-            hidden = layer.forward(hidden, input).0;
-        }
-        last.expect("layer 0 reads the image: 0 is a multiple of every frequency")
+    /// [`QFormer::query_pass`] with `watches` over the attentions of some layers.
+    pub(crate) fn queries_alone(
+        &self,
+        context: &ImageContext,
+        batch: usize,
+        watches: Option<&mut Watches>,
+    ) -> QueryOutput {
+        let pass = Pass {
+            queries: true,
+            image: Some(context),
+            watches,
+            ..Pass::default()
+        };
+        let (hidden, cache) = self.run(self.embed_queries(batch), pass);
+        QueryOutput { hidden, cache }
     }
 
     /// Pass 2, unimodal: the text alone. Gives the final states of the first `leading` tokens of each text
@@ -263,6 +261,16 @@ impl QFormer {
     /// # Errors
     /// As for [`QFormer::text_pass`].
     pub fn multimodal_pass(&self, context: &ImageContext, text: &TextBatch) -> Result<Tensor<3>, ModelError> {
+        self.multimodal(context, text, None)
+    }
+
+    /// [`QFormer::multimodal_pass`] with `watches` over the attentions of some layers.
+    pub(crate) fn multimodal(
+        &self,
+        context: &ImageContext,
+        text: &TextBatch,
+        watches: Option<&mut Watches>,
+    ) -> Result<Tensor<3>, ModelError> {
         let batch = text.len();
         let queries = self.config.num_query_tokens;
         let embedded = join_tokens(self.embed_queries(batch), self.embed_text(text, 0)?);
@@ -278,6 +286,7 @@ impl QFormer {
             image: Some(context),
             bias: Some(hide_padding(seen)),
             leading: Some(queries),
+            watches,
             ..Pass::default()
         };
         Ok(self.run(embedded, pass).0)
@@ -342,7 +351,7 @@ impl QFormer {
         dropout(self.layer_norm.forward(embedded), self.config.hidden_dropout_prob)
     }
 
-    fn run(&self, mut hidden: Tensor<3>, pass: Pass<'_>) -> (Tensor<3>, Vec<KeyValue>) {
+    fn run(&self, mut hidden: Tensor<3>, mut pass: Pass<'_>) -> (Tensor<3>, Vec<KeyValue>) {
         let last = self.layers.len() - 1;
         let mut cache = Vec::with_capacity(self.layers.len());
         for (index, layer) in self.layers.iter().enumerate() {
@@ -359,6 +368,10 @@ impl QFormer {
                     causal: pass.causal,
                 },
                 leading: pass.leading.filter(|_| index == last),
+                watch: pass
+                    .watches
+                    .as_deref_mut()
+                    .and_then(|watches| watches.get_mut(&index)),
             };
             let (next, own) = layer.forward(hidden, input);
             hidden = next;
@@ -376,6 +389,7 @@ struct Pass<'a> {
     bias: Option<Tensor<4>>,
     causal: bool,
     leading: Option<usize>,
+    watches: Option<&'a mut Watches>,
 }
 
 /// From a mask `[batch, keys]` to what is added to the scores `[batch, 1, 1, keys]`.

@@ -137,6 +137,7 @@ impl GroundedDecoder {
                     causal: true,
                 },
                 leading: None,
+                watch: None,
             };
             let (next, own) = layer.forward(hidden, input);
             hidden = next;

@@ -8,6 +8,7 @@ use burn::tensor::Tensor;
 
 use crate::QFormerConfig;
 use crate::attention::{Attention, KeyValue, Visibility, dropout};
+use crate::watch::Watch;
 
 /// BERT's feed-forward network with residual and layer norm.
 #[derive(Module, Debug)]
@@ -34,6 +35,10 @@ impl FeedForward {
         }
     }
 
+    fn without_dropout(self) -> Self {
+        Self { dropout: 0.0, ..self }
+    }
+
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let inner = kernels::gelu(self.intermediate.forward(x.clone()));
         self.layer_norm
@@ -53,6 +58,8 @@ pub(crate) struct LayerInput<'a> {
     pub(crate) visibility: Visibility,
     /// Only this many leading rows are read afterwards.
     pub(crate) leading: Option<usize>,
+    /// What looks at the attentions, where they are asked for.
+    pub(crate) watch: Option<&'a mut Watch>,
 }
 
 /// One of the Q-Former's layers.
@@ -82,7 +89,7 @@ impl Layer {
     }
 
     /// Maps `hidden` `[batch, rows, width]`; also gives the self-attention keys and values of these rows.
-    pub(crate) fn forward(&self, hidden: Tensor<3>, input: LayerInput<'_>) -> (Tensor<3>, KeyValue) {
+    pub(crate) fn forward(&self, hidden: Tensor<3>, mut input: LayerInput<'_>) -> (Tensor<3>, KeyValue) {
         let own = self.attention.key_value(hidden.clone());
         let seen = match input.past {
             Some(past) => past.followed_by(own.clone()),
@@ -92,21 +99,32 @@ impl Layer {
             Some(leading) => hidden.narrow(1, 0, leading),
             None => hidden,
         };
-        let attended = self.attention.forward(rows, seen, input.visibility);
-        (self.branches(attended, input.queries, input.image), own)
+        let watch = input.watch.as_deref_mut();
+        let attended = self.attention.forward(rows, seen, input.visibility, watch);
+        (
+            self.branches(attended, input.queries, input.image, input.watch),
+            own,
+        )
     }
 
-    /// How much each query reads of each image token in this layer, `[batch, queries, patches]`; `None` where the layer does
-    /// not read the image. `hidden` are the query rows that enter the layer.
-    pub(crate) fn image_attention(&self, hidden: Tensor<3>, image: Option<&KeyValue>) -> Option<Tensor<3>> {
-        let (cross_attention, image) = (self.cross_attention.as_ref()?, image?);
-        let own = self.attention.key_value(hidden.clone());
-        let attended = self.attention.forward(hidden, own, Visibility::default());
-        Some(cross_attention.probabilities(attended, image))
+    /// The same in evaluation on any device.
+    pub(crate) fn without_dropout(self) -> Self {
+        Self {
+            attention: self.attention.without_dropout(),
+            cross_attention: self.cross_attention.map(Attention::without_dropout),
+            text_feed_forward: self.text_feed_forward.map(FeedForward::without_dropout),
+            query_feed_forward: self.query_feed_forward.without_dropout(),
+        }
     }
 
     /// Queries go through cross-attention and their own network, text through the other.
-    fn branches(&self, attended: Tensor<3>, queries: usize, image: Option<&KeyValue>) -> Tensor<3> {
+    fn branches(
+        &self,
+        attended: Tensor<3>,
+        queries: usize,
+        image: Option<&KeyValue>,
+        watch: Option<&mut Watch>,
+    ) -> Tensor<3> {
         let [_, length, _] = attended.dims();
         if queries == 0 {
             return self.text(attended);
@@ -118,7 +136,7 @@ impl Layer {
             (query_rows, Some(text_rows))
         };
         if let (Some(cross_attention), Some(image)) = (&self.cross_attention, image) {
-            query_rows = cross_attention.forward(query_rows, image.clone(), Visibility::default());
+            query_rows = cross_attention.forward(query_rows, image.clone(), Visibility::default(), watch);
         }
         let query_rows = self.query_feed_forward.forward(query_rows);
         match text_rows {

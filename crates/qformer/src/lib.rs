@@ -11,11 +11,13 @@ mod config;
 mod encoder;
 mod grounded;
 mod layer;
+mod looks;
 mod names;
 mod retrieval;
 mod stage1;
 mod start;
 mod text;
+mod watch;
 
 pub use bert::{check_bert, load_bert};
 pub use blip2_core::layers::unit_length;
@@ -24,6 +26,7 @@ pub use caption::CaptionDecoder;
 pub use config::QFormerConfig;
 pub use encoder::{ImageContext, QFormer, QueryOutput};
 pub use grounded::GroundedDecoder;
+pub use looks::{LayerLooks, MatchLooks};
 pub use names::{
     HUGGING_FACE_BRIDGE, HUGGING_FACE_INSTRUCT, HUGGING_FACE_REPRESENTATION, LAVIS_LLAMA_BRIDGE,
     LAVIS_OPT_BRIDGE, LAVIS_REPRESENTATION, LAVIS_T5_BRIDGE,

@@ -160,11 +160,14 @@ impl RepresentationModel {
     /// # Errors
     /// [`ModelError`] where the text does not fit the model.
     pub fn matching_logits(&self, context: &ImageContext, text: &TextBatch) -> Result<Tensor<2>, ModelError> {
-        let logits = self
-            .matching_head
-            .forward(self.qformer.multimodal_pass(context, text)?);
+        Ok(self.match_logits(self.qformer.multimodal_pass(context, text)?))
+    }
+
+    /// Matching logits `[batch, 2]` of query states `[batch, queries, width]` that have seen image and text.
+    pub(crate) fn match_logits(&self, states: Tensor<3>) -> Tensor<2> {
+        let logits = self.matching_head.forward(states);
         let [batch, _, classes] = logits.dims();
-        Ok(logits.mean_dim(1).reshape([batch, classes]))
+        logits.mean_dim(1).reshape([batch, classes])
     }
 
     /// The word embedding `[vocabulary, width]`, which is also the decoder of the language head.

@@ -8,27 +8,32 @@ const PIXELS: usize = 64;
 const AWAY: [f32; 4] = [18.0, 22.0, 48.0, 190.0];
 const THERE: [f32; 4] = [255.0, 176.0, 32.0, 45.0];
 
-/// PNG of the `weights` `[rows, columns]` of one query, none of them negative, relative to their greatest.
-pub(crate) fn layer(weights: &[f32], [rows, columns]: [usize; 2]) -> Result<Vec<u8>, EncodingError> {
-    let cell = PIXELS.div_ceil(rows.max(columns));
-    let (height, width) = (rows * cell, columns * cell);
+/// Red, green, blue and opacity of a layer of `[height, width]` pixels over a picture, row by row: the `weights` `[rows, columns]`
+/// of `grid`, none of them negative, relative to their greatest. The picture is clear where they are large.
+pub fn heat(
+    weights: &[f32],
+    [rows, columns]: [usize; 2],
+    [height, width]: [usize; 2],
+) -> impl Iterator<Item = [u8; 4]> {
     let most = weights.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
-    let mut pixels = Vec::with_capacity(height * width * 4);
-    for y in 0..height {
-        let (upper, lower, down) = between(y, cell, rows);
-        for x in 0..width {
-            let (left, right, along) = between(x, cell, columns);
+    (0..height).flat_map(move |y| {
+        let (upper, lower, down) = between(y, height, rows);
+        (0..width).map(move |x| {
+            let (left, right, along) = between(x, width, columns);
             let mix = |row: usize| {
                 weights[row * columns + left] * (1.0 - along) + weights[row * columns + right] * along
             };
             let strength = (mix(upper) * (1.0 - down) + mix(lower) * down) / most;
-            pixels.extend(
-                AWAY.iter()
-                    .zip(THERE)
-                    .map(|(away, there)| (away + (there - away) * strength) as u8),
-            );
-        }
-    }
+            std::array::from_fn(|part| (AWAY[part] + (THERE[part] - AWAY[part]) * strength) as u8)
+        })
+    })
+}
+
+/// PNG of such a layer, of few pixels.
+pub(crate) fn layer(weights: &[f32], grid: [usize; 2]) -> Result<Vec<u8>, EncodingError> {
+    let cell = PIXELS.div_ceil(grid[0].max(grid[1]));
+    let [height, width] = grid.map(|cells| cells * cell);
+    let pixels: Vec<u8> = heat(weights, grid, [height, width]).flatten().collect();
     let mut png = Vec::new();
     let mut encoder = Encoder::new(&mut png, width as u32, height as u32);
     encoder.set_color(ColorType::Rgba);
@@ -39,9 +44,10 @@ pub(crate) fn layer(weights: &[f32], [rows, columns]: [usize; 2]) -> Result<Vec<
     Ok(png)
 }
 
-/// The two cells between whose middles a pixel lies, and how far it is on the way to the second.
-fn between(pixel: usize, cell: usize, cells: usize) -> (usize, usize, f32) {
-    let place = ((pixel as f32 + 0.5) / cell as f32 - 0.5).clamp(0.0, (cells - 1) as f32);
+/// The two of `cells` between whose middles a pixel of `pixels` lies, and how far it is on the way to the second.
+fn between(pixel: usize, pixels: usize, cells: usize) -> (usize, usize, f32) {
+    let place = (pixel as f32 + 0.5) * cells as f32 / pixels as f32 - 0.5;
+    let place = place.clamp(0.0, (cells - 1) as f32);
     let first = place as usize;
     (first, (first + 1).min(cells - 1), place - first as f32)
 }

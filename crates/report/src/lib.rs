@@ -20,5 +20,6 @@ mod words;
 
 pub use content::{GenerationRow, Look, LossCurve, Report, RetrievalRow, Sample};
 pub use error::ReportError;
+pub use heat::heat;
 pub use plot::plot;
 pub use serde_json::Value;

@@ -6,6 +6,7 @@ mod golden_captioner;
 mod golden_convert;
 mod golden_generation;
 mod golden_instruction;
+mod golden_looks;
 mod golden_names;
 mod golden_rerank;
 mod golden_retrieval;

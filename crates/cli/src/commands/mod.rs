@@ -1,9 +1,11 @@
 //! One module a subcommand.
 
 mod ask;
+mod attend;
 mod capfilt;
 mod caption;
 mod caption_scores;
+mod chat;
 mod completions;
 mod convert;
 mod data;
@@ -30,8 +32,12 @@ pub(crate) enum Command {
     Capfilt(capfilt::Capfilt),
     /// Answer a question about a picture
     Ask(ask::Ask),
+    /// Talk about a picture
+    Chat(chat::Chat),
     /// Tell how well texts belong to a picture
     Match(matching::Matching),
+    /// Draw where the queries look in a picture, and for which words of a text
+    Attend(attend::Attend),
     /// Write what the Q-Former makes of pictures and texts to a file
     Embed(embed::Embed),
     /// Write what flows through the model, stage by stage, to a file
@@ -64,7 +70,9 @@ impl Command {
             Self::Caption(command) => command.run(),
             Self::Capfilt(command) => command.run(),
             Self::Ask(command) => command.run(),
+            Self::Chat(command) => command.run(),
             Self::Match(command) => command.run(),
+            Self::Attend(command) => command.run(),
             Self::Embed(command) => command.run(),
             Self::Trace(command) => command.run(),
             Self::Inspect(command) => command.run(),

@@ -1,8 +1,10 @@
 //! The program as its users meet it: arguments in, output and exit code out.
 
+mod attend;
 mod bad_input;
 mod capfilt;
 mod caption;
+mod chat;
 mod convert;
 mod data;
 mod dataset;

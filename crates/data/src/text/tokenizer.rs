@@ -4,6 +4,7 @@ use super::TextError;
 use blip2_core::files;
 use blip2_core::tokenizer_config::{TokenizerConfig, add_tokens, text_vocabulary};
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use std::ops::Range;
 use std::path::Path;
 use tokenizers::decoders::wordpiece::WordPiece as WordPieceDecoder;
 use tokenizers::models::wordpiece::WordPiece;
@@ -125,14 +126,35 @@ impl BertTokenizer {
 
     /// Ids of `text` alone.
     fn pieces(&self, text: &str) -> Result<Vec<u32>, TextError> {
-        let pieces = self
-            .tokenizer
-            .encode_fast(text, false)
-            .map_err(|error| TextError::Tokenise {
-                text: text.to_owned(),
-                reason: error.to_string(),
-            })?;
+        let pieces = self.tokenizer.encode_fast(text, false);
+        let pieces = pieces.map_err(|error| refused(text, error))?;
         Ok(pieces.get_ids().to_vec())
+    }
+
+    /// The words of `text`, and which of its tokens each is cut into, counted in the row that [`BertTokenizer::encode`] makes of it
+    /// with `max_length`: `[CLS]` is token 0. What is cut off is left out.
+    ///
+    /// # Errors
+    /// If the tokenizer refuses the text.
+    pub fn words(&self, text: &str, max_length: usize) -> Result<Vec<(String, Range<usize>)>, TextError> {
+        let encoding = self.tokenizer.encode(text, false);
+        let encoding = encoding.map_err(|error| refused(text, error))?;
+        let mut words: Vec<(Range<usize>, Range<usize>)> = Vec::new();
+        let mut last = None;
+        let pieces = encoding.get_offsets().iter().zip(encoding.get_word_ids());
+        for (piece, (&(start, end), word)) in pieces.take(max_length.saturating_sub(2)).enumerate() {
+            let token = piece + 1;
+            match words.last_mut() {
+                Some((letters, tokens)) if word.is_some() && *word == last => {
+                    (letters.end, tokens.end) = (end, token + 1);
+                }
+                _ => words.push((start..end, token..token + 1)),
+            }
+            last = *word;
+        }
+        let cut =
+            |(letters, tokens): (Range<usize>, Range<usize>)| Some((text.get(letters)?.to_owned(), tokens));
+        Ok(words.into_iter().filter_map(cut).collect())
     }
 
     /// The id that fills short rows.
@@ -201,6 +223,13 @@ impl BertTokenizer {
                 ids: ids.to_vec(),
                 reason: error.to_string(),
             })
+    }
+}
+
+fn refused(text: &str, error: impl ToString) -> TextError {
+    TextError::Tokenise {
+        text: text.to_owned(),
+        reason: error.to_string(),
     }
 }
 

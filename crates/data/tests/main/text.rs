@@ -77,6 +77,35 @@ fn rows_are_cut_and_padded() {
 }
 
 #[test]
+fn words_are_told_with_their_tokens() {
+    let tokenizer = tokenizer();
+    let text = "Two cats, playing";
+    let row = &tokenizer
+        .encode(&[text], 32, Padding::Longest)
+        .expect("tokens")
+        .ids[0];
+    let words = tokenizer.words(text, 32).expect("words");
+    let spelled: Vec<&str> = words.iter().map(|(word, _)| word.as_str()).collect();
+    assert_eq!(spelled, ["Two", "cats", ",", "playing"]);
+    let cut = |word: &str| {
+        tokenizer
+            .encode(&[word], 32, Padding::Longest)
+            .expect("tokens")
+            .ids[0]
+            .clone()
+    };
+    for (word, tokens) in &words {
+        let alone = cut(word);
+        assert_eq!(row[tokens.clone()], alone[1..alone.len() - 1], "{word}");
+    }
+    assert!(words[1].1.len() > 1, "a word of several pieces is one word");
+    assert_eq!(words.last().expect("words").1.end, row.len() - 1);
+    // What is cut off with the row is no word of it.
+    let short = tokenizer.words(text, 4).expect("words");
+    assert_eq!(short.last().expect("words").1.end, 3);
+}
+
+#[test]
 fn a_file_that_is_no_vocabulary_is_refused_by_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("words.txt");

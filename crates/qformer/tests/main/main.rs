@@ -5,6 +5,7 @@ mod bridge;
 mod caption;
 mod errors;
 mod golden_bert;
+mod looks;
 mod passes;
 mod reference;
 mod retrieval;

@@ -84,20 +84,21 @@ fn sample(work: &Work, case: &Case, (split, picture): (&str, &str), writer: Opti
 
 /// Where the queries look in `picture`, which is shown as the encoder sees it: a square.
 fn look(work: &Work, case: &Case, picture: &RgbImage, folder: &Path) -> Result<Look> {
-    let attention = work.model.look(picture)?;
-    let [_, patches] = attention.dims();
+    let looks = work.model.looks(picture, None, None)?;
     let name = format!("{}-seen.png", case.unit);
     save(&resize(picture, SIDE, SIDE)?, &folder.join(&name))?;
-    let side = patches.isqrt();
-    let weights: Vec<f32> = attention.into_data().iter().collect();
     Ok(Look {
         picture: name,
         caption: match &work.units[case.unit].question {
             Some(question) => format!("{} {}", question.text, case.written),
             None => case.truth.clone(),
         },
-        grid: [side, side],
-        queries: weights.chunks(patches).map(<[f32]>::to_vec).collect(),
+        grid: looks.grid,
+        queries: looks
+            .layers
+            .into_iter()
+            .next_back()
+            .map_or(Vec::new(), |last| last.queries),
     })
 }
 

@@ -1,0 +1,265 @@
+//! A conversation about a picture.
+
+use blip2_core::ModelError;
+use blip2_data::pixels::RgbImage;
+use blip2_data::text;
+use blip2_generation::{GenerationConfig, GenerationError};
+use blip2_llm_adapters::TokenizerError;
+use serde::Serialize;
+
+use crate::{Blip2, Blip2Error, Written};
+
+/// The paper's dialogue (figure 4), and LAVIS's.
+const DIALOGUE: &str = "Question: {} Answer:";
+/// The place of the question.
+const PLACE: &str = "{}";
+
+/// A question and what was answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Turn {
+    /// As it was put.
+    pub question: String,
+    /// As it was written.
+    pub answer: String,
+}
+
+/// How a conversation is put to the language model, behind the soft prompt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Template {
+    /// The paper's dialogue, in the words of this prompt with `{}` for a question:
+    /// `Question: a? Answer: b. Question: c? Answer:`.
+    Dialogue(String),
+    /// InstructBLIP's: a question stands for itself, with others before it in the form of a dialogue.
+    Instruction,
+    /// That of Qwen and SmolLM2, without a message of the system: `<|im_start|>user`.
+    ChatMl,
+    /// That of Gemma: `<start_of_turn>user`.
+    Gemma,
+}
+
+impl Template {
+    /// What the language model reads: `turns` and `question`, up to where the answer begins.
+    pub fn prompt(&self, turns: &[Turn], question: &str) -> String {
+        self.texts(turns, question).concat()
+    }
+
+    /// The same cut in front of each question, where a picture may stand: a text for each of `turns`, and one for `question`.
+    pub fn texts(&self, turns: &[Turn], question: &str) -> Vec<String> {
+        let (prompt, between) = match self {
+            Self::Instruction if turns.is_empty() => (PLACE, ""),
+            Self::Dialogue(prompt) => (prompt.as_str(), ". "),
+            Self::Instruction => (DIALOGUE, ". "),
+            Self::ChatMl => (
+                "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n",
+                "<|im_end|>\n",
+            ),
+            Self::Gemma => (
+                "<start_of_turn>user\n{}<end_of_turn>\n<start_of_turn>model\n",
+                "<end_of_turn>\n",
+            ),
+        };
+        let asked = |question: &str| prompt.replace(PLACE, question);
+        let said = turns.iter().map(|Turn { question, answer }| {
+            let answer = match self {
+                Self::Dialogue(_) | Self::Instruction => format!(" {}", answer.trim_end_matches('.')),
+                Self::ChatMl | Self::Gemma => answer.clone(),
+            };
+            asked(question) + &answer + between
+        });
+        said.chain([asked(question)]).collect()
+    }
+
+    /// What ends an answer in place of the model's own end, where the template has something.
+    fn end(&self) -> Option<&'static str> {
+        match self {
+            Self::Dialogue(_) | Self::Instruction => None,
+            Self::ChatMl => Some("<|im_end|>"),
+            Self::Gemma => Some("<end_of_turn>"),
+        }
+    }
+}
+
+/// A picture, what was said of it so far, and the model that says it.
+pub struct Chat<'a> {
+    model: &'a Blip2,
+    template: Template,
+    picture: Option<RgbImage>,
+    turns: Vec<Turn>,
+}
+
+impl Blip2 {
+    /// The template that the model's own question prompt is written in: what it was trained with.
+    pub fn chat_template(&self) -> Template {
+        let prompt = &self.usage.question_prompt;
+        if prompt == PLACE {
+            Template::Instruction
+        } else if prompt.contains("<|im_start|>") {
+            Template::ChatMl
+        } else if prompt.contains("<start_of_turn>") {
+            Template::Gemma
+        } else if self.usage.trained_here && prompt.contains(PLACE) {
+            Template::Dialogue(prompt.clone())
+        } else {
+            Template::Dialogue(DIALOGUE.to_owned())
+        }
+    }
+
+    /// How answers are written in a conversation where nothing else is asked for: word by word, the likeliest each time.
+    pub fn chat_settings(&self) -> GenerationConfig {
+        GenerationConfig {
+            num_beams: 1,
+            max_new_tokens: 64,
+            length_penalty: 1.0,
+            ..self.answer_settings().clone()
+        }
+    }
+
+    /// `question` as `template` puts it: that of a model of our own is cleaned as in its training.
+    pub fn chat_question(&self, template: &Template, question: &str) -> String {
+        match template {
+            Template::Dialogue(_) if self.usage.trained_here => text::question(question),
+            _ => question.trim().to_owned(),
+        }
+    }
+
+    /// The ids that end an answer where `template` has a token for that; where it has none, the model's settings say.
+    ///
+    /// # Errors
+    /// [`Blip2Error::Tokenizer`] where the vocabulary has not that token; as for [`Blip2::caption`].
+    pub fn chat_ends(&self, template: &Template) -> Result<Option<Vec<u32>>, Blip2Error> {
+        let Some(end) = template.end() else {
+            return Ok(None);
+        };
+        let tokenizer = &self.language_model()?.tokenizer;
+        match tokenizer.encode(end)?[..] {
+            [id] => Ok(Some(vec![id, tokenizer.end_of_text()])),
+            _ => Err(TokenizerError::Text {
+                action: format!("take `{end}` for one token"),
+                reason: "the language model was not trained with this template".to_owned(),
+            }
+            .into()),
+        }
+    }
+
+    /// A conversation that has not begun.
+    pub fn chat(&self, template: Template) -> Chat<'_> {
+        Chat {
+            model: self,
+            template,
+            picture: None,
+            turns: Vec::new(),
+        }
+    }
+}
+
+impl Chat<'_> {
+    /// Begins anew, about another picture where one is given.
+    pub fn begin(&mut self, picture: Option<RgbImage>) {
+        self.turns.clear();
+        self.picture = picture.or(self.picture.take());
+    }
+
+    /// What was said since it began, as far as the model still reads it.
+    pub fn turns(&self) -> &[Turn] {
+        &self.turns
+    }
+
+    /// Answers `question`; `hear` gets the text piece by piece, as in [`Blip2::caption_aloud`]. Where the conversation outgrows
+    /// what the model can read, its first turns are forgotten; where that shows in the middle of an answer, the question fails and may
+    /// be asked again. A question that fails leaves no trace.
+    ///
+    /// # Errors
+    /// [`Blip2Error::NoPicture`] without a picture; [`Blip2Error::Tokenizer`] where the vocabulary has not what the template is
+    /// made of; else as for [`Blip2::caption`].
+    pub fn ask(
+        &mut self,
+        question: &str,
+        settings: &GenerationConfig,
+        hear: &mut dyn FnMut(&str),
+    ) -> Result<Written, Blip2Error> {
+        let picture = self.picture.as_ref().ok_or(Blip2Error::NoPicture)?;
+        let question = self.model.chat_question(&self.template, question);
+        let mut settings = settings.clone();
+        if let Some(ends) = self.model.chat_ends(&self.template)? {
+            settings.end_tokens = ends;
+        }
+        let mut silent = true;
+        let written = loop {
+            let prompt = self.template.prompt(&self.turns, &question);
+            let mut hear = |piece: &str| {
+                silent = false;
+                hear(piece);
+            };
+            let answer = self
+                .model
+                .aloud(picture, &prompt, &question, &settings, &mut hear);
+            if answer.as_ref().is_err_and(is_outgrown) && !self.turns.is_empty() {
+                self.turns.remove(0);
+                if silent {
+                    continue;
+                }
+            }
+            break answer?;
+        };
+        self.turns.push(Turn {
+            question,
+            answer: written.text.clone(),
+        });
+        Ok(written)
+    }
+}
+
+/// Whether a text was too long for the model, from the beginning or in the course of writing.
+fn is_outgrown(error: &Blip2Error) -> bool {
+    matches!(
+        error,
+        Blip2Error::Model(ModelError::Context { .. })
+            | Blip2Error::Generation(GenerationError::Model(ModelError::Context { .. }))
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turns() -> Vec<Turn> {
+        let turn = |question: &str, answer: &str| Turn {
+            question: question.to_owned(),
+            answer: answer.to_owned(),
+        };
+        vec![
+            turn("which city is this?", "singapore"),
+            turn("why?", "it has a statue."),
+        ]
+    }
+
+    #[test]
+    fn a_dialogue_reads_as_that_of_lavis() {
+        let template = Template::Dialogue(DIALOGUE.to_owned());
+        assert_eq!(template.prompt(&[], "who?"), "Question: who? Answer:");
+        assert_eq!(
+            template.prompt(&turns(), "who?"),
+            "Question: which city is this? Answer: singapore. Question: why? Answer: it has a statue. Question: who? Answer:"
+        );
+        assert_eq!(Template::Instruction.prompt(&[], "Describe it."), "Describe it.");
+        assert_eq!(
+            Template::Instruction.prompt(&turns()[..1], "why?"),
+            "Question: which city is this? Answer: singapore. Question: why? Answer:"
+        );
+    }
+
+    #[test]
+    fn chat_templates_are_those_of_their_families() {
+        assert_eq!(
+            Template::ChatMl.prompt(&turns()[1..], "who?"),
+            "<|im_start|>user\nwhy?<|im_end|>\n<|im_start|>assistant\nit has a statue.<|im_end|>\n\
+             <|im_start|>user\nwho?<|im_end|>\n<|im_start|>assistant\n"
+        );
+        assert_eq!(
+            Template::Gemma.prompt(&turns()[1..], "who?"),
+            "<start_of_turn>user\nwhy?<end_of_turn>\n<start_of_turn>model\nit has a statue.<end_of_turn>\n\
+             <start_of_turn>user\nwho?<end_of_turn>\n<start_of_turn>model\n"
+        );
+    }
+}
