@@ -22,14 +22,19 @@ ARCHITECTURES = {
 }
 
 
-def build(architecture, batch, precision="f32"):
+def features(architecture, batch, precision="f32"):
+    """What makes the features of a batch of random pixels, outside of autograd."""
     model, config = ARCHITECTURES[architecture]
     torch.set_default_dtype(dtype(precision))
-    encoder = model(config).eval()
+    encoder = model(config).eval().requires_grad_(False)
     pixels = torch.randn(batch, 3, config.image_size, config.image_size)
+    torch.set_default_dtype(torch.float32)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def run():
         return encoder(pixels).last_hidden_state
 
     return run
+
+
+build = features

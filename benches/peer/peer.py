@@ -12,6 +12,7 @@ import sys
 import time
 import traceback
 
+import device
 import process
 
 # The module of each kind of work; its function `build` takes the sizes and returns what is to be run.
@@ -49,10 +50,12 @@ class Session:
                 return opened
             self.run = opened
             self.run()
+            device.finish()
             return {}
         start = time.perf_counter()
         for _ in range(request["run"]):
             self.run()
+        device.finish()
         return {"seconds": time.perf_counter() - start, "peak_bytes": process.peak_bytes()}
 
 

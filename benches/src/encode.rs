@@ -1,7 +1,7 @@
 //! The frozen image encoders of the paper, with random weights.
 
 use anyhow::Result;
-use blip2_core::{Initializer, VisionEncoder};
+use blip2_core::{Initializer, LoadPlan, VisionEncoder};
 use blip2_vision_encoder::{Activation, QkvBias, VisionTransformer, VisionTransformerConfig};
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor};
@@ -21,7 +21,7 @@ pub(crate) struct Encode {
 
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Architecture {
+pub(crate) enum Architecture {
     /// CLIP's ViT-L/14, without the last of its 24 blocks.
     ClipL,
     /// EVA's ViT-g/14, all 39 blocks that BLIP-2 uses.
@@ -29,7 +29,20 @@ enum Architecture {
 }
 
 impl Architecture {
-    fn config(self) -> VisionTransformerConfig {
+    /// A frozen encoder of random weights.
+    pub(crate) fn encoder(self, plan: &LoadPlan) -> Result<VisionTransformer> {
+        let encoder = VisionTransformer::new(&self.config(), &mut Initializer::new(1, plan))?;
+        Ok(drawn(encoder.freeze(), plan))
+    }
+
+    /// Tokens of a picture and their width.
+    pub(crate) fn tokens_and_width(self) -> [usize; 2] {
+        let config = self.config();
+        let patches = config.image_size / config.patch_size;
+        [patches * patches + 1, config.hidden_size]
+    }
+
+    pub(crate) fn config(self) -> VisionTransformerConfig {
         let shared = VisionTransformerConfig {
             image_size: 224,
             num_attention_heads: 16,
@@ -62,9 +75,7 @@ impl Architecture {
 impl Encode {
     pub(crate) fn open(self, device: &Device) -> Result<Workload> {
         let config = self.architecture.config();
-        let initializer = &mut Initializer::new(1, self.weights.plan(device));
-        let encoder = VisionTransformer::new(&config, initializer)?;
-        let encoder = drawn(encoder.freeze());
+        let encoder = self.architecture.encoder(&self.weights.plan(device))?;
         let side = config.image_size;
         let pixels = Tensor::<4>::random(
             [self.batch, 3, side, side],
@@ -84,7 +95,7 @@ impl Encode {
 }
 
 /// Operations of all matrix products for one picture of so many tokens.
-fn operations(config: &VisionTransformerConfig, tokens: usize) -> f64 {
+pub(crate) fn operations(config: &VisionTransformerConfig, tokens: usize) -> f64 {
     let (width, inner) = (config.hidden_size, config.intermediate_size);
     let block = 4 * width * width + 2 * width * inner + 2 * tokens * width;
     let patches = config.patch_size * config.patch_size * config.num_channels * width;

@@ -3,7 +3,7 @@
 use blip2_core::LoadPlan;
 use blip2_core::layers::Packing;
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use serde::Deserialize;
 
 use crate::workload::{Phase, Precision};
@@ -49,23 +49,32 @@ impl Weights {
         }
     }
 
-    /// Models on `device` that keep their weights so.
+    /// Models on `device` that keep their weights so. A GPU that computes in bfloat16 has such weights as they are.
     pub(crate) fn plan(self, device: &Device) -> LoadPlan {
-        LoadPlan::from(device).packed(self.packing())
+        let plan = LoadPlan::from(device);
+        match self {
+            Self::Bf16 if *device != Device::flex() && device.supports_dtype(DType::BF16) => LoadPlan {
+                dtype: Some(DType::BF16),
+                ..plan
+            },
+            _ => plan.packed(self.packing()),
+        }
     }
 }
 
-/// A model of random weights with all of them drawn: until then there is nothing to pack.
-pub(crate) fn drawn<M: Module>(model: M) -> M {
-    model.map(&mut Draw)
+/// A model of random weights with all of them drawn, in the number format of `plan`: until then there is nothing to pack.
+pub(crate) fn drawn<M: Module>(model: M, plan: &LoadPlan) -> M {
+    let dtype = plan.dtype.unwrap_or(DType::F32);
+    model.map(&mut Draw { dtype })
 }
 
 /// Draws each parameter: what is to be packed is packed as soon as it has values.
-struct Draw;
+struct Draw {
+    dtype: DType,
+}
 
 impl ModuleMapper for Draw {
     fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        parameter.val();
-        parameter
+        parameter.map(|values| values.cast(self.dtype))
     }
 }

@@ -9,13 +9,16 @@ use crate::captions::home;
 use crate::frozen::Weights;
 use crate::workload::{Phase, Workload};
 
-/// How one picture is captioned.
+/// How pictures are captioned.
 #[derive(Deserialize)]
 pub(crate) struct Generate {
     /// That are written, no fewer and no more.
     tokens: usize,
     #[serde(default = "one")]
     beams: usize,
+    /// That are captioned together.
+    #[serde(default = "one")]
+    pictures: usize,
     #[serde(default, rename = "precision")]
     weights: Weights,
 }
@@ -40,6 +43,7 @@ impl Load {
         let first_token = Generate {
             tokens: 1,
             beams: 1,
+            pictures: 1,
             weights: self.weights,
         };
         first_token.open(device)
@@ -51,9 +55,9 @@ fn one() -> usize {
 }
 
 impl Generate {
-    /// The picture and the prompt are limited by products, each further token by reading the language model.
+    /// Pictures and prompts are limited by products, each further token by reading the language model.
     fn phases(&self) -> Vec<Phase> {
-        let prefill = 2.0 * (IMAGE_TOKENS * VISION + PREFIX * LANGUAGE_MODEL) as f64;
+        let prefill = 2.0 * (self.pictures * (IMAGE_TOKENS * VISION + PREFIX * LANGUAGE_MODEL)) as f64;
         let read = (self.tokens - 1) as f64 * LANGUAGE_MODEL as f64 * self.weights.bytes();
         vec![self.weights.products(prefill), Phase::bytes(read)]
     }
@@ -65,6 +69,8 @@ impl Generate {
         let model = Blip2::from_pretrained(&folder, &home, self.weights.plan(device))
             .with_context(|| format!("{} is made by `cargo xtask bench --setup`", folder.display()))?;
         let picture = open_picture(&home.join("picture.jpg"), DecodeOptions::as_stored())?;
+        let pictures = vec![picture; self.pictures];
+        let prompts = vec![String::new(); self.pictures];
         let settings = GenerationConfig {
             max_new_tokens: self.tokens,
             min_new_tokens: self.tokens,
@@ -72,11 +78,11 @@ impl Generate {
             ..model.caption_settings().clone()
         };
         let run = move || {
-            let written = model.caption(std::slice::from_ref(&picture), &[String::new()], &settings)?;
-            let written = written.first().map_or(0, |text| text.ids.len());
+            let written = model.caption(&pictures, &prompts, &settings)?;
+            let as_many = written.iter().filter(|text| text.ids.len() == self.tokens);
             anyhow::ensure!(
-                written == self.tokens,
-                "{written} tokens were written, not {}",
+                as_many.count() == self.pictures,
+                "{} tokens were to be written for each picture",
                 self.tokens
             );
             Ok(())

@@ -1,11 +1,15 @@
-//! What Linux knows of this process's memory.
+//! The memory of this process, and of the device that it computes on.
 
 use std::fs;
 
 use anyhow::{Context, Result};
+use burn::tensor::Device;
 
-/// The most memory that was resident since the start or since [`forget_peak`], in bytes.
-pub(crate) fn peak_bytes() -> Result<u64> {
+/// The most memory that was taken since the start or since [`forget_peak`], in bytes: of a GPU, what is reserved there.
+pub(crate) fn peak_bytes(device: &Device) -> Result<u64> {
+    if let Some(usage) = device.memory_pool_usage() {
+        return Ok(usage.bytes_reserved);
+    }
     let status = fs::read_to_string("/proc/self/status").context("cannot read the memory of this process")?;
     let kilobytes: u64 = status
         .lines()
@@ -17,7 +21,8 @@ pub(crate) fn peak_bytes() -> Result<u64> {
     Ok(kilobytes * 1024)
 }
 
-/// Lets the peak start anew from what is resident now.
-pub(crate) fn forget_peak() -> Result<()> {
+/// Lets the peak start anew from what is in use now.
+pub(crate) fn forget_peak(device: &Device) -> Result<()> {
+    device.memory_cleanup();
     fs::write("/proc/self/clear_refs", "5").context("cannot reset the peak memory of this process")
 }

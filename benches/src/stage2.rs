@@ -30,6 +30,9 @@ enum Family {
     /// The size of OPT-125M.
     #[serde(rename = "opt_125m")]
     Opt,
+    /// The size of OPT-2.7B.
+    #[serde(rename = "opt_2.7b")]
+    LargeOpt,
     /// The size of FlanT5-base.
     #[serde(rename = "flan_t5_base")]
     T5,
@@ -38,21 +41,24 @@ enum Family {
 impl Family {
     /// A frozen model of random weights.
     fn model(self, device: &Device) -> Box<dyn LanguageModel> {
+        let plan = &Weights::Bf16.plan(device);
+        let opt = |[hidden_size, layers, heads]: [usize; 3]| {
+            let config = OptConfig {
+                embedding_size: hidden_size,
+                hidden_size,
+                intermediate_size: 4 * hidden_size,
+                layers,
+                heads,
+                vocabulary_size: 50272,
+                positions: 2048,
+                norm_first: true,
+                final_norm: true,
+            };
+            Box::new(drawn(Opt::new(config, 1, plan), plan))
+        };
         match self {
-            Self::Opt => {
-                let config = OptConfig {
-                    embedding_size: 768,
-                    hidden_size: 768,
-                    intermediate_size: 3072,
-                    layers: 12,
-                    heads: 12,
-                    vocabulary_size: 50272,
-                    positions: 2048,
-                    norm_first: true,
-                    final_norm: true,
-                };
-                Box::new(drawn(Opt::new(config, 1, Weights::Bf16.plan(device))))
-            }
+            Self::Opt => opt([768, 12, 12]),
+            Self::LargeOpt => opt([2560, 32, 32]),
             Self::T5 => {
                 let config = T5Config {
                     hidden_size: 768,
@@ -70,7 +76,7 @@ impl Family {
                     scaled_output: false,
                     start_token: 0,
                 };
-                Box::new(drawn(T5::new(config, 1, Weights::Bf16.plan(device))))
+                Box::new(drawn(T5::new(config, 1, plan), plan))
             }
         }
     }
@@ -78,7 +84,7 @@ impl Family {
     /// What is given in front of a caption: to the encoder of an encoder-decoder model, an empty text of two special tokens.
     fn prompt(self) -> Vec<u32> {
         match self {
-            Self::Opt => Vec::new(),
+            Self::Opt | Self::LargeOpt => Vec::new(),
             Self::T5 => vec![1, 1],
         }
     }

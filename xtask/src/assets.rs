@@ -233,9 +233,9 @@ impl Assets {
 }
 
 /// What a file holds.
-struct Content {
+pub(crate) struct Content {
     bytes: u64,
-    sha256: String,
+    pub(crate) sha256: String,
 }
 
 impl Content {
@@ -251,7 +251,7 @@ impl std::fmt::Display for Content {
 }
 
 /// Copies `input` to `output` and says what it was.
-fn copy_hashing(input: &mut dyn Read, output: &mut dyn Write) -> io::Result<Content> {
+pub(crate) fn copy_hashing(input: &mut dyn Read, output: &mut dyn Write) -> io::Result<Content> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 18];
     let mut bytes = 0;
@@ -293,7 +293,8 @@ fn size_of(folder: &Path) -> u64 {
     sizes.sum()
 }
 
-fn clear(folder: &Path) -> Result<()> {
+/// Removes `folder` where it is there.
+pub(crate) fn clear(folder: &Path) -> Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {}", folder.display()))

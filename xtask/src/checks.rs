@@ -1,12 +1,13 @@
 //! `cargo xtask test`: all that CI runs, one step after the other, each announced and timed.
 
+use std::env;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::{assembly, assets, exit_code, launch, places, process, ranks, tidy};
+use crate::{assembly, assets, cuda, exit_code, launch, places, process, ranks, tidy};
 
 const CARGO_STEPS: &[(&str, &[&str])] = &[
     ("formatting", &["fmt", "--all", "--check"]),
@@ -25,10 +26,13 @@ const CARGO_STEPS: &[(&str, &[&str])] = &[
     ("tests", &["test", "--release", "--workspace", "--no-fail-fast"]),
 ];
 
-/// What is written for NVIDIA GPUs is checked for its types alone: linking it takes a compiler that is no crate.
-/// `DOCS_RS` tells its build script to do without. What reads object stores is checked with it, for its features would build the
-/// tensor crates anew as well.
+/// What is written for NVIDIA GPUs is linked where that was done before or is asked for by [`LINK`], for it takes a quarter of an hour
+/// the first time; elsewhere it is checked for its types alone, without the LLVM that it is linked with: `DOCS_RS` tells a build
+/// script to do without. What reads object stores is checked with it, for its features would build the tensor crates anew as well.
 const CUDA: &[&str] = &["check", "--package", "blip2-cli", "--features", "cuda,remote"];
+
+/// The variable that asks for the program for NVIDIA GPUs to be linked: `link`.
+const LINK: &str = "BLIP2_CUDA";
 
 /// What trains over several processes, and the tests that start them.
 const RANKS: [&[&str]; 2] = [
@@ -90,15 +94,16 @@ pub(crate) fn run(home: &Path) -> Result<ExitCode> {
         }
         Ok(passed)
     })?;
-    steps.take("assembly", || match assembly::run(None) {
-        // What does not build has been said before.
-        Err(error) if !error.is::<process::Stopped>() => {
-            println!("{error:#}");
-            Ok(false)
-        }
-        done => done,
-    })?;
+    steps.take("assembly", || said(assembly::run(None)))?;
     steps.take("cuda", || {
+        if cuda::was_linked()? || env::var_os(LINK).is_some_and(|asked| asked == "link") {
+            println!("linked and started: for that was done here before, or {LINK}=link asks for it");
+            return said(cuda::links(home));
+        }
+        println!(
+            "NOT LINKED, its types alone are checked: linking takes a quarter of an hour the first time; `cargo xtask cuda --setup` does \
+             it, and so does this step with {LINK}=link in the environment"
+        );
         println!("DOCS_RS=1 cargo {}", CUDA.join(" "));
         let mut command = launch::cargo();
         // Another set of features in the same folder would build the tensor crates anew at every turn.
@@ -110,6 +115,17 @@ pub(crate) fn run(home: &Path) -> Result<ExitCode> {
         Ok(process::run(&mut command, || ())?.is_success())
     })?;
     Ok(steps.conclude())
+}
+
+/// A failure that is said, so that the steps behind it are taken all the same; a wish to stop ends them.
+fn said(done: Result<bool>) -> Result<bool> {
+    match done {
+        Err(error) if !error.is::<process::Stopped>() => {
+            println!("{error:#}");
+            Ok(false)
+        }
+        done => done,
+    }
 }
 
 /// Calls cargo, and says how; whether it succeeded.

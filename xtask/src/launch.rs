@@ -9,6 +9,7 @@ use std::{env, fs};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use crate::device::Device;
 use crate::process::{self, Ending};
 use crate::ranks::Ranks;
 use crate::{assets, places, report};
@@ -35,6 +36,9 @@ struct Options {
     /// Restart from the last checkpoint, so many times, when the run is killed, or fails after it had begun to train
     #[arg(long, value_name = "N", default_value_t = 0)]
     max_restarts: u32,
+    /// Where to compute
+    #[arg(long, value_enum, default_value_t = Device::Flex)]
+    device: Device,
     /// Cache folder [default: $BLIP2_HOME, else blip2 in the user's cache folder]
     #[arg(long, value_name = "DIR")]
     home: Option<PathBuf>,
@@ -110,6 +114,7 @@ struct Training {
     set: Vec<String>,
     resume: bool,
     max_restarts: u32,
+    device: Device,
     ranks: Ranks,
 }
 
@@ -135,15 +140,17 @@ impl Training {
         if !options.no_assets {
             assets::ensure(&home)?;
         }
+        let folder = build_for(options.device, &home, &["blip2"], options.ranks.features())?;
         Ok(Self {
             name,
-            binary: build_with("blip2", options.ranks.features())?,
+            binary: folder.join("blip2"),
             home,
             recipe,
             run,
             set: options.set,
             resume: options.resume,
             max_restarts: options.max_restarts,
+            device: options.device,
             ranks: options.ranks,
         })
     }
@@ -188,6 +195,9 @@ impl Training {
             .arg(&self.recipe)
             .arg("--run")
             .arg(&self.run);
+        if self.device != Device::Flex {
+            command.args(["--device", self.device.name()]);
+        }
         for assignment in &self.set {
             command.args(["--set", assignment]);
         }
@@ -205,26 +215,28 @@ impl Training {
     }
 }
 
-/// Builds the binary `name` and returns where it is. The features are those of the whole workspace, as in tests: the
-/// tensor crates are compiled once for all.
+/// Builds the binary `name` for the CPU and returns where it is.
 pub(crate) fn build(name: &str) -> Result<PathBuf> {
-    build_with(name, &[])
+    let home = places::home(None)?;
+    Ok(build_for(Device::Flex, &home, &[name], &[])?.join(name))
 }
 
-/// The same with `features` beside, of the form `package/feature`.
-fn build_with(name: &str, features: &[&str]) -> Result<PathBuf> {
-    let target = places::target()?;
-    eprintln!("building {name} in {}", target.display());
+/// Builds the binaries `names` for `device`, with `features` beside, of the form `package/feature`, and returns the folder that they
+/// lie in. The features are those of the whole workspace, as in tests: the tensor crates are compiled once for all.
+pub(crate) fn build_for(device: Device, home: &Path, names: &[&str], features: &[&str]) -> Result<PathBuf> {
     let mut command = cargo();
+    let target = device.prepare(&mut command, home)?;
+    eprintln!("building {} in {}", names.join(", "), target.display());
     command
-        .args(["build", "--release", "--workspace", "--bin", name])
-        .args(features.iter().flat_map(|feature| ["--features", feature]))
-        .env("CARGO_TARGET_DIR", &target);
+        .args(["build", "--release", "--workspace"])
+        .args(names.iter().flat_map(|name| ["--bin", name]))
+        .args(device.features())
+        .args(features.iter().flat_map(|feature| ["--features", feature]));
     let ending = process::run(&mut command, || ())?;
     if !ending.is_success() {
-        bail!("{name} does not build (cargo: {ending})");
+        bail!("{} does not build (cargo: {ending})", names.join(", "));
     }
-    Ok(target.join("release").join(name))
+    Ok(target.join("release"))
 }
 
 /// The cargo that runs us, at work in the root of the repository.

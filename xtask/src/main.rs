@@ -16,6 +16,8 @@ mod catalogue;
 mod checks;
 mod clients;
 mod comparison;
+mod cuda;
+mod device;
 mod emulate;
 mod evaluate;
 mod launch;
@@ -87,6 +89,8 @@ enum Command {
     Capfilt(capfilt::Capfilt),
     /// Measure how well a model answers, captions or retrieves on a data set, going on where it is killed
     Evaluate(evaluate::Evaluate),
+    /// Build the program for NVIDIA GPUs, also where there is none, and pack it to be carried to one
+    Cuda(cuda::Cuda),
     /// What a recipe costs on so many devices: steps, operations, memory, network, hours
     Plan(plan::Plan),
 }
@@ -126,6 +130,7 @@ fn main() -> ExitCode {
         Command::Finetune(finetune) => finetune.run("finetune"),
         Command::Capfilt(capfilt) => capfilt.run(),
         Command::Evaluate(evaluate) => evaluate.run(),
+        Command::Cuda(cuda) => cuda.run(),
         Command::Plan(plan) => plan.run(),
     };
     outcome.unwrap_or_else(|error| {

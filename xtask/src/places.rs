@@ -1,14 +1,18 @@
 //! Where things lie: the repository, the cache folder, the folder that cargo builds in.
 
 use std::path::{Path, PathBuf, absolute};
+use std::sync::LazyLock;
 use std::{env, fs, io};
 
 use anyhow::{Context, Result};
 
-/// The root of the repository.
+/// The root of the repository: `$BLIP2_ROOT` on a machine that this program was carried to, else where it was compiled.
 pub(crate) fn root() -> &'static Path {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest.parent().unwrap_or(manifest)
+    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+        folder_in("BLIP2_ROOT").unwrap_or_else(|| manifest.parent().unwrap_or(manifest).to_path_buf())
+    });
+    &ROOT
 }
 
 /// The cache folder, absolute: `given`, else `$BLIP2_HOME`, else `blip2` in the user's cache folder.

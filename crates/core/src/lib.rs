@@ -1,6 +1,7 @@
 //! The ground floor of BLIP-2: the traits through which encoders and language models are swapped, the stores
 //! that weights come from, and the layers that every model shares.
 
+pub mod devices;
 mod error;
 pub mod files;
 mod init;

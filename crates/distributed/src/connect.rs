@@ -28,8 +28,8 @@ pub enum ConnectError {
         /// Of how many.
         size: usize,
     },
-    /// MPI does not start.
-    #[error("MPI does not start: {0}")]
+    /// MPI, or NCCL beside it, does not start.
+    #[error("MPI or NCCL does not start: {0}")]
     Transport(String),
 }
 
@@ -50,13 +50,13 @@ impl std::ops::Deref for Connection {
 }
 
 /// The ranks of this process's run: all that the launcher started with it, or it alone. A rank that says nothing for `watchdog`
-/// ends the job.
+/// ends the job. Where the program is built with NCCL and each rank names the `gpu` that it computes on, sums are made between those.
 ///
 /// # Errors
 /// [`ConnectError`] where it was started as one of several that it cannot meet.
-pub fn connect(watchdog: Duration) -> Result<Connection, ConnectError> {
+pub fn connect(watchdog: Duration, gpu: Option<usize>) -> Result<Connection, ConnectError> {
     match Launch::from_environment()? {
-        Some(launch) if launch.size != Some(1) => joined(launch, watchdog),
+        Some(launch) if launch.size != Some(1) => joined(launch, watchdog, gpu),
         _ => Ok(Connection {
             communicator: Communicator::solo(),
             #[cfg(feature = "mpi")]
@@ -66,9 +66,9 @@ pub fn connect(watchdog: Duration) -> Result<Connection, ConnectError> {
 }
 
 #[cfg(feature = "mpi")]
-fn joined(launch: Launch, watchdog: Duration) -> Result<Connection, ConnectError> {
+fn joined(launch: Launch, watchdog: Duration, gpu: Option<usize>) -> Result<Connection, ConnectError> {
     let (engine, library) = crate::mpi::start().map_err(ConnectError::Transport)?;
-    let communicator = Communicator::new(engine, watchdog);
+    let communicator = on_gpus(engine, watchdog, gpu)?;
     let (rank, size) = (communicator.rank(), communicator.size());
     if rank != launch.rank || launch.size.is_some_and(|told| told != size) {
         return Err(ConnectError::Apart { launch, rank, size });
@@ -79,7 +79,35 @@ fn joined(launch: Launch, watchdog: Duration) -> Result<Connection, ConnectError
     })
 }
 
+/// The ranks that `engine` connects, and their GPUs beside it.
+#[cfg(feature = "nccl")]
+fn on_gpus(
+    engine: crate::mpi::Mpi,
+    watchdog: Duration,
+    gpu: Option<usize>,
+) -> Result<Communicator, ConnectError> {
+    let Some(number) = gpu else {
+        return Ok(Communicator::new(engine, watchdog));
+    };
+    let wait = crate::Wait {
+        limit: watchdog,
+        doing: "joining the GPUs",
+    };
+    let engine = crate::nccl::Nccl::beside(engine, number, &wait);
+    let engine = engine.map_err(|error| ConnectError::Transport(format!("GPU {number}: {error}")))?;
+    Ok(Communicator::new(engine, watchdog))
+}
+
+#[cfg(all(feature = "mpi", not(feature = "nccl")))]
+fn on_gpus(
+    engine: crate::mpi::Mpi,
+    watchdog: Duration,
+    _: Option<usize>,
+) -> Result<Communicator, ConnectError> {
+    Ok(Communicator::new(engine, watchdog))
+}
+
 #[cfg(not(feature = "mpi"))]
-fn joined(launch: Launch, _: Duration) -> Result<Connection, ConnectError> {
+fn joined(launch: Launch, _: Duration, _: Option<usize>) -> Result<Connection, ConnectError> {
     Err(ConnectError::WithoutTransport(launch))
 }

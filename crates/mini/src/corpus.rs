@@ -6,7 +6,7 @@ use blip2_data::Stream;
 use blip2_data::features::{FeatureStore, FeatureWriter, content_key};
 use blip2_data::pixels::RgbImage;
 use blip2_trainer::{Observer, Prompts, Row, RowSource, TrainError, encode};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use crate::epochs;
@@ -120,19 +120,18 @@ pub(crate) fn draw(set: &SceneSet, count: u64) -> Vec<Scene> {
     (0..count).into_par_iter().map(scene).collect()
 }
 
-/// Drawn scenes and their features `[scenes, tokens, width]`, on `device`.
+/// Drawn scenes and their features `[scenes, tokens, width]`.
 pub(crate) fn encode_scenes(
     frozen: &Frozen,
     side: u32,
     scenes: &[Scene],
-    device: &Device,
 ) -> Result<(Vec<RgbImage>, Tensor<3>), MiniError> {
     let artist = &frozen.artist;
     let pictures = scenes
         .par_iter()
         .map(|scene| artist.render(scene, side))
         .collect::<Result<Vec<RgbImage>, _>>()?;
-    let features = encode(&frozen.encoder, &pictures, device)?;
+    let features = encode(&frozen.encoder, &pictures, &frozen.device)?;
     Ok((pictures, features))
 }
 
@@ -160,14 +159,13 @@ fn stored_features(
         }
     }
     std::fs::create_dir_all(&folder).map_err(io("create", &folder))?;
-    let device = Device::flex();
     let side_pixels = side as usize;
     let tokens = frozen.encoder.encoder.tokens(side_pixels, side_pixels)?;
     let mut writer =
         FeatureWriter::create(&path, &key, scenes.len(), tokens, frozen.encoder.encoder.width())?;
     observer.phase("features", scenes.len() as u64);
     for (number, chunk) in scenes.chunks(ENCODE_BATCH).enumerate() {
-        writer.push(encode_scenes(frozen, side, chunk, &device)?.1)?;
+        writer.push(encode_scenes(frozen, side, chunk)?.1)?;
         observer.step((number * ENCODE_BATCH + chunk.len()) as u64, "frozen encoder");
     }
     writer.finish()?;

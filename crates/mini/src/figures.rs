@@ -5,7 +5,6 @@ use blip2_objectives::{NegativeSource, RepresentationOptions, representation_los
 use blip2_qformer::{Bridge, RepresentationModel, TextBatch};
 use blip2_report::{GenerationRow, Look, LossCurve, Report, Sample};
 use blip2_trainer::{Prompts, Run, Trained, tokenise};
-use burn::tensor::Device;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Map, Value, json};
@@ -155,7 +154,6 @@ impl Reporter<'_> {
     /// ITC, ITM and ITG on scenes drawn like the training ones but never trained on.
     fn unseen_losses(&self) -> Result<[f64; 3], MiniError> {
         let (recipe, frozen) = (self.recipe, self.frozen);
-        let device = Device::flex();
         let set = SceneSet {
             seed: recipe.data.seed,
             split: Split::Validation,
@@ -172,11 +170,11 @@ impl Reporter<'_> {
             let scenes: Vec<_> = (number * size..(number + 1) * size)
                 .map(|index| set.scene(index))
                 .collect();
-            let (_, features) = encode_scenes(frozen, frozen.encoder.processor.width, &scenes, &device)?;
+            let (_, features) = encode_scenes(frozen, frozen.encoder.processor.width, &scenes)?;
             let captions = scenes.iter().map(|scene| scene.caption.as_str());
             let texts = TextBatch::new(
                 tokenise(&frozen.tokenizer, captions, recipe.max_text_tokens)?,
-                &device,
+                &frozen.device,
             )?;
             let negatives = NegativeSource::Drawn(&mut generator);
             let model = &self.outcome.representation.model;

@@ -55,7 +55,7 @@ impl Gallery {
             shown,
             texts,
             turned,
-            device: Device::flex(),
+            device: frozen.device.clone(),
         })
     }
 
@@ -65,7 +65,6 @@ impl Gallery {
         frozen: &Frozen,
         names: &EmojiNames,
     ) -> Result<Self, MiniError> {
-        let device = Device::flex();
         let mut shown = names.held_out();
         Stream::new(recipe.data.seed, "long tail", 0).shuffle(&mut shown);
         let mut known = HashSet::new();
@@ -76,7 +75,7 @@ impl Gallery {
             .par_iter()
             .map(|emoji| names.render(emoji, recipe.data.seed, side))
             .collect::<Result<Vec<_>, _>>()?;
-        let features = encode(&frozen.encoder, &pictures, &device)?;
+        let features = encode(&frozen.encoder, &pictures, &frozen.device)?;
         let texts = shown.iter().map(|emoji| emoji.text.as_str());
         Ok(Self {
             texts: tokenise(&frozen.tokenizer, texts, recipe.max_text_tokens)?,
@@ -87,7 +86,7 @@ impl Gallery {
                 pictures,
                 features,
             },
-            device,
+            device: frozen.device.clone(),
         })
     }
 

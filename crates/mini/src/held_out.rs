@@ -1,7 +1,7 @@
 //! Pictures that training never showed.
 
 use blip2_data::pixels::RgbImage;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 
 use crate::corpus::encode_scenes;
 use crate::pretrain::Frozen;
@@ -43,7 +43,7 @@ impl HeldOut {
 
     fn encoded(split: Split, scenes: Vec<Scene>, frozen: &Frozen) -> Result<Self, MiniError> {
         let side = frozen.encoder.processor.width;
-        let (pictures, features) = encode_scenes(frozen, side, &scenes, &Device::flex())?;
+        let (pictures, features) = encode_scenes(frozen, side, &scenes)?;
         Ok(Self {
             name: split.name().to_owned(),
             scenes,

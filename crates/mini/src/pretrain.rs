@@ -33,6 +33,8 @@ pub(crate) struct Frozen {
     language_model_fingerprint: String,
     pub(crate) tokenizer: BertTokenizer,
     pub(crate) artist: SceneArtist,
+    /// Where they are, without autodiff.
+    pub(crate) device: Device,
     assets: EmojiAssets,
 }
 
@@ -54,6 +56,7 @@ impl Frozen {
             language_model,
             tokenizer: BertTokenizer::from_file(&home.join(&recipe.vocabulary))?,
             artist: SceneArtist::load(&assets)?,
+            device: device.clone(),
             assets,
         })
     }

@@ -76,7 +76,7 @@ pub use schedule::Schedule;
 pub use stage1::{RepresentationObjective, bounded, representation_gradients, tokenise};
 pub use stage2::{GenerativeObjective, Prompts};
 pub use start::{Trunk, bridge_from, representation_from_bert};
-pub use stored::store_features;
+pub use stored::{FrozenEncoder, store_features};
 pub use trainer::{Trained, Trainer};
 pub use tuned::{Sighted, Tuned, WithinGraph};
 pub use tuning_start::{bridge_at, representation_at};

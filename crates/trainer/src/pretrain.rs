@@ -12,7 +12,10 @@ use burn::tensor::Device;
 
 use crate::recipe::{FeaturesRecipe, Recipe};
 use crate::stages::Stages;
-use crate::{Live, Mixed, Observer, RecipeFile, Run, RunOptions, TrainError, check_frozen, store_features};
+use crate::{
+    FrozenEncoder, Live, Mixed, Observer, RecipeFile, Run, RunOptions, TrainError, check_frozen,
+    store_features,
+};
 
 /// Most bytes of unpacked and fetched shards under the home folder, in `data`.
 const CACHE_BYTES: u64 = 20 << 30;
@@ -86,8 +89,11 @@ pub fn pretrain(
         FeaturesRecipe::Live => None,
         FeaturesRecipe::Stored => Some(store_features(
             &loaded.mixture,
-            &loaded.encoder,
-            &before[0].1,
+            FrozenEncoder {
+                loaded: &loaded.encoder,
+                fingerprint: &before[0].1,
+                device: &options.device,
+            },
             &options.home.join("features"),
             recipe.loader.threads,
             ranks,

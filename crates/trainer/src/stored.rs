@@ -17,22 +17,37 @@ use crate::{Observer, TrainError, encode};
 /// Pictures that go through the encoder at once.
 const AT_ONCE: usize = 32;
 
+/// Who makes features.
+#[derive(Clone, Copy)]
+pub struct FrozenEncoder<'a> {
+    /// The encoder and how it wants pictures.
+    pub loaded: &'a LoadedEncoder,
+    /// SHA-256 of its weights.
+    pub fingerprint: &'a str,
+    /// Where it is, without autodiff.
+    pub device: &'a Device,
+}
+
 /// Features of all samples of `mixture`, by [`Mixture::number`], in half precision: found under `folder`, or computed and stored
 /// there. Each picture is seen whole. A sample that cannot be read gets zeros, and is never asked for: another takes its
-/// place in training. `fingerprint` is that of the encoder. `ranks` share the work, and `folder`: the first of them writes.
+/// place in training. `ranks` share the work, and `folder`: the first of them writes.
 ///
 /// # Errors
 /// [`TrainError::Features`] or [`TrainError::Io`] where the disk refuses; [`TrainError::Model`] where pictures and encoder do
 /// not fit each other.
 pub fn store_features(
     mixture: &Mixture,
-    encoder: &LoadedEncoder,
-    fingerprint: &str,
+    encoder: FrozenEncoder<'_>,
     folder: &Path,
     threads: usize,
     ranks: &Communicator,
     observer: &dyn Observer,
 ) -> Result<FeatureStore, TrainError> {
+    let FrozenEncoder {
+        loaded: encoder,
+        fingerprint,
+        device,
+    } = encoder;
     let processor = &encoder.processor;
     let key = content_key(&[
         fingerprint.as_bytes(),
@@ -83,7 +98,7 @@ pub fn store_features(
             let batch: Vec<Option<Arc<RgbImage>>> = pictures.take(AT_ONCE).collect();
             let own = match batch.is_empty() {
                 true => None,
-                false => Some(features(encoder, &batch, tokens)?),
+                false => Some(features(encoder, &batch, tokens, device)?),
             };
             for features in at_the_first(ranks, own, [tokens, width])? {
                 done += features.dims()[0];
@@ -136,14 +151,14 @@ fn features(
     encoder: &LoadedEncoder,
     pictures: &[Option<Arc<RgbImage>>],
     tokens: usize,
+    device: &Device,
 ) -> Result<Tensor<3>, TrainError> {
-    let device = Device::flex();
     let there: Vec<&RgbImage> = pictures.iter().flatten().map(Arc::as_ref).collect();
-    let none = || Tensor::zeros([1, tokens, encoder.encoder.width()], &device);
+    let none = || Tensor::zeros([1, tokens, encoder.encoder.width()], device);
     if there.is_empty() {
         return Ok(none().repeat_dim(0, pictures.len()));
     }
-    let encoded = encode(encoder, &there, &device)?;
+    let encoded = encode(encoder, &there, device)?;
     if there.len() == pictures.len() {
         return Ok(encoded);
     }

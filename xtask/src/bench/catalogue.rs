@@ -1,4 +1,4 @@
-//! What is measured: `benches/workloads.toml`.
+//! What is measured: `benches/workloads.toml`, and on GPUs `benches/workloads-cuda.toml`.
 
 use std::fs;
 
@@ -100,15 +100,27 @@ impl Workload {
 impl Catalogue {
     /// What is measured, with the goals of `unit`.
     pub(crate) fn read(unit: Unit) -> Result<Self> {
-        let file = places::root().join("benches/workloads.toml");
-        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        let mut catalogue: Self =
-            toml::from_str(&text).with_context(|| format!("{} is not as it should be", file.display()))?;
+        let mut catalogue = Self::of("workloads.toml")?;
         for workload in &mut catalogue.workload {
             workload.goal = workload.goal_on(unit);
             workload.peer_work = workload.peer_work_on(unit);
         }
         Ok(catalogue)
+    }
+
+    /// What is measured on GPUs.
+    pub(crate) fn for_gpus() -> Result<Self> {
+        let mut catalogue = Self::of("workloads-cuda.toml")?;
+        for workload in &mut catalogue.workload {
+            workload.peer_work = workload.work.clone();
+        }
+        Ok(catalogue)
+    }
+
+    fn of(file: &str) -> Result<Self> {
+        let file = places::root().join("benches").join(file);
+        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        toml::from_str(&text).with_context(|| format!("{} is not as it should be", file.display()))
     }
 
     /// How each row that must be no slower than another one of ours compares with it, where both were measured.
@@ -194,6 +206,17 @@ mod tests {
                 .filter(paced)
                 .all(|each| each.made().is_some())
         );
+    }
+
+    #[test]
+    fn gpus_have_workloads_of_their_own_each_with_a_goal() {
+        let gpus = Catalogue::for_gpus().unwrap();
+        assert!(gpus.workload.iter().all(|each| each.goal >= Some(0.8)));
+        assert!(gpus.workload.iter().all(|each| each.peer_work == each.work));
+        let names: Vec<&str> = gpus.workload.iter().map(|each| each.name.as_str()).collect();
+        for name in ["encode-g", "stage1-step", "stage2-step", "generate-greedy"] {
+            assert!(names.contains(&name), "{names:?}");
+        }
     }
 
     #[test]

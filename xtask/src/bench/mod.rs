@@ -5,6 +5,7 @@
 
 mod catalogue;
 mod contestant;
+mod ground;
 mod measure;
 mod outcome;
 mod peer;
@@ -19,12 +20,17 @@ use clap::Args;
 use serde_json::json;
 
 use crate::catalogue::QWEN;
+use crate::device::Device;
 use crate::unit::Unit;
 use crate::{assets, launch, places};
-use catalogue::{Catalogue, Workload};
+use catalogue::Workload;
 use contestant::Contestant;
+use ground::Ground;
 use outcome::{Machine, Outcome, Record};
 use peer::{Packages, Peer};
+
+/// Our side.
+const OURS: &str = "blip2-bench";
 
 #[derive(Args)]
 pub(crate) struct Bench {
@@ -33,6 +39,15 @@ pub(crate) struct Bench {
     /// Hold both sides to this unit of the processor [default: the best that it has]
     #[arg(long)]
     unit: Option<Unit>,
+    /// Where both sides compute; on a GPU, the workloads of benches/workloads-cuda.toml
+    #[arg(long, value_enum, default_value_t = Device::Flex, conflicts_with_all = ["unit", "scaling", "setup"])]
+    device: Device,
+    /// Folder with our side of a program that was built elsewhere (`cargo xtask cuda`) [default: it is built]
+    #[arg(long, value_name = "DIR")]
+    programs: Option<PathBuf>,
+    /// Python of the peer, with its packages [default: what --setup makes]
+    #[arg(long, value_name = "PROGRAM")]
+    python: Option<PathBuf>,
     /// Make the Python environment of the peer, and the files that both sides read; with --unit, llama.cpp of that unit
     #[arg(long)]
     setup: bool,
@@ -65,19 +80,29 @@ impl Bench {
             print!("{}", markdown(&records, self.unit)?);
             return Ok(ExitCode::SUCCESS);
         }
-        let unit = Unit::choose(self.unit)?;
-        let record = Record::of(&records, unit);
-        let catalogue = Catalogue::read(unit)?;
+        let ground = match self.device {
+            Device::Flex => Ground::Processor(Unit::choose(self.unit)?),
+            device => Ground::Gpu(device),
+        };
+        let record = Record::of(&records, ground);
+        let catalogue = ground.catalogue()?;
         let chosen = catalogue.choose(&self.name, self.quick)?;
         let sides = Sides {
-            peer: Peer::found(&home, unit)?,
-            ours: launch::build("blip2-bench")?,
+            peer: match self.python {
+                Some(python) => Peer::ready(&home, python),
+                None => Peer::found(&home, ground.unit()?)?,
+            },
+            ours: match self.programs {
+                Some(folder) => folder,
+                None => launch::build_for(self.device, &home, &[OURS], &[])?,
+            }
+            .join(OURS),
             home,
-            unit,
+            ground,
         };
         let machine = sides.machine()?;
         record.keep_machine(&machine)?;
-        println!("{unit}: {}\n{}", machine.line(), table::head());
+        println!("{}: {}\n{}", ground.name(), machine.line(), table::head());
         if self.scaling {
             scaling::run(&sides, &machine, record.folder())?;
             return Ok(ExitCode::SUCCESS);
@@ -86,16 +111,23 @@ impl Bench {
     }
 }
 
-/// The tables of `unit`, or of all units that were measured.
+/// The tables of `unit`, or of all units and devices that were measured.
 fn markdown(records: &Path, unit: Option<Unit>) -> Result<String> {
     let asked = |&each: &Unit| unit.is_none_or(|unit| unit == each);
+    let units = Unit::ALL.into_iter().filter(asked).map(Ground::Processor);
+    let gpus = [Device::Cuda, Device::Wgpu].map(Ground::Gpu);
     let mut tables = Vec::new();
-    for unit in Unit::ALL.into_iter().filter(asked) {
-        let record = Record::of(records, unit);
+    for ground in units.chain(gpus.into_iter().filter(|_| unit.is_none())) {
+        let record = Record::of(records, ground);
         let outcomes = record.outcomes()?;
         if !outcomes.is_empty() {
-            let comparisons = Catalogue::read(unit)?.comparisons(&outcomes);
-            tables.push(table::markdown(unit, &record.machine()?, &outcomes, &comparisons));
+            let comparisons = ground.catalogue()?.comparisons(&outcomes);
+            tables.push(table::markdown(
+                ground,
+                &record.machine()?,
+                &outcomes,
+                &comparisons,
+            ));
         }
     }
     if tables.is_empty() {
@@ -109,7 +141,7 @@ struct Sides {
     ours: PathBuf,
     peer: Peer,
     home: PathBuf,
-    unit: Unit,
+    ground: Ground,
 }
 
 impl Sides {
@@ -160,13 +192,13 @@ impl Sides {
 
     fn ours(&self, threads: usize) -> Result<Contestant> {
         let mut command = Command::new(&self.ours);
-        self.unit.hold_ours(&mut command);
+        self.ground.hold_ours(&mut command);
         self.start("ours", command, threads)
     }
 
     fn peer(&self, packages: Packages, threads: usize) -> Result<Contestant> {
-        let mut command = self.peer.command(packages, self.unit)?;
-        self.unit.hold_peer(&mut command);
+        let mut command = self.peer.command(packages, self.ground.unit()?)?;
+        self.ground.hold_peer(&mut command);
         self.start("the peer", command, threads)
     }
 
@@ -192,21 +224,21 @@ impl Sides {
 
     /// Operations a second of our own large matrix product: the fastest of some.
     fn product(&self, precision: &str) -> Result<f64> {
-        const SIDE: u64 = 2048;
+        let side = self.ground.large_side();
         const TIMES: usize = 20;
         let mut ours = self.ours(2)?;
         ours.open(&json!({
             "kind": "op",
             "op": "linear",
-            "rows": SIDE,
-            "inputs": SIDE,
-            "outputs": SIDE,
+            "rows": side,
+            "inputs": side,
+            "outputs": side,
             "precision": precision,
         }))?;
         let mut fastest = f64::INFINITY;
         for _ in 0..TIMES {
             fastest = ours.run(1)?.seconds.min(fastest);
         }
-        Ok(2.0 * SIDE.pow(3) as f64 / fastest)
+        Ok(2.0 * side.pow(3) as f64 / fastest)
     }
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::contestant::Phase;
-use crate::unit::Unit;
+use super::ground::Ground;
 
 /// One row of the table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -126,9 +126,9 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Of `unit`, below the folder of all of them.
-    pub(crate) fn of(folder: &Path, unit: Unit) -> Self {
-        let folder = folder.join(unit.name());
+    /// Of what was measured on `ground`, below the folder of all.
+    pub(crate) fn of(folder: &Path, ground: Ground) -> Self {
+        let folder = folder.join(ground.name());
         Self {
             outcomes: folder.join("results.json"),
             machine: folder.join("machine.toml"),
@@ -219,6 +219,7 @@ impl Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::unit::Unit;
 
     fn outcome(name: &str, ratio: f64) -> Outcome {
         Outcome::example(name, 1.0, ratio)
@@ -227,14 +228,14 @@ mod tests {
     #[test]
     fn a_new_outcome_takes_the_place_of_the_older_one() {
         let folder = tempfile::tempdir().unwrap();
-        let record = Record::of(folder.path(), Unit::Avx2);
+        let record = Record::of(folder.path(), Ground::Processor(Unit::Avx2));
         assert_eq!(record.outcomes().unwrap(), []);
         for (name, ratio) in [("load", 1.0), ("pixels", 2.0), ("load", 3.0)] {
             record.keep(outcome(name, ratio)).unwrap();
         }
         let kept = record.outcomes().unwrap();
         assert_eq!(kept, [outcome("load", 3.0), outcome("pixels", 2.0)]);
-        let other = Record::of(folder.path(), Unit::Baseline);
+        let other = Record::of(folder.path(), Ground::Processor(Unit::Baseline));
         assert_eq!(other.outcomes().unwrap(), []);
     }
 

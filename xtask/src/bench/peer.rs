@@ -13,6 +13,8 @@ use crate::{places, process};
 /// Python with its packages.
 pub(super) struct Peer {
     folder: PathBuf,
+    /// A Python that has all packages, in place of one that was made here.
+    ready: Option<PathBuf>,
 }
 
 /// Which packages the peer of a workload is.
@@ -39,6 +41,14 @@ impl Peer {
         let peer = Self::in_home(home);
         peer.check(Packages::Transformers, unit)?;
         Ok(peer)
+    }
+
+    /// The Python `python` with whatever packages it has; what both sides read lies in the cache folder `home`.
+    pub(super) fn ready(home: &Path, python: PathBuf) -> Self {
+        Self {
+            ready: Some(python),
+            ..Self::in_home(home)
+        }
     }
 
     /// Makes the environment, and the files that both sides read: what is in place stays.
@@ -73,14 +83,14 @@ impl Peer {
         self.check(packages, unit)?;
         let mut command = Command::new(self.python());
         command.arg(source("peer.py"));
-        if let Some(folder) = self.beside(packages, unit) {
+        if let (None, Some(folder)) = (&self.ready, self.beside(packages, unit)) {
             command.env("PYTHONPATH", folder);
         }
         Ok(command)
     }
 
     fn check(&self, packages: Packages, unit: Unit) -> Result<()> {
-        if !self.holds(packages, unit)? {
+        if self.ready.is_none() && !self.holds(packages, unit)? {
             bail!(
                 "{} does not hold what {} asks for: make it with `cargo xtask bench --setup --unit {unit}`",
                 self.folder.display(),
@@ -93,6 +103,7 @@ impl Peer {
     fn in_home(home: &Path) -> Self {
         Self {
             folder: home.join("peer"),
+            ready: None,
         }
     }
 
@@ -101,7 +112,10 @@ impl Peer {
     }
 
     fn python(&self) -> PathBuf {
-        self.environment().join("bin/python")
+        match &self.ready {
+            Some(python) => python.clone(),
+            None => self.environment().join("bin/python"),
+        }
     }
 
     /// The folder of packages that are not among the others.

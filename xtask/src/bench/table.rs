@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
+use super::ground::Ground;
 use super::outcome::{Machine, Outcome};
-use crate::unit::Unit;
 
 /// The line above all of [`line`].
 pub(super) fn head() -> String {
@@ -37,17 +37,17 @@ pub(super) fn line(outcome: &Outcome) -> String {
     )
 }
 
-/// Unit and machine, then a table of all outcomes and what else is to be said; rows that miss their goal are in bold.
+/// What it was measured on, then a table of all outcomes and what else is to be said; rows that miss their goal are in bold.
 pub(super) fn markdown(
-    unit: Unit,
+    ground: Ground,
     machine: &Machine,
     outcomes: &[Outcome],
     comparisons: &[String],
 ) -> String {
     let mut page = format!(
-        "### {} (`--unit {unit}`)\n\nMeasured on {}.\n\n| name | ours | peer | ratio | goal | spread, ours and peer | peak memory, ours and peer | of the \
+        "### {}\n\nMeasured on {}.\n\n| name | ours | peer | ratio | goal | spread, ours and peer | peak memory, ours and peer | of the \
          hardware's limit |\n|---|---:|---:|---:|---:|---:|---:|---:|\n",
-        unit.title(),
+        ground.title(),
         machine.line()
     );
     for outcome in outcomes {

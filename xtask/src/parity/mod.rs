@@ -12,8 +12,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
 use blip2_golden::{DEVICE, LOG, ROOT};
-use clap::{Args, ValueEnum};
+use clap::Args;
 
+use crate::device::Device;
 use crate::{exit_code, launch, places, process};
 use kernels::Kernels;
 use verdict::Verdict;
@@ -32,30 +33,6 @@ pub(crate) struct Parity {
     /// Print a Markdown table of what was measured, as it stands in docs/fidelity.md
     #[arg(long)]
     markdown: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Device {
-    /// The CPU, by our kernels
-    Flex,
-    /// An NVIDIA GPU
-    Cuda,
-    /// Any GPU, through Vulkan, Metal or DirectX
-    Wgpu,
-    /// The CPU, by LibTorch
-    Libtorch,
-}
-
-impl Device {
-    /// What the tests call it, and the feature that builds it in where it is not always there.
-    fn name_and_feature(self) -> (&'static str, Option<&'static str>) {
-        match self {
-            Self::Flex => ("flex", None),
-            Self::Cuda => ("cuda", Some("blip2-golden/cuda")),
-            Self::Wgpu => ("wgpu", Some("blip2-golden/wgpu")),
-            Self::Libtorch => ("libtorch", Some("blip2-golden/tch")),
-        }
-    }
 }
 
 impl Parity {
@@ -137,16 +114,17 @@ impl Run {
         File::create(&self.log).with_context(|| format!("cannot write {}", self.log.display()))?;
         let output =
             File::create(&self.output).with_context(|| format!("cannot write {}", self.output.display()))?;
-        let (device, feature) = self.device.name_and_feature();
         let mut arguments = vec!["test", "--release", "--workspace", "--exclude", "xtask"];
-        arguments.extend(feature.iter().flat_map(|feature| ["--features", feature]));
+        let features = self.device.features();
+        arguments.extend(features.iter().map(String::as_str));
         arguments.extend(["--test", "main", "--no-fail-fast", "golden"]);
         let mut command = launch::cargo();
+        self.device.prepare(&mut command, &places::home(None)?)?;
+        let device = self.device.name();
         command
             .args(&arguments)
             .current_dir(places::root())
             .stdout(output)
-            .env("CARGO_TARGET_DIR", places::target()?)
             .env(DEVICE, device)
             .env(LOG, &self.log)
             .env_remove(ROOT);

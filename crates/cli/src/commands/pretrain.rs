@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use blip2::home;
-use blip2_distributed::{Communicator, WATCHDOG, connect};
+use blip2_distributed::{Communicator, Launch, WATCHDOG, connect};
 use blip2_trainer::{Observer, PretrainOptions};
-use burn::tensor::Device;
 use clap::Args;
 use indicatif::ProgressBar;
 
+use crate::device::DeviceChoice;
 use crate::{output, progress};
 
 const EXAMPLES: &str = "\
@@ -42,6 +42,9 @@ pub(crate) struct Pretrain {
     /// Continue the run in the run folder from its last checkpoint
     #[arg(long)]
     resume: bool,
+    /// Where to compute; of several GPUs, each process on a machine takes one
+    #[arg(long, value_enum, default_value_t = DeviceChoice::Auto)]
+    device: DeviceChoice,
     /// Seconds without a word of another process after which the run ends, where it has several
     #[arg(long, value_name = "SECONDS", default_value_t = WATCHDOG.as_secs(), value_parser = clap::value_parser!(u64).range(1..))]
     watchdog: u64,
@@ -57,8 +60,11 @@ fn assignment(text: &str) -> Result<String, String> {
 impl Pretrain {
     pub(crate) fn run(self) -> Result<()> {
         blip2_memory::keep_freed_memory();
-        let ranks = connect(Duration::from_secs(self.watchdog))?;
-        let outcome = self.train(&ranks);
+        let launch = Launch::from_environment()?;
+        let number = launch.and_then(|launch| launch.local_rank).unwrap_or(0);
+        let gpu = (self.device == DeviceChoice::Cuda).then_some(number);
+        let ranks = connect(Duration::from_secs(self.watchdog), gpu)?;
+        let outcome = self.train(&ranks, number);
         if let (Err(error), false) = (&outcome, ranks.is_alone()) {
             // The others would wait for this one.
             output::warn(format_args!(
@@ -72,13 +78,15 @@ impl Pretrain {
         outcome
     }
 
-    fn train(self, ranks: &Communicator) -> Result<()> {
+    /// On the device of this `number`.
+    fn train(self, ranks: &Communicator, number: usize) -> Result<()> {
         let display = Display::new();
         let observer: &dyn Observer = match ranks.is_first() {
             true => &display,
             false => &Silent,
         };
         let home = home()?;
+        let device = self.device.open_one_of_several(number)?;
         let options = PretrainOptions {
             registry: blip2_mini::registry(),
             formats: blip2_mini::formats(&home),
@@ -87,7 +95,7 @@ impl Pretrain {
             run: self.run,
             resume: self.resume,
             home,
-            device: Device::flex(),
+            device,
         };
         let result = match blip2_mini::is_recipe(&options.recipe) {
             true => blip2_mini::pretrain(options, ranks, observer).map_err(anyhow::Error::from),

@@ -120,6 +120,6 @@ fn facts_that_differ_are_named() {
 
 #[test]
 fn a_process_that_nobody_launched_is_alone() {
-    let ranks = connect(WATCHDOG).expect("nothing to connect");
+    let ranks = connect(WATCHDOG, None).expect("nothing to connect");
     assert!(ranks.is_alone() && ranks.is_first());
 }
