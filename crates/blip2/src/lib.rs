@@ -24,6 +24,7 @@ mod captions;
 mod chat;
 mod config;
 mod convert;
+mod encoded;
 mod error;
 mod folder;
 mod hugging_face;
@@ -37,6 +38,7 @@ mod parts;
 mod pretrained;
 mod registry;
 mod save;
+mod session;
 mod stored;
 mod streams;
 mod text;
@@ -44,12 +46,15 @@ mod trace;
 mod usage;
 mod vocabulary;
 
-pub use blip2_core::LoadPlan;
 pub use blip2_core::layers::Packing;
+pub use blip2_core::{LoadPlan, ModelError, Segment};
 pub use blip2_data::pixels::{
     DecodeOptions, MAX_PIXELS, Orientation, PixelsError, RgbImage, open as open_picture,
 };
-pub use blip2_generation::{EarlyStopping, GenerationConfig};
+pub use blip2_generation::{
+    EarlyStopping, Event, Generated, GenerationConfig, GenerationError, Request, RowId, Session, TextStream,
+    Token, TokenScores,
+};
 pub use blip2_hub::locate;
 pub use blip2_llm_adapters::LoadedLanguageModel;
 pub use captioner::Captioner;
@@ -59,6 +64,7 @@ pub use config::{EncoderConfig, LanguageModelConfig, ModelConfig, Reads, home};
 pub use convert::{
     Conversion, LeftOut, convert_to_hugging_face, convert_to_lavis, trained_to_hugging_face, trained_to_lavis,
 };
+pub use encoded::{EncodedPicture, PictureCache};
 pub use error::Blip2Error;
 pub use folder::{
     ADAPTER, BRIDGE, CONFIG, ENCODER, REPRESENTATION, model_folder, read_config, save_pretrained, save_tuned,
@@ -71,5 +77,6 @@ pub use measured::TextCost;
 pub use model::{Blip2, ImageEmbeddings, ImagePrompts, TextEmbeddings};
 pub use registry::{LoadedEncoder, LoaderError, Registry};
 pub use save::Trained;
+pub use session::Piece;
 pub use stored::StoredWeights;
 pub use text::text_batch;

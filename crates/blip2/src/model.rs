@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use blip2_core::ModelError;
 use blip2_data::pixels::RgbImage;
 use blip2_data::text::{self, BertTokenizer};
-use blip2_generation::{GenerationConfig, TokenCallback};
+use blip2_generation::{GenerationConfig, TextStream, TokenCallback};
 use blip2_llm_adapters::{LoadedLanguageModel, PLACEHOLDER, TokenizerError};
 use blip2_qformer::{Bridge, RepresentationModel, TextBatch};
 use burn::tensor::{Device, Tensor};
@@ -15,9 +15,6 @@ use crate::lazy::LazyLanguageModel;
 use crate::streams::streams;
 use crate::usage::Usage;
 use crate::{Blip2Error, LoadedEncoder, Reads, Written, text_batch};
-
-/// What decoding puts in the place of bytes that make no letter.
-const NO_LETTER: char = char::REPLACEMENT_CHARACTER;
 
 /// A trained BLIP-2 with its frozen models. The language model is loaded when it is first asked.
 pub struct Blip2 {
@@ -99,6 +96,13 @@ impl Blip2 {
         self.representation.is_some()
     }
 
+    /// Whether the Q-Former can caption by itself: its language head was trained, too.
+    pub fn writes_by_qformer(&self) -> bool {
+        self.representation
+            .as_ref()
+            .is_some_and(|representation| representation.writes)
+    }
+
     /// Lets the language model continue one prompt a picture, `num_return_sequences` times; an empty prompt asks for a plain
     /// caption. The texts come picture by picture. What is drawn for one depends on the seed, the picture and its prompt alone.
     ///
@@ -139,24 +143,20 @@ impl Blip2 {
         hear: &mut dyn FnMut(&str),
     ) -> Result<Written, Blip2Error> {
         let tokenizer = &self.language_model()?.tokenizer;
-        let (mut ids, mut said) = (Vec::new(), String::new());
+        let (mut ids, mut stream) = (Vec::new(), TextStream::default());
+        let mut say = |piece: String| {
+            if !piece.is_empty() {
+                hear(&piece);
+            }
+        };
         let mut callback = |_, token| {
             ids.push(token);
-            // A token may end within a letter, whose beginning decodes as the mark of what is no letter.
-            let text = tokenizer.decode(&ids).unwrap_or_default();
-            let piece = text.strip_prefix(&said).unwrap_or_default();
-            if !(piece.is_empty() || piece.ends_with(NO_LETTER)) {
-                hear(piece);
-                said = text;
-            }
+            say(stream.push(&tokenizer.decode(&ids).unwrap_or_default()));
         };
         let (prompts, read) = ([prompt.to_owned()], [read.to_owned()]);
         let pictures = std::slice::from_ref(picture);
         let written = self.write(pictures, &prompts, &read, settings, Some(&mut callback))?;
-        let text = tokenizer.decode(&ids)?;
-        if let Some(rest) = text.strip_prefix(&said).filter(|rest| !rest.is_empty()) {
-            hear(rest);
-        }
+        say(stream.finish(&tokenizer.decode(&ids)?));
         let text = written.into_iter().next();
         Ok(text.expect("one picture gets one text"))
     }
@@ -247,9 +247,16 @@ impl Blip2 {
     /// # Errors
     /// As for [`Blip2::caption_by_qformer`].
     pub fn embed_images(&self, pictures: &[RgbImage]) -> Result<ImageEmbeddings, Blip2Error> {
+        self.representation()?;
+        self.embed_features(self.features(pictures)?)
+    }
+
+    /// What the Q-Former makes of image `features` `[batch, patches, encoder width]`.
+    pub(crate) fn embed_features(&self, features: Tensor<3>) -> Result<ImageEmbeddings, Blip2Error> {
         let model = &self.representation()?.model;
-        let context = model.image_context(self.features(pictures)?)?;
-        let states = model.qformer.query_pass(&context, pictures.len()).hidden;
+        let [batch, _, _] = features.dims();
+        let context = model.image_context(features)?;
+        let states = model.qformer.query_pass(&context, batch).hidden;
         Ok(ImageEmbeddings {
             embeddings: finite("image embeddings", model.image_embeddings(states.clone()))?,
             states: finite("query states", states)?,
@@ -396,7 +403,7 @@ impl Blip2 {
     }
 
     /// What ends a text where the settings do not say.
-    fn ends(&self, language_model: &LoadedLanguageModel) -> Vec<u32> {
+    pub(crate) fn ends(&self, language_model: &LoadedLanguageModel) -> Vec<u32> {
         match self.usage.trained_here {
             true => language_model.tokenizer.ends(),
             false => vec![language_model.tokenizer.end_of_text()],

@@ -14,6 +14,25 @@ pub struct TextExample {
     pub target: Vec<u32>,
 }
 
+/// A piece of a prompt: pictures may stand anywhere between words.
+#[derive(Clone, Debug)]
+pub enum Segment {
+    /// Ids of text.
+    Ids(Vec<u32>),
+    /// What the bridge made of a picture, `[queries, hidden]`.
+    Soft(Tensor<2>),
+}
+
+impl Segment {
+    /// Places that it takes in the text.
+    pub fn places(&self) -> usize {
+        match self {
+            Self::Ids(ids) => ids.len(),
+            Self::Soft(states) => states.dims()[0],
+        }
+    }
+}
+
 /// A linear layer that a low-rank update may stand beside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdaptableLayer {
@@ -90,6 +109,10 @@ pub trait LanguageModel: Send + Sync {
         soft_prompt: Tensor<3>,
         prompts: &[Vec<u32>],
     ) -> Result<Box<dyn NextTokenModel + '_>, ModelError>;
+
+    /// No text yet, but a place where texts are written together, each from when it joins to when it is over. Where one begins
+    /// as one before it did, what was made of that beginning may be used again: up to `remembered` bytes of it are kept.
+    fn open(&self, remembered: usize) -> Box<dyn OpenTexts + '_>;
 }
 
 /// A text in the middle of being written: rows of cached states, and the scores of what may follow each.
@@ -103,4 +126,19 @@ pub trait NextTokenModel {
     /// # Errors
     /// [`ModelError`] where a parent or a token does not exist or the text outgrows the positions of the model.
     fn advance(&mut self, parents: &[usize], tokens: &[u32]) -> Result<(), ModelError>;
+}
+
+/// Texts in the middle of being written, which others may join at any time ([`LanguageModel::open`]). A row that no parent of
+/// [`NextTokenModel::advance`] names is over; without parents all rows are.
+pub trait OpenTexts: NextTokenModel {
+    /// Reads `prompt` and adds its row behind the others, ready to write the first token. What a row is given is that of
+    /// [`LanguageModel::start`], up to rounding, whatever stands beside it.
+    ///
+    /// # Errors
+    /// [`ModelError`] where the prompt is empty or too long, a soft prompt has another width, or an id lies outside of the
+    /// vocabulary. The other rows are as before.
+    fn admit(&mut self, prompt: &[Segment]) -> Result<(), ModelError>;
+
+    /// Tokens that can be written behind `prompt`; `None` where there is no limit.
+    fn room(&self, prompt: &[Segment]) -> Option<usize>;
 }

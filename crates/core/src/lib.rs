@@ -15,6 +15,6 @@ pub mod weights;
 
 pub use error::ModelError;
 pub use init::Initializer;
-pub use language::{AdaptableLayer, LanguageModel, NextTokenModel, TextExample};
+pub use language::{AdaptableLayer, LanguageModel, NextTokenModel, OpenTexts, Segment, TextExample};
 pub use plan::LoadPlan;
 pub use vision::VisionEncoder;

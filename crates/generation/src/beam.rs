@@ -4,7 +4,6 @@
 //! within the first `num_beams` that end become finished texts, ranked by length-penalised score; the best that do not end
 //! run on. A row whose list of finished texts is full is over when `early_stopping` says so.
 
-use blip2_core::NextTokenModel;
 use rand_chacha::ChaCha8Rng;
 
 use crate::distribution::{Candidate, Logits, best, drawn, generator, log_softmax, narrow};
@@ -19,8 +18,10 @@ struct Beam {
     score: f32,
 }
 
-struct Row {
-    index: usize,
+/// The beams of one row.
+pub(crate) struct Beams {
+    /// How errors call the row.
+    row: usize,
     /// Length of the history.
     given: usize,
     running: Vec<Beam>,
@@ -29,75 +30,63 @@ struct Row {
     generator: ChaCha8Rng,
 }
 
-pub(crate) fn search(
-    model: &mut dyn NextTokenModel,
-    history: &[Vec<u32>],
-    streams: &[u64],
-    config: &GenerationConfig,
-    callback: &mut dyn FnMut(usize, u32),
-) -> Result<Vec<Generated>, GenerationError> {
-    let rows = history.iter().zip(streams).enumerate();
-    let mut rows: Vec<Row> = rows
-        .map(|(index, (text, stream))| Row::new(index, text, generator(config.seed, *stream, 0)))
-        .collect();
-    let mut done: Vec<Vec<Generated>> = vec![Vec::new(); rows.len()];
-    for new in 0..config.max_new_tokens {
-        let logits = Logits::of(model);
-        let mut open = Vec::new();
-        for mut row in rows {
-            if row.step(&logits, new, config)? {
-                open.push(row);
-            } else {
-                done[row.index] = row.texts(config)?;
-                let first = row.index * config.num_return_sequences;
-                for (number, text) in done[row.index].iter().enumerate() {
-                    text.ids.iter().for_each(|token| callback(first + number, *token));
-                }
-            }
-        }
-        rows = open;
-        if rows.is_empty() {
-            break;
-        }
-        let beams = || rows.iter().flat_map(|row| &row.running);
-        let parents: Vec<usize> = beams().map(|beam| beam.place).collect();
-        let tokens: Vec<u32> = beams().filter_map(|beam| beam.text.last().copied()).collect();
-        model.advance(&parents, &tokens)?;
-        rows.iter_mut()
-            .flat_map(|row| &mut row.running)
-            .enumerate()
-            .for_each(|(place, beam)| beam.place = place);
-    }
-    Ok(done.into_iter().flatten().collect())
-}
-
-impl Row {
-    fn new(index: usize, history: &[u32], generator: ChaCha8Rng) -> Self {
+impl Beams {
+    /// Ready to grow behind `history`, which the model holds at `place`.
+    pub(crate) fn new(
+        row: usize,
+        place: usize,
+        history: Vec<u32>,
+        stream: u64,
+        config: &GenerationConfig,
+    ) -> Self {
+        let given = history.len();
         let only = Beam {
-            place: index,
-            text: history.to_vec(),
+            place,
+            text: history,
             score: 0.0,
         };
         Self {
-            index,
-            given: history.len(),
+            row,
+            given,
             running: vec![only],
             finished: Vec::new(),
-            generator,
+            generator: generator(config.seed, stream, 0),
         }
     }
 
-    /// Grows every beam by a token. False when the row is over.
-    fn step(
+    /// Grows every beam by a token; the texts once they are all written.
+    pub(crate) fn step(
         &mut self,
         logits: &Logits,
-        new: usize,
         config: &GenerationConfig,
-    ) -> Result<bool, GenerationError> {
+    ) -> Result<Option<Vec<Generated>>, GenerationError> {
+        match self.grow(logits, config)? {
+            true => Ok(None),
+            false => self.texts(config).map(Some),
+        }
+    }
+
+    /// What the model is to read next: place and token of each beam that goes on.
+    pub(crate) fn next(&self) -> impl Iterator<Item = (usize, u32)> {
+        let last = |beam: &Beam| beam.text.last().map(|token| (beam.place, *token));
+        self.running.iter().filter_map(last)
+    }
+
+    /// The places of the same beams, to be set to where the model holds them now.
+    pub(crate) fn places(&mut self) -> impl Iterator<Item = &mut usize> {
+        self.running.iter_mut().map(|beam| &mut beam.place)
+    }
+
+    /// False when the row is over.
+    fn grow(&mut self, logits: &Logits, config: &GenerationConfig) -> Result<bool, GenerationError> {
+        let new = self
+            .running
+            .first()
+            .map_or(0, |beam| beam.text.len() - self.given);
         let mut scores = Vec::with_capacity(self.running.len());
         for beam in &self.running {
             let mut beam_scores =
-                log_softmax(logits.row(beam.place)).ok_or(GenerationError::NotFinite { row: self.index })?;
+                log_softmax(logits.row(beam.place)).ok_or(GenerationError::NotFinite { row: self.row })?;
             rules::apply(&mut beam_scores, &beam.text, new, config);
             if config.sample {
                 // Enough that one can go on whatever ends.
@@ -188,7 +177,7 @@ impl Row {
     fn texts(&self, config: &GenerationConfig) -> Result<Vec<Generated>, GenerationError> {
         let (found, wanted) = (self.finished.len(), config.num_return_sequences);
         let texts = self.finished.get(..wanted).ok_or(GenerationError::TooFew {
-            row: self.index,
+            row: self.row,
             found,
             wanted,
         })?;

@@ -38,6 +38,16 @@ pub enum GenerationError {
         /// Texts asked for.
         wanted: usize,
     },
+    /// More tokens asked for than the model can write behind the prompt.
+    #[error(
+        "{wanted} tokens cannot be written behind this prompt, only {room}: shorten the prompt, or ask for fewer (max_new_tokens)"
+    )]
+    NoRoom {
+        /// Tokens that can be written.
+        room: usize,
+        /// Tokens asked for.
+        wanted: usize,
+    },
     /// The model refused, or its logits could not be read.
     #[error("the language model cannot continue the text")]
     Model(#[from] ModelError),

@@ -1,5 +1,5 @@
 //! Writing text with any [`blip2_core::NextTokenModel`]: greedy, beam search and sampling, with the meaning that
-//! `transformers` 5 gives to each setting.
+//! `transformers` 5 gives to each setting; all at once ([`generate`]), or as texts come and go ([`Session`]).
 
 mod beam;
 mod config;
@@ -7,11 +7,21 @@ mod distribution;
 mod error;
 mod rules;
 mod sequential;
+mod session;
+mod text_stream;
+mod writing;
+
+use std::sync::Arc;
 
 use blip2_core::NextTokenModel;
 
+use crate::distribution::Logits;
+use crate::writing::{Start, Writing, advance};
+
 pub use config::{EarlyStopping, GenerationConfig};
 pub use error::GenerationError;
+pub use session::{Event, Request, RowId, Session};
+pub use text_stream::TextStream;
 
 /// A text that a model wrote.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +31,24 @@ pub struct Generated {
     /// Sum of the log-probabilities of `ids` as the search saw them (after penalties, temperature, and cuts), divided by
     /// `ids.len()` to the power of the length penalty.
     pub score: f64,
+}
+
+/// A token that was chosen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Token {
+    /// Its id.
+    pub id: u32,
+    /// What the model thinks of it, where that was asked for.
+    pub scores: Option<TokenScores>,
+}
+
+/// What the model itself, before rules, temperature and cuts, thinks of the tokens at one place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenScores {
+    /// Log-probability of the token that was chosen.
+    pub log_probability: f32,
+    /// The likeliest tokens with theirs, the likeliest first.
+    pub likeliest: Vec<(u32, f32)>,
 }
 
 /// Called with the number of a text and a token, in the order of the text.
@@ -67,9 +95,36 @@ pub fn generate_by_streams(
     }
     let mut ignore = |_, _| {};
     let callback = callback.unwrap_or(&mut ignore);
-    if config.num_beams > 1 {
-        beam::search(model, history, streams, config, callback)
-    } else {
-        sequential::search(model, history, streams, config, callback)
+    let shared = Arc::new(config.clone());
+    let starts = history.iter().zip(streams).enumerate();
+    let mut open: Vec<(usize, Writing)> = starts
+        .map(|(row, (history, stream))| {
+            let start = Start {
+                row,
+                place: row,
+                history: history.clone(),
+                stream: *stream,
+                scores: None,
+            };
+            (row, Writing::new(start, shared.clone()))
+        })
+        .collect();
+    let mut done = vec![Vec::new(); open.len()];
+    while !open.is_empty() {
+        let logits = Logits::of(model);
+        let mut going = Vec::with_capacity(open.len());
+        for (row, mut writing) in open {
+            let first = row * config.num_return_sequences;
+            let mut hear = |number, token: Token| callback(first + number, token.id);
+            match writing.step(&logits, &mut hear)? {
+                Some(texts) => done[row] = texts,
+                None => going.push((row, writing)),
+            }
+        }
+        open = going;
+        if !open.is_empty() {
+            advance(model, &mut open.iter_mut().map(|(_, writing)| writing))?;
+        }
     }
+    Ok(done.into_iter().flatten().collect())
 }

@@ -1,5 +1,8 @@
 //! Scaled dot-product attention.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use burn::backend::Dispatch;
 use burn::backend::Flex;
 use burn::tensor::Tensor;
@@ -96,14 +99,24 @@ pub struct KeyPart {
     pub key: Tensor<4>,
     /// As `key`.
     pub value: Tensor<4>,
-    /// For each row of the query's batch, the row of key and value that it reads.
-    pub rows: Vec<usize>,
+    /// What each row of the query's batch reads of them.
+    pub reads: Arc<[PartRead]>,
 }
 
-/// [`attention`] of `query` `[batch, heads, queries, width]` to the keys of all `parts`, one part behind the other, which need
-/// not be copied together: the beams of a text share the keys of its beginning, and those of its words stay where they were
-/// written. There is no causal mask. `bias` broadcasts to `[batch, heads, queries, keys of all parts]`; `scale` is by default
-/// one over the square root of the width of a head. Products are made in single precision.
+/// What a row of the query reads of a [`KeyPart`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PartRead {
+    /// Row of key and value.
+    pub row: usize,
+    /// Which of its keys; none where the part is not the row's.
+    pub keys: Range<usize>,
+}
+
+/// [`attention`] of `query` `[batch, heads, queries, width]` to the keys that its rows read of all `parts`, one part behind the
+/// other, which need not be copied together: the beams of a text share the keys of its beginning, those of its words stay where
+/// they were written, and texts of different lengths stand side by side. There is no causal mask. `bias` broadcasts to
+/// `[batch, heads, queries, keys]`, for as many keys as the row with the most reads: a row with fewer takes the first of them.
+/// `scale` is by default one over the square root of the width of a head. Products are made in single precision.
 pub fn attention_in_parts(
     query: Tensor<4>,
     parts: Vec<KeyPart>,
@@ -113,8 +126,8 @@ pub fn attention_in_parts(
     let [batch, heads, queries, width] = query.dims();
     assert!(!parts.is_empty(), "attention_in_parts: there must be a part");
     let [_, key_heads, ..] = parts[0].key.dims();
-    let mut all = 0;
-    for KeyPart { key, value, rows } in &parts {
+    let mut counts = vec![0; batch];
+    for KeyPart { key, value, reads } in &parts {
         let [key_rows, _, keys, _] = key.dims();
         assert!(
             key.dims() == [key_rows, key_heads, keys, width]
@@ -127,13 +140,19 @@ pub fn attention_in_parts(
             value.dims(),
             query.dims()
         );
+        let there = |read: &PartRead| read.keys.is_empty() || read.row < key_rows && read.keys.end <= keys;
         assert!(
-            rows.len() == batch && rows.iter().all(|row| *row < key_rows),
-            "attention_in_parts: each of the {batch} rows of the query must name one of the {key_rows} rows of a part: {rows:?}"
+            reads.len() == batch && reads.iter().all(there),
+            "attention_in_parts: each of the {batch} rows of the query must read some of the {keys} keys of one of the \
+             {key_rows} rows of a part: {reads:?}"
         );
-        all += keys;
+        counts
+            .iter_mut()
+            .zip(&reads[..])
+            .for_each(|(count, read)| *count += read.keys.len());
     }
-    check_bias("attention_in_parts", bias.as_ref(), [batch, heads, queries, all]);
+    let most = counts.into_iter().max().unwrap_or(0);
+    check_bias("attention_in_parts", bias.as_ref(), [batch, heads, queries, most]);
     let scale = scale.unwrap_or_else(|| (width as f64).sqrt().recip());
     let tensors = parts.iter().flat_map(|part| [&part.key, &part.value]);
     let plain = |x: &Tensor<4>| !x.is_autodiff() && takes(&[facts(x)]);
@@ -143,7 +162,7 @@ pub fn attention_in_parts(
     let part = |part: KeyPart| parts::Part {
         key: primitive(part.key),
         value: primitive(part.value),
-        rows: part.rows,
+        reads: part.reads,
     };
     let parts = parts.into_iter().map(part).collect();
     let result = parts::attention(primitive(query), parts, bias.map(primitive), scale);

@@ -30,7 +30,7 @@ mod setting;
 mod tokens;
 
 pub use activation::{gelu, gelu_tanh, quick_gelu, silu_gate, softmax};
-pub use attention::{AttentionOptions, KeyPart, attention, attention_in_parts};
+pub use attention::{AttentionOptions, KeyPart, PartRead, attention, attention_in_parts};
 pub use embedding::embedding;
 pub use gradient_norm::{GradientNorm, Scalar};
 pub use linear::linear;

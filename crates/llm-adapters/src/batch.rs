@@ -1,7 +1,7 @@
 //! Batching with padding: texts of different lengths behind soft prompts, as tensors.
 
-use blip2_core::ModelError;
 use blip2_core::layers::Embedding;
+use blip2_core::{ModelError, Segment};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 /// `values` as a tensor `[values]`.
@@ -77,63 +77,56 @@ pub(crate) fn embed_behind(
     Ok(Tensor::cat(parts, 1))
 }
 
+/// `prompt` as one row of embeddings, `[1, places, width]`.
+///
+/// # Errors
+/// As for [`embed_behind`].
+pub(crate) fn embed_prompt(prompt: &[Segment], words: Words<'_>) -> Result<Tensor<3>, ModelError> {
+    let device = words.table.weight.lazy_device();
+    let [_, width] = words.table.weight.lazy_shape().dims();
+    let mut parts = Vec::new();
+    for segment in prompt.iter().filter(|segment| segment.places() > 0) {
+        let (soft, text) = match segment {
+            Segment::Ids(ids) => (Tensor::zeros([1, 0, width], &device), &ids[..]),
+            Segment::Soft(states) => (states.clone().unsqueeze(), &[][..]),
+        };
+        parts.push(embed_behind(soft, &[text], words)?);
+    }
+    if parts.is_empty() {
+        return Err(ModelError::Invalid(
+            "an empty prompt leaves nothing to continue: give a soft prompt or a first token".into(),
+        ));
+    }
+    Ok(Tensor::cat(parts, 1))
+}
+
 /// Tokens of the longest of `texts`.
 pub(crate) fn longest(texts: &[&[u32]]) -> usize {
     texts.iter().map(|text| text.len()).max().unwrap_or(0)
 }
 
-/// `[rows, 1, 1, places]`, `-inf` from the end of each row's `real` tokens up to `padded`; `None` where nothing is padding.
-pub(crate) fn hide_padding(
-    real: &[usize],
-    padded: usize,
-    places: usize,
-    device: &Device,
-) -> Option<Tensor<4>> {
-    if real.iter().all(|count| *count == padded) {
+/// `[rows, 1, 1, places]`, `-inf` behind each row's `real` tokens; `None` where nothing is padding.
+pub(crate) fn hide_padding(real: &[usize], places: usize, device: &Device) -> Option<Tensor<4>> {
+    if real.iter().all(|count| *count == places) {
         return None;
     }
     let mut values = vec![0.0f32; real.len() * places];
     for (row, count) in real.iter().enumerate() {
-        values[row * places + count..row * places + padded].fill(f32::NEG_INFINITY);
+        values[row * places + count..(row + 1) * places].fill(f32::NEG_INFINITY);
     }
     let data = TensorData::new(values, [real.len(), 1, 1, places]);
     Some(Tensor::from_data(data, device))
 }
 
-/// `[1, 1, tokens, tokens]`, `-inf` where a token lies `window` or more before the one that looks: causality hides the rest.
-pub(crate) fn hide_far(tokens: usize, window: usize, device: &Device) -> Tensor<4> {
-    let mut values = vec![0.0f32; tokens * tokens];
-    for (place, row) in values.chunks_exact_mut(tokens).enumerate().skip(window) {
-        row[..=place - window].fill(f32::NEG_INFINITY);
+/// `[1, 1, tokens, past + tokens]`, `-inf` where a token lies `window` or more before the one that looks: causality hides the
+/// rest.
+pub(crate) fn hide_far(past: usize, tokens: usize, window: usize, device: &Device) -> Tensor<4> {
+    let places = past + tokens;
+    let mut values = vec![0.0f32; tokens * places];
+    for (place, row) in (past..).zip(values.chunks_exact_mut(places)) {
+        row[..(place + 1).saturating_sub(window)].fill(f32::NEG_INFINITY);
     }
-    Tensor::from_data(TensorData::new(values, [1, 1, tokens, tokens]), device)
-}
-
-/// As [`hide_padding`], for the next token behind beginnings of `real` tokens and `written` more, which sees the `window` last
-/// tokens, itself included: `[rows, 1, 1, padded + written + 1]`.
-pub(crate) fn hide_padding_and_far(
-    real: &[usize],
-    padded: usize,
-    written: usize,
-    window: usize,
-    device: &Device,
-) -> Tensor<4> {
-    let places = padded + written + 1;
-    let mut values = vec![0.0f32; real.len() * places];
-    for (count, row) in real.iter().zip(values.chunks_exact_mut(places)) {
-        let first = (count + written + 1).saturating_sub(window);
-        for (place, value) in row.iter_mut().enumerate() {
-            let position = match place {
-                place if place < *count => Some(place),
-                place if place < padded => None,
-                place => Some(count + place - padded),
-            };
-            if position.is_none_or(|position| position < first) {
-                *value = f32::NEG_INFINITY;
-            }
-        }
-    }
-    Tensor::from_data(TensorData::new(values, [real.len(), 1, 1, places]), device)
+    Tensor::from_data(TensorData::new(values, [1, 1, tokens, places]), device)
 }
 
 /// # Errors
@@ -144,9 +137,9 @@ pub(crate) fn check_continuation(
     tokens: &[u32],
     embedding: &Embedding,
 ) -> Result<(), ModelError> {
-    if parents.len() != tokens.len() || tokens.is_empty() {
+    if parents.len() != tokens.len() {
         return Err(ModelError::Invalid(format!(
-            "{} parents and {} tokens were given to continue a text: one of each is needed for every new row",
+            "{} parents and {} tokens were given to continue texts: one of each is needed for every new row",
             parents.len(),
             tokens.len()
         )));

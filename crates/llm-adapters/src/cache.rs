@@ -1,85 +1,164 @@
 //! KV cache: keys and values of the tokens read so far. They stay where they were written: when beams change places, each row
-//! only learns anew which rows its tokens stand in, and the rows of one beginning share it.
+//! only learns anew where its tokens stand, the rows of one beginning share it, and rows of any length stand side by side.
 
-use blip2_kernels::KeyPart;
+use std::sync::Arc;
+
+use blip2_kernels::{KeyPart, PartRead};
 use burn::tensor::Tensor;
 
-/// Where the tokens of each row stand.
+/// Where the tokens of each row stand: in parts, in the same ones in every layer.
+#[derive(Default)]
 pub(crate) struct Origins {
-    /// For each row, the row of the beginnings that it stems from: of its prompt, as opposed to what was written behind.
-    beginnings: Vec<usize>,
-    /// For each token written behind, the row that each row had when it was written.
-    written: Vec<Vec<usize>>,
+    /// What each row reads of each part: a beginning, or the tokens that all rows wrote at a time.
+    parts: Vec<Arc<[PartRead]>>,
+    /// Tokens that each row reads of all parts.
+    lengths: Vec<usize>,
 }
 
+/// Which of the parts are still read, where some are not.
+pub(crate) struct Kept(Vec<bool>);
+
 impl Origins {
-    pub(crate) fn new(rows: usize) -> Self {
-        Self {
-            beginnings: (0..rows).collect(),
-            written: Vec::new(),
-        }
-    }
-
     pub(crate) fn rows(&self) -> usize {
-        self.beginnings.len()
+        self.lengths.len()
     }
 
-    pub(crate) fn beginnings(&self) -> &[usize] {
-        &self.beginnings
+    pub(crate) fn lengths(&self) -> &[usize] {
+        &self.lengths
     }
 
-    /// Tokens written behind.
-    pub(crate) fn written(&self) -> usize {
-        self.written.len()
-    }
-
-    /// Lets row `i` go on where row `parents[i]` was, with a token of its own.
-    pub(crate) fn follow(&mut self, parents: &[usize]) {
-        for rows in self.written.iter_mut().chain([&mut self.beginnings]) {
-            *rows = parents.iter().map(|parent| rows[*parent]).collect();
+    /// Adds rows behind the others, that read the first tokens of new parts: row by row of each part, `tokens` says how many.
+    pub(crate) fn join(&mut self, tokens: &[Vec<usize>]) {
+        let joined = tokens.first().map_or(0, Vec::len);
+        let none = |count: usize| std::iter::repeat_n(PartRead::default(), count);
+        for reads in &mut self.parts {
+            *reads = reads.iter().cloned().chain(none(joined)).collect();
         }
-        self.written.push((0..parents.len()).collect());
+        for tokens in tokens {
+            let own = tokens
+                .iter()
+                .enumerate()
+                .map(|(row, count)| PartRead { row, keys: 0..*count });
+            self.parts.push(none(self.rows()).chain(own).collect());
+        }
+        let lengths = (0..joined).map(|row| tokens.iter().map(|tokens| tokens[row]).sum());
+        self.lengths.extend(lengths.collect::<Vec<usize>>());
+    }
+
+    /// Lets row `i` go on where row `parents[i]` was. Parts that no row reads any longer are dropped, here and, by what is
+    /// returned, in the layers.
+    pub(crate) fn follow(&mut self, parents: &[usize]) -> Kept {
+        for reads in &mut self.parts {
+            *reads = parents.iter().map(|parent| reads[*parent].clone()).collect();
+        }
+        self.lengths = parents.iter().map(|parent| self.lengths[*parent]).collect();
+        let is_read = |reads: &Arc<[PartRead]>| reads.iter().any(|read| !read.keys.is_empty());
+        let kept = Kept(self.parts.iter().map(is_read).collect());
+        kept.of(&mut self.parts);
+        kept
+    }
+
+    /// Adds one token to each row.
+    pub(crate) fn write(&mut self) {
+        let own = |row| PartRead { row, keys: 0..1 };
+        self.parts.push((0..self.rows()).map(own).collect());
+        self.lengths.iter_mut().for_each(|length| *length += 1);
+    }
+
+    /// What the rows read of all parts.
+    pub(crate) fn reads(&self) -> Vec<Arc<[PartRead]>> {
+        self.parts.clone()
+    }
+
+    /// The same of the `window` last tokens of each row.
+    pub(crate) fn reads_within(&self, window: usize) -> Vec<Arc<[PartRead]>> {
+        let mut hidden: Vec<usize> = self
+            .lengths
+            .iter()
+            .map(|length| length.saturating_sub(window))
+            .collect();
+        let visible = |reads: &Arc<[PartRead]>| {
+            reads
+                .iter()
+                .zip(&mut hidden)
+                .map(|(read, hidden)| {
+                    let gone = read.keys.len().min(*hidden);
+                    *hidden -= gone;
+                    PartRead {
+                        row: read.row,
+                        keys: read.keys.start + gone..read.keys.end,
+                    }
+                })
+                .collect()
+        };
+        self.parts.iter().map(visible).collect()
+    }
+}
+
+impl Kept {
+    /// Drops what is not kept of `parts`.
+    pub(crate) fn of<T>(&self, parts: &mut Vec<T>) {
+        let mut kept = self.0.iter();
+        parts.retain(|_| kept.next().is_none_or(|kept| *kept));
     }
 }
 
 /// Keys and values of some tokens, `[rows, key heads, tokens, head width]` each.
+#[derive(Clone)]
 pub(crate) struct Remembered {
     pub(crate) key: Tensor<4>,
     pub(crate) value: Tensor<4>,
 }
 
 impl Remembered {
-    /// As rows read it.
-    pub(crate) fn part(&self, rows: &[usize]) -> KeyPart {
-        KeyPart {
-            key: self.key.clone(),
-            value: self.value.clone(),
-            rows: rows.to_vec(),
+    /// The first `tokens`.
+    pub(crate) fn first(&self, tokens: usize) -> Self {
+        Self {
+            key: self.key.clone().narrow(2, 0, tokens),
+            value: self.value.clone().narrow(2, 0, tokens),
         }
+    }
+
+    /// `parts`, one behind the other.
+    pub(crate) fn joined(parts: impl Iterator<Item = Self>) -> Self {
+        let (keys, values) = parts.map(|part| (part.key, part.value)).unzip();
+        Self {
+            key: Tensor::cat(keys, 2),
+            value: Tensor::cat(values, 2),
+        }
+    }
+
+    /// Memory that it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        let of = |x: &Tensor<4>| x.shape().num_elements() * x.dtype().size();
+        of(&self.key) + of(&self.value)
     }
 }
 
-/// What one attention remembers of a text.
+/// What one attention remembers of the rows of [`Origins`], part by part.
+#[derive(Default)]
 pub(crate) struct LayerCache {
-    beginning: Remembered,
-    /// One token each.
-    written: Vec<Remembered>,
+    parts: Vec<Remembered>,
 }
 
 impl LayerCache {
-    pub(crate) fn new(beginning: Remembered) -> Self {
-        Self {
-            beginning,
-            written: Vec::new(),
-        }
+    pub(crate) fn add(&mut self, part: Remembered) {
+        self.parts.push(part);
     }
 
-    /// Adds the newest token of `origins`, and gives all that its rows read.
-    pub(crate) fn add(&mut self, token: Remembered, origins: &Origins) -> Vec<KeyPart> {
-        self.written.push(token);
-        let written = self.written.iter().zip(&origins.written);
-        let written = written.map(|(token, rows)| token.part(rows));
-        let beginning = self.beginning.part(&origins.beginnings);
-        std::iter::once(beginning).chain(written).collect()
+    pub(crate) fn keep(&mut self, kept: &Kept) {
+        kept.of(&mut self.parts);
+    }
+
+    /// All parts, as `reads` says how rows read them.
+    pub(crate) fn parts(&self, reads: &[Arc<[PartRead]>]) -> Vec<KeyPart> {
+        let parts = self.parts.iter().zip(reads);
+        parts
+            .map(|(Remembered { key, value }, reads)| KeyPart {
+                key: key.clone(),
+                value: value.clone(),
+                reads: reads.clone(),
+            })
+            .collect()
     }
 }

@@ -2,19 +2,18 @@
 //! writing on.
 //!
 //! Texts are padded on the right, as in training: nothing real looks at what stands behind it, so that reading needs no
-//! mask, and positions count real tokens only. What is written follows at the same place in every row, with the padding
-//! in between hidden.
+//! mask, and positions count real tokens only. What is written reads the real tokens of its row alone.
 
 use blip2_core::layers::Embedding;
-use blip2_core::{ModelError, NextTokenModel, TextExample};
-use blip2_kernels::AttentionOptions;
+use blip2_core::{ModelError, NextTokenModel, OpenTexts, Segment, TextExample};
+use blip2_kernels::{AttentionOptions, KeyPart};
 use burn::tensor::{Device, Tensor};
 
 use crate::attention::{attention, attention_in_parts};
 use crate::batch::{
-    Words, check_continuation, embed, embed_behind, hide_far, hide_padding, hide_padding_and_far, list,
-    longest, no_target,
+    Words, check_continuation, embed, embed_behind, embed_prompt, hide_far, list, longest, no_target,
 };
+use crate::beginnings::{Beginnings, Piece};
 use crate::cache::{LayerCache, Origins, Remembered};
 use crate::head::Head;
 
@@ -55,6 +54,10 @@ macro_rules! reads_and_writes {
         ) -> Result<Box<dyn blip2_core::NextTokenModel + '_>, blip2_core::ModelError> {
             $crate::causal::start(self, soft_prompt, prompts)
         }
+
+        fn open(&self, remembered: usize) -> Box<dyn blip2_core::OpenTexts + '_> {
+            Box::new($crate::causal::CausalText::new(self, remembered))
+        }
     };
 }
 pub(crate) use reads_and_writes;
@@ -80,38 +83,42 @@ pub(crate) trait CausalLayer {
         None
     }
 
-    /// Whole texts `hidden` `[batch, tokens, width]`, each token seeing those before it, where `far` `[1, 1, tokens, tokens]` is
-    /// not `-inf`; with the keys and values that a cache starts from.
+    /// Whole texts `hidden` `[batch, tokens, width]`, each token seeing those before it, where `far`
+    /// `[1, 1, tokens, past + tokens]` is not `-inf`; with the keys and values that a cache starts from. Before them stands `past`,
+    /// where it is not empty: this layer's keys and values of some tokens each, for a batch of one.
     fn forward(
         &self,
         hidden: Tensor<3>,
         positions: &Self::Positions,
+        past: Vec<Remembered>,
         far: Option<&Tensor<4>>,
-    ) -> (Tensor<3>, LayerCache) {
+    ) -> (Tensor<3>, Remembered) {
         let (query, key, value) = self.project(hidden.clone(), positions);
+        let own = Remembered { key, value };
+        let seen = match past.is_empty() {
+            true => own.clone(),
+            false => Remembered::joined(past.into_iter().chain([own.clone()])),
+        };
         let options = AttentionOptions {
             scale: self.scale(),
             causal: true,
             ..Default::default()
         };
-        let context = attention(query, key.clone(), value.clone(), far.cloned(), options);
-        let cache = LayerCache::new(Remembered { key, value });
-        (self.finish(hidden, context), cache)
+        let context = attention(query, seen.key, seen.value, far.cloned(), options);
+        (self.finish(hidden, context), own)
     }
 
-    /// One more token a row, `hidden` `[rows, 1, width]`, the newest of `origins`. `hidden_keys` `[rows, 1, 1, keys]` is `-inf`
-    /// where a row has padding instead of a token, or one too far away.
+    /// One more token a row, `hidden` `[rows, 1, width]`, which `cache` gets, and which sees what `seen` makes of it.
     fn step(
         &self,
         hidden: Tensor<3>,
         positions: &Self::Positions,
         cache: &mut LayerCache,
-        origins: &Origins,
-        hidden_keys: Option<&Tensor<4>>,
+        seen: impl FnOnce(&LayerCache) -> Vec<KeyPart>,
     ) -> Tensor<3> {
         let (query, key, value) = self.project(hidden.clone(), positions);
-        let parts = cache.add(Remembered { key, value }, origins);
-        let context = attention_in_parts(query, parts, hidden_keys.cloned(), self.scale());
+        cache.add(Remembered { key, value });
+        let context = attention_in_parts(query, seen(cache), None, self.scale());
         self.finish(hidden, context)
     }
 }
@@ -176,26 +183,39 @@ fn head(model: &impl CausalModel, hidden: Tensor<2>) -> Tensor<2> {
     model.head().logits(model.leave(hidden))
 }
 
-/// The residual stream `[batch, queries + tokens, hidden]` behind the last layer; `keep` gets each layer's cache.
+/// The residual stream `[batch, queries + tokens, hidden]` behind the last layer; `keep` gets each layer's keys and values.
 fn read<M: CausalModel>(
     model: &M,
     soft_prompt: Tensor<3>,
     texts: &[&[u32]],
-    mut keep: impl FnMut(LayerCache),
+    keep: impl FnMut(Remembered),
 ) -> Result<Tensor<3>, ModelError> {
     check_context(model, soft_prompt.dims()[1] + longest(texts))?;
     let embeddings = embed_behind(soft_prompt, texts, model.words())?;
+    Ok(read_behind(model, &[], embeddings, keep))
+}
+
+/// The same of `embeddings` `[batch, tokens, width]` behind `past`, where there is one.
+fn read_behind<M: CausalModel>(
+    model: &M,
+    past: &[Piece],
+    embeddings: Tensor<3>,
+    mut keep: impl FnMut(Remembered),
+) -> Tensor<3> {
     let [_, tokens, _] = embeddings.dims();
-    let positions: Vec<usize> = (0..tokens).collect();
+    let before: usize = past.iter().map(|piece| piece.tokens).sum();
+    let positions: Vec<usize> = (before..before + tokens).collect();
     let (hidden, positions) = model.enter(embeddings, &positions, 1);
-    let window = window(model).filter(|window| tokens > *window);
-    let far = window.map(|window| hide_far(tokens, window, &device(model)));
-    Ok(model.layers().iter().fold(hidden, |hidden, layer| {
+    let window = window(model).filter(|window| before + tokens > *window);
+    let far = window.map(|window| hide_far(before, tokens, window, &device(model)));
+    let layers = model.layers().iter().enumerate();
+    layers.fold(hidden, |hidden, (index, layer)| {
         let far = far.as_ref().filter(|_| layer.window().is_some());
-        let (hidden, cache) = layer.forward(hidden, &positions, far);
-        keep(cache);
+        let past = past.iter().map(|piece| piece.layers[index].first(piece.tokens));
+        let (hidden, own) = layer.forward(hidden, &positions, past.collect(), far);
+        keep(own);
         hidden
-    }))
+    })
 }
 
 /// Prompt and target of each example as one text.
@@ -276,7 +296,7 @@ pub(crate) fn start<'a, M: CausalModel>(
     }
     let texts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
     let mut layers = Vec::with_capacity(model.layers().len());
-    let hidden = read(model, soft_prompt, &texts, |cache| layers.push(cache))?;
+    let hidden = read(model, soft_prompt, &texts, |layer| layers.push(layer))?;
     let [batch, tokens, width] = hidden.dims();
     let last: Vec<i64> = starts
         .iter()
@@ -286,26 +306,44 @@ pub(crate) fn start<'a, M: CausalModel>(
     let last = hidden
         .reshape([batch * tokens, width])
         .select(0, list(last, &device(model)));
-    Ok(Box::new(CausalText {
-        model,
-        layers,
-        origins: Origins::new(batch),
-        padded: tokens,
-        starts,
-        logits: head(model, last),
-    }))
+    let mut text = CausalText::new(model, 0);
+    text.join(vec![layers], &[starts], head(model, last));
+    Ok(Box::new(text))
 }
 
 /// A batch of texts in the middle of being written.
-struct CausalText<'a, M> {
+pub(crate) struct CausalText<'a, M> {
     model: &'a M,
     layers: Vec<LayerCache>,
     origins: Origins,
-    /// Real tokens of each row's beginning, soft prompt included.
-    starts: Vec<usize>,
-    /// Places that the beginnings take: the longest of them at the start.
-    padded: usize,
+    beginnings: Beginnings,
     logits: Tensor<2>,
+}
+
+impl<'a, M: CausalModel> CausalText<'a, M> {
+    /// No text yet; of those that join, beginnings of up to `remembered` bytes are kept.
+    pub(crate) fn new(model: &'a M, remembered: usize) -> Self {
+        Self {
+            layers: model.layers().iter().map(|_| LayerCache::default()).collect(),
+            origins: Origins::default(),
+            beginnings: Beginnings::new(remembered),
+            logits: no_rows(model),
+            model,
+        }
+    }
+
+    /// Adds rows whose beginnings lie in new `parts`, for each layer of each; `tokens` says how many each row reads of each part.
+    fn join(&mut self, parts: Vec<Vec<Remembered>>, tokens: &[Vec<usize>], logits: Tensor<2>) {
+        self.logits = match self.origins.rows() {
+            0 => logits,
+            _ => Tensor::cat(vec![self.logits.clone(), logits], 0),
+        };
+        self.origins.join(tokens);
+        for part in parts {
+            let layers = self.layers.iter_mut().zip(part);
+            layers.for_each(|(cache, layer)| cache.add(layer));
+        }
+    }
 }
 
 impl<M: CausalModel> NextTokenModel for CausalText<'_, M> {
@@ -316,29 +354,69 @@ impl<M: CausalModel> NextTokenModel for CausalText<'_, M> {
     fn advance(&mut self, parents: &[usize], tokens: &[u32]) -> Result<(), ModelError> {
         let model = self.model;
         check_continuation(self.origins.rows(), parents, tokens, model.embedding())?;
-        let written = self.origins.written();
-        let keys = self.padded + written + 1;
-        check_context(model, keys)?;
-        self.origins.follow(parents);
-        let origins = &self.origins;
-        let starts = origins.beginnings().iter().map(|row| self.starts[*row]);
-        let starts: Vec<usize> = starts.collect();
-        let positions: Vec<usize> = starts.iter().map(|start| start + written).collect();
+        let lengths = || parents.iter().map(|parent| self.origins.lengths()[*parent]);
+        let positions: Vec<usize> = lengths().collect();
+        check_context(model, lengths().max().map_or(0, |length| length + 1))?;
+        let kept = self.origins.follow(parents);
+        self.layers.iter_mut().for_each(|cache| cache.keep(&kept));
+        if parents.is_empty() {
+            self.logits = no_rows(model);
+            return Ok(());
+        }
+        self.origins.write();
         let embeddings = embed(model.words(), tokens, tokens.len());
         let (mut hidden, positions) = model.enter(embeddings, &positions, tokens.len());
-        let device = device(model);
-        let hidden_keys = hide_padding(&starts, self.padded, keys, &device);
-        let far =
-            window(model).map(|window| hide_padding_and_far(&starts, self.padded, written, window, &device));
+        let all = self.origins.reads();
+        let near = window(model).map(|window| self.origins.reads_within(window));
         for (layer, cache) in model.layers().iter().zip(&mut self.layers) {
-            let hidden_keys = match layer.window() {
-                Some(_) => far.as_ref(),
-                None => hidden_keys.as_ref(),
-            };
-            hidden = layer.step(hidden, &positions, cache, origins, hidden_keys);
+            let near = near.as_ref().filter(|_| layer.window().is_some());
+            let reads = near.unwrap_or(&all);
+            hidden = layer.step(hidden, &positions, cache, |cache| cache.parts(reads));
         }
         let [rows, _, width] = hidden.dims();
         self.logits = head(model, hidden.reshape([rows, width]));
         Ok(())
     }
+}
+
+impl<M: CausalModel> OpenTexts for CausalText<'_, M> {
+    fn admit(&mut self, prompt: &[Segment]) -> Result<(), ModelError> {
+        let model = self.model;
+        check_context(model, places(prompt))?;
+        let embeddings = embed_prompt(prompt, model.words())?;
+        let places = self.beginnings.places(prompt);
+        let mut pieces = self.beginnings.find(&places);
+        let known: usize = pieces.iter().map(|piece| piece.tokens).sum();
+        let [_, tokens, _] = embeddings.dims();
+        let new = tokens - known;
+        let mut layers = Vec::with_capacity(self.layers.len());
+        let hidden = read_behind(model, &pieces, embeddings.narrow(1, known, new), |layer| {
+            layers.push(layer)
+        });
+        let logits = head(model, hidden.narrow(1, new - 1, 1).squeeze_dim(1));
+        pieces.push(Piece { tokens: new, layers });
+        self.beginnings.keep(places, &pieces);
+        let tokens: Vec<Vec<usize>> = pieces.iter().map(|piece| vec![piece.tokens]).collect();
+        self.join(
+            pieces.into_iter().map(|piece| piece.layers).collect(),
+            &tokens,
+            logits,
+        );
+        Ok(())
+    }
+
+    fn room(&self, prompt: &[Segment]) -> Option<usize> {
+        // The last token is written, never read.
+        Some((self.model.positions() + 1).saturating_sub(places(prompt)))
+    }
+}
+
+/// Logits `[0, vocabulary]`.
+fn no_rows(model: &impl CausalModel) -> Tensor<2> {
+    Tensor::zeros([0, model.embedding().entries()], &device(model))
+}
+
+/// Places that `prompt` takes.
+fn places(prompt: &[Segment]) -> usize {
+    prompt.iter().map(Segment::places).sum()
 }

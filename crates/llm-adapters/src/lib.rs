@@ -20,6 +20,7 @@
 
 mod attention;
 mod batch;
+mod beginnings;
 mod byte_level;
 mod cache;
 mod causal;

@@ -75,6 +75,9 @@ pub struct LanguageTokenizer {
 /// What the processor of `transformers` puts in the place of the picture: part of no text.
 pub const PLACEHOLDER: &str = "<image>";
 
+/// A text to see what stands around one.
+const PROBE: &str = "a";
+
 impl LanguageTokenizer {
     /// Reads the tokenizer of a Hugging Face folder: `tokenizer.json`; or, where it has none, `vocab.json` with `merges.txt`, or a
     /// SentencePiece model (`tokenizer.model`, `spiece.model`), with the tokens that `tokenizer_config.json`,
@@ -198,9 +201,44 @@ impl LanguageTokenizer {
     /// # Errors
     /// [`TokenizerError::Reserved`] with the first of them, and as for [`LanguageTokenizer::encode`].
     pub fn encode_written(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
-        match self.encode(text)?.iter().find_map(|id| self.reserved.get(id)) {
+        self.check_written(&self.encode(text)?)?;
+        self.encode_prompt(text)
+    }
+
+    /// Ids of a prompt that a person wrote in several texts, pictures in between: as [`LanguageTokenizer::encode_written`] of one
+    /// text, with what stands in front of it in front of the first, and what stands behind it behind the last. Without a text,
+    /// those around an empty one.
+    ///
+    /// # Errors
+    /// As for [`LanguageTokenizer::encode_written`].
+    pub fn encode_pieces(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>, TokenizerError> {
+        if let [] | [_] = texts {
+            let only = texts.first().copied().unwrap_or_default();
+            return Ok(vec![self.encode_written(only)?]);
+        }
+        let mut pieces = Vec::with_capacity(texts.len());
+        for text in texts {
+            let ids = self.encode(text)?;
+            self.check_written(&ids)?;
+            pieces.push(ids);
+        }
+        let (plain, framed) = (self.encode(PROBE)?, self.encode_prompt(PROBE)?);
+        let at = framed.windows(plain.len().max(1)).position(|ids| *ids == plain);
+        let at = at.unwrap_or(0);
+        let (front, back) = (&framed[..at], framed.get(at + plain.len()..));
+        if let Some(first) = pieces.first_mut() {
+            first.splice(0..0, front.iter().copied());
+        }
+        if let Some(last) = pieces.last_mut() {
+            last.extend(back.unwrap_or_default());
+        }
+        Ok(pieces)
+    }
+
+    fn check_written(&self, ids: &[u32]) -> Result<(), TokenizerError> {
+        match ids.iter().find_map(|id| self.reserved.get(id)) {
             Some(token) => Err(TokenizerError::Reserved { token: token.clone() }),
-            None => self.encode_prompt(text),
+            None => Ok(()),
         }
     }
 

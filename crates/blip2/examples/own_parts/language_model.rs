@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use anyhow::Result;
 use blip2_core::layers::{Embedding, Linear};
 use blip2_core::weights::fingerprint;
-use blip2_core::{Initializer, LanguageModel, ModelError, NextTokenModel, TextExample};
+use blip2_core::{Initializer, LanguageModel, ModelError, NextTokenModel, OpenTexts, Segment, TextExample};
 use blip2_llm_adapters::LanguageTokenizer;
 use burn::module::Module;
 use burn::tensor::activation::tanh;
@@ -168,6 +168,14 @@ impl LanguageModel for Recurrent {
             state: Tensor::cat(last.collect(), 0),
         }))
     }
+
+    /// A state is small, and made of a beginning at once: there is nothing worth remembering.
+    fn open(&self, _remembered: usize) -> Box<dyn OpenTexts + '_> {
+        Box::new(Writing {
+            model: self,
+            state: Tensor::zeros([0, 2 * WIDTH], &self.words.weight.lazy_device()),
+        })
+    }
 }
 
 /// Texts in the middle of being written.
@@ -189,6 +197,10 @@ impl NextTokenModel for Writing<'_> {
             )));
         }
         self.model.words.check(tokens)?;
+        if tokens.is_empty() {
+            self.state = Tensor::zeros([0, 2 * WIDTH], &self.state.device());
+            return Ok(());
+        }
         let parents: Vec<i64> = parents.iter().map(|parent| *parent as i64).collect();
         let parents = TensorData::new(parents, [tokens.len()]);
         let parents = Tensor::<1, Int>::from_data(parents, &self.state.device());
@@ -196,6 +208,43 @@ impl NextTokenModel for Writing<'_> {
             .model
             .step(self.state.clone().select(0, parents), self.model.word(tokens));
         Ok(())
+    }
+}
+
+impl OpenTexts for Writing<'_> {
+    fn admit(&mut self, prompt: &[Segment]) -> Result<(), ModelError> {
+        let read = |segment: &Segment| match segment {
+            Segment::Ids(ids) => {
+                self.model.words.check(ids)?;
+                Ok(self.model.word(ids))
+            }
+            Segment::Soft(states) if states.dims()[1] == WIDTH => Ok(states.clone()),
+            Segment::Soft(states) => Err(ModelError::Shape {
+                tensor: "soft prompt",
+                expected: format!("[queries, {WIDTH}]"),
+                actual: states.dims().to_vec(),
+                hint: "make it as wide as the word embeddings",
+            }),
+        };
+        let segments = prompt.iter().filter(|segment| segment.places() > 0);
+        let inputs = segments.map(read).collect::<Result<Vec<_>, _>>()?;
+        if inputs.is_empty() {
+            return Err(ModelError::Invalid("there is nothing to read".to_owned()));
+        }
+        // Words that are looked up are read as a soft prompt is.
+        let soft = Tensor::cat(inputs, 0).unsqueeze();
+        let states = self.model.read(soft, &[Vec::new()])?;
+        let [_, places, _] = states.dims();
+        let last = states.narrow(1, places - 1, 1).squeeze_dim(1);
+        self.state = match self.state.dims() {
+            [0, _] => last,
+            _ => Tensor::cat(vec![self.state.clone(), last], 0),
+        };
+        Ok(())
+    }
+
+    fn room(&self, _prompt: &[Segment]) -> Option<usize> {
+        None
     }
 }
 

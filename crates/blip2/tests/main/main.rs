@@ -13,5 +13,6 @@ mod golden_retrieval;
 mod hub_folders;
 mod refusals;
 mod registry;
+mod session;
 mod storage;
 mod support;

@@ -1,6 +1,6 @@
 //! A language model small enough to try everything.
 
-use blip2_core::{ModelError, NextTokenModel};
+use blip2_core::{ModelError, NextTokenModel, OpenTexts, Segment};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -17,6 +17,9 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
+    /// Longest text.
+    pub(crate) const POSITIONS: usize = 40;
+
     /// Random logits; row `i` begins as if it had read tokens 0 and `i`.
     pub(crate) fn new(seed: u64, vocabulary: usize, rows: usize) -> Self {
         let mut generator = ChaCha8Rng::seed_from_u64(seed);
@@ -116,5 +119,23 @@ impl NextTokenModel for Chain {
             .map(|(parent, token)| [self.rows[*parent][1], *token])
             .collect();
         Ok(())
+    }
+}
+
+impl OpenTexts for Chain {
+    /// Begins behind the last two ids.
+    fn admit(&mut self, prompt: &[Segment]) -> Result<(), ModelError> {
+        match prompt {
+            [Segment::Ids(ids)] if ids.len() >= 2 => {
+                self.rows.push([ids[ids.len() - 2], ids[ids.len() - 1]]);
+                Ok(())
+            }
+            _ => Err(ModelError::Invalid("two ids are needed".to_owned())),
+        }
+    }
+
+    /// As a model with [`Chain::POSITIONS`] would have.
+    fn room(&self, prompt: &[Segment]) -> Option<usize> {
+        Some(Self::POSITIONS + 1 - prompt.iter().map(Segment::places).sum::<usize>())
     }
 }

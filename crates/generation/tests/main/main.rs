@@ -4,3 +4,4 @@ mod beam;
 mod beam_sample;
 mod chain;
 mod sequential;
+mod session;

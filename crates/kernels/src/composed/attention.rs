@@ -1,9 +1,11 @@
 //! Attention out of ordinary tensor operations.
 
+use std::sync::Arc;
+
 use burn::tensor::{Bool, Tensor};
 
 use super::{matmul, softmax};
-use crate::attention::KeyPart;
+use crate::attention::{KeyPart, PartRead};
 use crate::flex::attention::Rules;
 use crate::products::Products;
 
@@ -41,10 +43,23 @@ pub(crate) fn attention_in_parts(
     bias: Option<Tensor<4>>,
     scale: f64,
 ) -> Tensor<4> {
-    let (keys, values) = parts
+    let even = |part: &KeyPart| part.reads.windows(2).all(|pair| pair[0].keys == pair[1].keys);
+    if !parts.iter().all(even) {
+        return row_by_row(query, parts, bias, scale);
+    }
+    let (keys, values): (Vec<_>, Vec<_>) = parts
         .into_iter()
-        .map(|part| (read(part.key, &part.rows), read(part.value, &part.rows)))
+        .filter(|part| !part.reads[0].keys.is_empty())
+        .map(|part| {
+            (
+                read_part(part.key, &part.reads),
+                read_part(part.value, &part.reads),
+            )
+        })
         .unzip();
+    if keys.is_empty() {
+        return query.zeros_like();
+    }
     let rules = Rules {
         scale,
         causal: false,
@@ -52,6 +67,32 @@ pub(crate) fn attention_in_parts(
         products: Products::F32,
     };
     attention(query, Tensor::cat(keys, 2), Tensor::cat(values, 2), bias, &rules)
+}
+
+/// Rows that read different keys are no rectangle.
+fn row_by_row(query: Tensor<4>, parts: Vec<KeyPart>, bias: Option<Tensor<4>>, scale: f64) -> Tensor<4> {
+    let [batch, ..] = query.dims();
+    let attend = |row: usize| {
+        let own = |part: &KeyPart| KeyPart {
+            reads: Arc::from([part.reads[row].clone()]),
+            ..part.clone()
+        };
+        let parts: Vec<KeyPart> = parts.iter().map(own).collect();
+        let keys = parts.iter().map(|part| part.reads[0].keys.len()).sum();
+        let bias = bias.clone().map(|bias| {
+            let row = if bias.dims()[0] == 1 { 0 } else { row };
+            bias.narrow(0, row, 1).narrow(3, 0, keys)
+        });
+        attention_in_parts(query.clone().narrow(0, row, 1), parts, bias, scale)
+    };
+    Tensor::cat((0..batch).map(attend).collect(), 0)
+}
+
+/// What all rows read of the same keys of `x`.
+fn read_part(x: Tensor<4>, reads: &[PartRead]) -> Tensor<4> {
+    let keys = &reads[0].keys;
+    let rows: Vec<usize> = reads.iter().map(|read| read.row).collect();
+    read(x.narrow(2, keys.start, keys.len()), &rows)
 }
 
 /// The rows of `x` that are read, `[rows, heads, keys, width]`.

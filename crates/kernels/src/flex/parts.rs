@@ -3,6 +3,7 @@
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
+use std::sync::Arc;
 
 use burn::backend::DType;
 use burn::tensor::{Bytes, Shape};
@@ -14,19 +15,20 @@ use super::linear::Matrix;
 use super::rows::{add_to, softmax_rows};
 use super::simd::{halved, multiply_add, vectorised};
 use super::storage::filled;
+use crate::attention::PartRead;
 
 /// Tasks of a query at most, each with some of its heads.
 const SHARES: usize = 4;
 
-/// Keys and values `[rows, key heads, keys, width]`, and the row of them that each row of the queries reads.
+/// Keys and values `[rows, key heads, keys, width]`, and what each row of the queries reads of them.
 pub(crate) struct Part {
     pub(crate) key: FlexTensor,
     pub(crate) value: FlexTensor,
-    pub(crate) rows: Vec<usize>,
+    pub(crate) reads: Arc<[PartRead]>,
 }
 
 /// `softmax(scale · query · keysᵀ + bias) · values` for `query` `[batch, heads, queries, width]`, of the same shape. There is a
-/// part, and all have as many heads; the bias broadcasts to `[batch, heads, queries, all keys]`.
+/// part, and all have as many heads; the bias broadcasts to `[batch, heads, queries, most keys of a row]`.
 pub(crate) fn attention(
     query: FlexTensor,
     parts: Vec<Part>,
@@ -46,7 +48,7 @@ pub(crate) fn attention(
         query: Heads::new(&query),
         parts: parts
             .iter()
-            .map(|part| (Heads::new(&part.key), Heads::new(&part.value), &part.rows[..]))
+            .map(|part| (Heads::new(&part.key), Heads::new(&part.value), &part.reads[..]))
             .collect(),
         bias: bias.as_ref().map(Heads::new),
         scale: scale as f32,
@@ -88,8 +90,8 @@ pub(crate) fn attention(
 /// One attention over borrowed arguments.
 struct Pass<'a> {
     query: Heads<'a>,
-    /// Keys, values, and the row of them for each row of the queries.
-    parts: Vec<(Heads<'a>, Heads<'a>, &'a [usize])>,
+    /// Keys, values, and what each row of the queries reads of them.
+    parts: Vec<(Heads<'a>, Heads<'a>, &'a [PartRead])>,
     bias: Option<Heads<'a>>,
     scale: f32,
 }
@@ -111,7 +113,7 @@ impl Pass<'_> {
     ) {
         let group = self.query.shape[1] / self.key_heads();
         let key_heads = heads.start / group..heads.end.div_ceil(group);
-        let keys: usize = self.parts.iter().map(|(key, ..)| key.shape[2]).sum();
+        let keys: usize = self.parts.iter().map(|(.., reads)| reads[row].keys.len()).sum();
         if keys == 0 {
             return;
         }
@@ -119,9 +121,10 @@ impl Pass<'_> {
         scores.clear();
         scores.resize(heads.len() * keys, 0.0);
         let mut place = 0;
-        for (key, _, rows) in &self.parts {
-            for token in 0..key.shape[2] {
-                let key = key.heads(rows[row], key_heads.clone(), token);
+        for (key, _, reads) in &self.parts {
+            let read = &reads[row];
+            for token in read.keys.clone() {
+                let key = key.heads(read.row, key_heads.clone(), token);
                 score(query, key, self.scale, &mut scores[place..], keys);
                 place += 1;
             }
@@ -133,9 +136,10 @@ impl Pass<'_> {
         }
         softmax_rows(scores, keys, keys as isize, 0);
         let mut place = 0;
-        for (_, value, rows) in &self.parts {
-            for token in 0..value.shape[2] {
-                let value = value.heads(rows[row], key_heads.clone(), token);
+        for (_, value, reads) in &self.parts {
+            let read = &reads[row];
+            for token in read.keys.clone() {
+                let value = value.heads(read.row, key_heads.clone(), token);
                 add_weighted(&scores[place..], keys, value, target);
                 place += 1;
             }

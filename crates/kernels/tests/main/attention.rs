@@ -1,4 +1,6 @@
-use blip2_kernels::{AttentionOptions, KeyPart, Products, attention, attention_in_parts, with_products};
+use blip2_kernels::{
+    AttentionOptions, KeyPart, PartRead, Products, attention, attention_in_parts, with_products,
+};
 use burn::tensor::{DType, Tensor};
 
 use crate::support::{agree, close, numbers, read, rounds, run, tensor};
@@ -272,13 +274,19 @@ fn parts_are_as_good_as_the_whole() {
                     KeyPart {
                         key: own(10 + seed),
                         value: own(20 + seed),
-                        rows: rows.clone(),
+                        reads: rows
+                            .iter()
+                            .map(|row| PartRead {
+                                row: *row,
+                                keys: 0..*keys,
+                            })
+                            .collect(),
                     }
                 })
                 .collect();
             let whole = |of: fn(&KeyPart) -> &Tensor<4>| {
                 let read = |part: &KeyPart| {
-                    let rows: Vec<i64> = part.rows.iter().map(|row| *row as i64).collect();
+                    let rows: Vec<i64> = part.reads.iter().map(|read| read.row as i64).collect();
                     of(part)
                         .clone()
                         .select(0, Tensor::from_data(rows.as_slice(), &device))
@@ -299,14 +307,77 @@ fn parts_are_as_good_as_the_whole() {
     }
 }
 
+/// A row reads what it reads whoever stands beside it, and however many keys the others read.
 #[test]
-#[should_panic(expected = "each of the 2 rows of the query must name one of the 1 rows of a part: [0, 1]")]
+fn rows_of_different_lengths_read_their_own_keys() {
+    let [rows, heads, key_heads, width] = [3, 4, 2, 24];
+    let most = 7;
+    // For each part its rows and keys, and what each of the three rows reads of it.
+    let reads = [
+        (1, 5, [(0, 0..5), (0, 1..4), (0, 0..0)]),
+        (2, 3, [(1, 0..2), (9, 0..0), (0, 2..3)]),
+    ];
+    for dtype in [DType::F32, DType::F64] {
+        let read_of = |(row, keys): &(usize, std::ops::Range<usize>)| PartRead {
+            row: *row,
+            keys: keys.clone(),
+        };
+        let parts: Vec<KeyPart> = (0u64..)
+            .zip(&reads)
+            .map(|(seed, (count, keys, reads))| {
+                let own = |seed| {
+                    let values = numbers(seed, count * key_heads * keys * width);
+                    tensor(&values, [*count, key_heads, *keys, width], dtype)
+                };
+                KeyPart {
+                    key: own(30 + seed),
+                    value: own(40 + seed),
+                    reads: reads.iter().map(read_of).collect(),
+                }
+            })
+            .collect();
+        let query = tensor(&numbers(1, rows * heads * width), [rows, heads, 1, width], dtype);
+        let bias = tensor(&numbers(9, rows * most), [rows, 1, 1, most], dtype);
+        for bias in [None, Some(bias)] {
+            let together = attention_in_parts(query.clone(), parts.clone(), bias.clone(), None);
+            for row in 0..rows {
+                let mine = parts.iter().filter(|part| !part.reads[row].keys.is_empty());
+                let cut = |x: &Tensor<4>, read: &PartRead| {
+                    x.clone()
+                        .narrow(0, read.row, 1)
+                        .narrow(2, read.keys.start, read.keys.len())
+                };
+                let (keys, values): (Vec<_>, Vec<_>) = mine
+                    .map(|part| {
+                        (
+                            cut(&part.key, &part.reads[row]),
+                            cut(&part.value, &part.reads[row]),
+                        )
+                    })
+                    .unzip();
+                let (key, value) = (Tensor::cat(keys, 2), Tensor::cat(values, 2));
+                let bias = bias
+                    .clone()
+                    .map(|bias| bias.narrow(0, row, 1).narrow(3, 0, key.dims()[2]));
+                let own = query.clone().narrow(0, row, 1);
+                let expected = attention(own, key, value, bias, AttentionOptions::default());
+                let found = together.clone().narrow(0, row, 1);
+                close("a row of its own length", &read(found), &read(expected), 1e-5);
+            }
+        }
+    }
+}
+
+#[test]
+#[should_panic(
+    expected = "each of the 2 rows of the query must read some of the 2 keys of one of the 1 rows of a part"
+)]
 fn rows_of_parts_are_checked() {
     let x = tensor(&numbers(1, 8), [1, 1, 2, 4], DType::F32);
     let part = KeyPart {
         key: x.clone(),
         value: x.clone(),
-        rows: vec![0, 1],
+        reads: [0, 1].map(|row| PartRead { row, keys: 0..2 }).into(),
     };
     attention_in_parts(x.reshape([2, 1, 1, 4]), vec![part], None, None);
 }

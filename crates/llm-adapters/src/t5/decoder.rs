@@ -26,10 +26,17 @@ struct DecoderLayer {
     feed_forward: GatedFeedForward,
 }
 
-/// What one layer keeps of the text so far, and of the encoder's output, which is projected once.
+/// What one layer keeps of the texts so far, and of the encoder's output, which is projected once.
+#[derive(Default)]
 pub(super) struct DecoderCache {
-    own: LayerCache,
-    encoded: Remembered,
+    pub(super) own: LayerCache,
+    pub(super) encoded: LayerCache,
+}
+
+/// What one layer makes of a beginning: its keys and values, and those of the encoder's output.
+pub(super) struct DecoderBeginning {
+    pub(super) own: Remembered,
+    pub(super) encoded: Remembered,
 }
 
 impl Decoder {
@@ -59,16 +66,16 @@ impl Decoder {
     }
 
     /// Whole texts: `[batch, tokens, width]` from their embeddings of that shape and the encoder's output `encoded`
-    /// `[batch, places, width]`, whose `padding` `[batch, 1, 1, places]` is `-inf`. `keep` gets each layer's cache.
+    /// `[batch, places, width]`, whose `padding` `[batch, 1, 1, places]` is `-inf`. `keep` gets what a cache starts from, layer by layer.
     pub(super) fn forward(
         &self,
         embeddings: Tensor<3>,
         encoded: &Tensor<3>,
         padding: Option<&Tensor<4>>,
-        mut keep: impl FnMut(DecoderCache),
+        mut keep: impl FnMut(DecoderBeginning),
     ) -> Tensor<3> {
         let tokens = embeddings.dims()[1];
-        let bias = self.position_bias.forward(tokens, tokens);
+        let bias = self.position_bias.forward(tokens);
         let hidden = self.layers.iter().fold(embeddings, |hidden, layer| {
             let normal = layer.attention.normal(&hidden);
             let own = layer.attention.remember(normal.clone());
@@ -82,35 +89,33 @@ impl Decoder {
             let hidden = layer
                 .cross_attention
                 .attend(hidden, normal, seen, padding.cloned(), false);
-            let own = LayerCache::new(own);
-            keep(DecoderCache { own, encoded });
+            keep(DecoderBeginning { own, encoded });
             layer.feed_forward.forward(hidden)
         });
         self.norm.forward(hidden)
     }
 
-    /// One more token a row, `embeddings` `[rows, 1, width]`, the newest of `origins`, behind the start token.
+    /// One more token a row, `embeddings` `[rows, 1, width]`, the newest of the text `own`, behind what was `encoded`.
     pub(super) fn step(
         &self,
         embeddings: Tensor<3>,
         caches: &mut [DecoderCache],
-        origins: &Origins,
-        padding: Option<&Tensor<4>>,
+        own: &Origins,
+        encoded: &Origins,
     ) -> Tensor<3> {
-        let bias = self.position_bias.forward(1, 1 + origins.written());
+        let bias = self.position_bias.of_last(own.lengths());
+        let (own, encoded) = (own.reads(), encoded.reads());
         let layers = self.layers.iter().zip(caches);
         let hidden = layers.fold(embeddings, |hidden, (layer, cache)| {
             let normal = layer.attention.normal(&hidden);
-            let new = layer.attention.remember(normal.clone());
-            let parts = cache.own.add(new, origins);
+            cache.own.add(layer.attention.remember(normal.clone()));
+            let parts = cache.own.parts(&own);
             let hidden = layer
                 .attention
                 .attend_in_parts(hidden, normal, parts, Some(bias.clone()));
             let normal = layer.cross_attention.normal(&hidden);
-            let parts = vec![cache.encoded.part(origins.beginnings())];
-            let hidden = layer
-                .cross_attention
-                .attend_in_parts(hidden, normal, parts, padding.cloned());
+            let parts = cache.encoded.parts(&encoded);
+            let hidden = layer.cross_attention.attend_in_parts(hidden, normal, parts, None);
             layer.feed_forward.forward(hidden)
         });
         self.norm.forward(hidden)

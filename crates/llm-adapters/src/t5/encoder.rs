@@ -51,7 +51,7 @@ impl Encoder {
     /// Encodes embeddings `[batch, tokens, width]`; `padding` `[batch, 1, 1, tokens]` is `-inf` where there is no token.
     pub(super) fn forward(&self, embeddings: Tensor<3>, padding: Option<&Tensor<4>>) -> Tensor<3> {
         let tokens = embeddings.dims()[1];
-        let mut bias = self.position_bias.forward(tokens, tokens);
+        let mut bias = self.position_bias.forward(tokens);
         if let Some(padding) = padding {
             let padding = padding.clone().cast(bias.dtype());
             bias = bias + padding;

@@ -12,18 +12,17 @@ use std::path::Path;
 
 use blip2_core::layers::{Embedding, Linear};
 use blip2_core::weights::{NameMap, TensorStore, WeightError, load, open_weights};
-use blip2_core::{Initializer, LanguageModel, LoadPlan, ModelError, NextTokenModel, TextExample};
+use blip2_core::{Initializer, LanguageModel, LoadPlan, ModelError, NextTokenModel, OpenTexts, TextExample};
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor};
 
 pub use config::{GateActivation, T5Config};
 
 use crate::batch::{embed, embed_behind, hide_padding, list, no_target};
-use crate::cache::Origins;
 use crate::config::language_model;
 use crate::head::Head;
 use crate::linears::{Linears, takes_updates};
-use decoder::{Decoder, DecoderCache};
+use decoder::{Decoder, DecoderBeginning};
 use encoder::Encoder;
 pub(crate) use names::{HEAD, HUGGING_FACE};
 use text::T5Text;
@@ -104,20 +103,25 @@ impl T5 {
                     .into(),
             ));
         }
-        let places = embeddings.dims()[1];
-        let padding = hide_padding(&real, places, places, &self.device());
-        Ok(Encoded {
-            output: self.encoder.forward(embeddings, padding.as_ref()),
-            padding,
-        })
+        Ok(self.encode_embedded(embeddings, &real))
     }
 
-    /// The decoder's output `[batch, 1 + tokens, hidden]` behind the start token and `written`; `keep` gets the caches.
+    /// What the encoder makes of `embeddings` `[batch, places, width]`, where each row has as many `real` ones.
+    fn encode_embedded(&self, embeddings: Tensor<3>, real: &[usize]) -> Encoded {
+        let places = embeddings.dims()[1];
+        let padding = hide_padding(real, places, &self.device());
+        Encoded {
+            output: self.encoder.forward(embeddings, padding.as_ref()),
+            padding,
+        }
+    }
+
+    /// The decoder's output `[batch, 1 + tokens, hidden]` behind the start token and `written`; `keep` gets what caches start from.
     fn decode(
         &self,
         encoded: &Encoded,
         written: &[&[u32]],
-        keep: impl FnMut(DecoderCache),
+        keep: impl FnMut(DecoderBeginning),
     ) -> Result<Tensor<3>, ModelError> {
         let start = embed(
             (&self.shared).into(),
@@ -223,17 +227,15 @@ impl LanguageModel for T5 {
         soft_prompt: Tensor<3>,
         prompts: &[Vec<u32>],
     ) -> Result<Box<dyn NextTokenModel + '_>, ModelError> {
+        let queries = soft_prompt.dims()[1];
+        let real = prompts.iter().map(|prompt| queries + prompt.len()).collect();
         let encoded = self.encode(soft_prompt, prompts.iter().map(Vec::as_slice).collect())?;
-        let mut layers = Vec::with_capacity(self.config.decoder_layers);
-        let hidden = self.decode(&encoded, &vec![&[][..]; prompts.len()], |cache| {
-            layers.push(cache)
-        })?;
-        Ok(Box::new(T5Text {
-            model: self,
-            layers,
-            padding: encoded.padding,
-            origins: Origins::new(prompts.len()),
-            logits: self.head(hidden.squeeze_dim(1)),
-        }))
+        let mut text = T5Text::new(self);
+        text.join(&encoded, real)?;
+        Ok(Box::new(text))
+    }
+
+    fn open(&self, _remembered: usize) -> Box<dyn OpenTexts + '_> {
+        Box::new(T5Text::new(self))
     }
 }

@@ -39,19 +39,38 @@ impl PositionBias {
         }
     }
 
-    /// `[1, heads, queries, keys]` for `keys` tokens of which the last `queries` ask.
-    pub(super) fn forward(&self, queries: usize, keys: usize) -> Tensor<4> {
-        let first = keys - queries;
-        let buckets = (first..keys)
-            .flat_map(|query| (0..keys).map(move |key| (query, key)))
-            .map(|(query, key)| self.buckets.of(query, key) as i64)
-            .collect();
+    /// `[1, heads, tokens, tokens]` for `tokens` that see each other.
+    pub(super) fn forward(&self, tokens: usize) -> Tensor<4> {
+        let buckets = (0..tokens)
+            .flat_map(|query| (0..tokens).map(move |key| (query, key)))
+            .map(|(query, key)| self.buckets.of(query, key) as i64);
+        self.of_buckets(buckets.collect(), 1, tokens)
+    }
+
+    /// `[rows, heads, 1, keys]` for the last token of each row, which sees as many keys as `lengths` says, itself included; `rows`
+    /// is 1 where all see the same number. Shorter rows are padded on the right.
+    pub(super) fn of_last(&self, lengths: &[usize]) -> Tensor<4> {
+        let longest = lengths.iter().copied().max().unwrap_or(0);
+        let lengths = match lengths.iter().all(|length| *length == longest) {
+            true => &[longest],
+            false => lengths,
+        };
+        let buckets = lengths
+            .iter()
+            .flat_map(|length| (0..longest).map(move |key| (length.saturating_sub(1), key)))
+            .map(|(query, key)| self.buckets.of(query, key) as i64);
+        self.of_buckets(buckets.collect(), lengths.len(), 1)
+    }
+
+    /// `[rows, heads, queries, keys]` of `buckets`, row after row and query after query.
+    fn of_buckets(&self, buckets: Vec<i64>, rows: usize, queries: usize) -> Tensor<4> {
         let weight = self.table.weight.val();
         let [_, heads] = weight.dims();
         let device = weight.device();
+        let keys = buckets.len() / (rows * queries);
         weight
             .select(0, list(buckets, &device))
-            .reshape([1, queries, keys, heads])
+            .reshape([rows, queries, keys, heads])
             .permute([0, 3, 1, 2])
     }
 }

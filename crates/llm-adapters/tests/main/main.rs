@@ -12,5 +12,6 @@ mod opt;
 mod packing;
 mod qwen;
 mod sentencepiece;
+mod session;
 mod smollm;
 mod t5;

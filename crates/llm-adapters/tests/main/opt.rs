@@ -190,6 +190,13 @@ fn a_folder_is_loaded_by_its_kind_and_prompts_begin_as_the_family_was_trained() 
     assert_eq!(tokenizer.encode("the").unwrap(), [id("the")]);
     assert_eq!(tokenizer.encode_prompt("the").unwrap(), [2, id("the")]);
     assert_eq!(tokenizer.encode_prompt("").unwrap(), [2]);
+    let (the, twelve) = (id("the"), id("12"));
+    assert_eq!(tokenizer.encode_pieces(&[]).unwrap(), [[2]]);
+    assert_eq!(tokenizer.encode_pieces(&["the"]).unwrap(), [[2, the]]);
+    assert_eq!(
+        tokenizer.encode_pieces(&["the", "", "12"]).unwrap(),
+        [vec![2, the], vec![], vec![twelve]]
+    );
     assert_eq!((tokenizer.end(), tokenizer.padding()), (id("Ċ"), 1));
 }
 

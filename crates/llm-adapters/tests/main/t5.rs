@@ -74,6 +74,10 @@ fn a_folder_is_loaded_by_its_kind_and_texts_end_as_the_family_was_trained() {
     assert_eq!(loaded.model.fingerprint(), fingerprint(&direct));
     assert_eq!(loaded.tokenizer.encode_prompt("the").unwrap(), [id("the"), 1]);
     assert_eq!(loaded.tokenizer.encode_prompt("").unwrap(), [1]);
+    assert_eq!(
+        loaded.tokenizer.encode_pieces(&["", "the"]).unwrap(),
+        [vec![], vec![id("the"), 1]]
+    );
     assert_eq!(loaded.tokenizer.ends(), [1]);
     assert_eq!(loaded.tokenizer.padding(), 0);
 }

@@ -22,6 +22,8 @@
 //! conformance::check(&Llama::new(config, 0, &device), &device).unwrap();
 //! ```
 
+mod joining;
+
 use std::slice::from_ref;
 
 use blip2_core::{LanguageModel, ModelError, NextTokenModel, TextExample};
@@ -57,8 +59,8 @@ pub enum Violation {
 }
 
 /// Runs the whole suite on `model`, whose weights live on `device`: shapes, independence of the rows of a batch, a
-/// gradient that reaches every soft prompt, step-wise reading that agrees with reading at once, beams that fan out, and
-/// errors for bad input. The vocabulary must have at least 8 ids.
+/// gradient that reaches every soft prompt, step-wise reading that agrees with reading at once, beams that fan out, texts that
+/// join others at any time, pictures between words, and errors for bad input. The vocabulary must have at least 8 ids.
 ///
 /// # Errors
 /// The first [`Violation`].
@@ -83,6 +85,9 @@ pub fn check_within(model: &dyn LanguageModel, device: &Device, tolerance: f64) 
     suite.steps_agree_with_the_loss()?;
     suite.logits_end_where_writing_goes_on()?;
     suite.beams_follow_their_parents()?;
+    suite.texts_join_at_any_time()?;
+    suite.pictures_stand_between_words()?;
+    suite.what_cannot_join_is_an_error()?;
     suite.bad_input_is_an_error()
 }
 
