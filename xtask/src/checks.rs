@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::{assembly, assets, cuda, exit_code, launch, places, process, ranks, tidy};
+use crate::{assembly, assets, cuda, exit_code, launch, openai, places, process, ranks, tidy};
 
 const CARGO_STEPS: &[(&str, &[&str])] = &[
     ("formatting", &["fmt", "--all", "--check"]),
@@ -93,6 +93,13 @@ pub(crate) fn run(home: &Path) -> Result<ExitCode> {
             passed &= cargo(arguments, &target, home)?;
         }
         Ok(passed)
+    })?;
+    steps.take("clients", || match openai::check(&target)? {
+        Some(passed) => Ok(passed),
+        None => {
+            println!("SKIPPED: Python has no pip here, or pip nothing to fetch from: `blip2 serve` was not asked by OpenAI's client");
+            Ok(true)
+        }
     })?;
     steps.take("assembly", || said(assembly::run(None)))?;
     steps.take("cuda", || {

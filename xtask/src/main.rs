@@ -21,12 +21,15 @@ mod device;
 mod emulate;
 mod evaluate;
 mod launch;
+mod load;
+mod openai;
 mod parity;
 mod places;
 mod plan;
 mod process;
 mod ranks;
 mod report;
+mod served;
 mod tidy;
 mod unit;
 
@@ -89,6 +92,8 @@ enum Command {
     Capfilt(capfilt::Capfilt),
     /// Measure how well a model answers, captions or retrieves on a data set, going on where it is killed
     Evaluate(evaluate::Evaluate),
+    /// Let many clients ask `blip2 serve` at once, and print how they fare: statuses, times, memory
+    Load(load::Load),
     /// Build the program for NVIDIA GPUs, also where there is none, and pack it to be carried to one
     Cuda(cuda::Cuda),
     /// What a recipe costs on so many devices: steps, operations, memory, network, hours
@@ -130,6 +135,7 @@ fn main() -> ExitCode {
         Command::Finetune(finetune) => finetune.run("finetune"),
         Command::Capfilt(capfilt) => capfilt.run(),
         Command::Evaluate(evaluate) => evaluate.run(),
+        Command::Load(load) => load.run(),
         Command::Cuda(cuda) => cuda.run(),
         Command::Plan(plan) => plan.run(),
     };

@@ -62,6 +62,14 @@ impl ModelArguments {
         named(&self.model)
     }
 
+    /// The last part of the name: nobody else need know where it lies.
+    pub(crate) fn short_name(&self) -> String {
+        match self.model.file_name() {
+            Some(name) => name.to_string_lossy().into_owned(),
+            None => "blip2".to_owned(),
+        }
+    }
+
     /// What a change of the model's weights changes: the number format, and names, sizes and times of the files in its folder.
     pub(crate) fn files(&self) -> Result<String> {
         let folder = self.hub.folder(&self.model)?;

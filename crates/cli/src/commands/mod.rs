@@ -19,6 +19,7 @@ mod matching;
 mod pretrain;
 mod pull;
 mod score;
+mod serve;
 mod trace;
 
 use anyhow::Result;
@@ -32,6 +33,8 @@ pub(crate) enum Command {
     Capfilt(capfilt::Capfilt),
     /// Answer a question about a picture
     Ask(ask::Ask),
+    /// Let others ask: over HTTP, and on a web page
+    Serve(serve::Serve),
     /// Talk about a picture
     Chat(chat::Chat),
     /// Tell how well texts belong to a picture
@@ -70,6 +73,7 @@ impl Command {
             Self::Caption(command) => command.run(),
             Self::Capfilt(command) => command.run(),
             Self::Ask(command) => command.run(),
+            Self::Serve(command) => command.run(),
             Self::Chat(command) => command.run(),
             Self::Match(command) => command.run(),
             Self::Attend(command) => command.run(),

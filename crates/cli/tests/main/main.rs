@@ -19,6 +19,7 @@ mod pretrain;
 mod pull;
 mod representation;
 mod score;
+mod serve;
 #[path = "../../../hub/tests/main/server.rs"]
 #[allow(dead_code, reason = "the tests of fetching itself use the rest")]
 mod server;

@@ -1,0 +1,193 @@
+//! What a client gets.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use blip2::TokenScores;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::answer::{Answer, Finish, Said};
+use crate::error::Refusal;
+use crate::safety::Finding;
+use crate::sampling::any_number;
+use crate::state::State;
+
+/// Answers.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Completion {
+    id: String,
+    /// `chat.completion`, or `chat.completion.chunk` of one that comes in pieces.
+    object: &'static str,
+    /// Seconds since 1970.
+    created: u64,
+    model: String,
+    pub(super) choices: Vec<Choice>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) usage: Option<Usage>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct Choice {
+    pub(super) index: usize,
+    /// The answer, where it comes as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) message: Option<Spoken>,
+    /// A piece of it, where it comes in pieces.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) delta: Option<Spoken>,
+    pub(super) logprobs: Option<Logprobs>,
+    pub(super) finish_reason: Option<Finish>,
+    /// What the filter found, where it kept an answer back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) filtered: Option<Finding>,
+}
+
+#[derive(Clone, Default, Serialize, ToSchema)]
+pub(super) struct Spoken {
+    /// `assistant`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) role: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) content: Option<String>,
+}
+
+#[derive(Clone, Serialize, ToSchema)]
+pub(super) struct Logprobs {
+    content: Vec<Logprob>,
+}
+
+#[derive(Clone, Serialize, ToSchema)]
+struct Logprob {
+    #[serde(flatten)]
+    chosen: Scored,
+    /// The likeliest tokens in its place.
+    top_logprobs: Vec<Scored>,
+}
+
+#[derive(Clone, Serialize, ToSchema)]
+struct Scored {
+    token: String,
+    /// By the model itself, before temperature and cuts.
+    logprob: f32,
+    /// Nothing where the token is a part of a character.
+    bytes: Option<Vec<u8>>,
+}
+
+#[derive(Clone, Copy, Serialize, ToSchema)]
+pub(super) struct Usage {
+    /// Places that pictures and words took.
+    prompt_tokens: usize,
+    completion_tokens: usize,
+    total_tokens: usize,
+}
+
+/// What all pieces of a reply share.
+pub(super) struct Reply {
+    state: Arc<State>,
+    id: String,
+    created: u64,
+    /// Answers that are asked for.
+    pub(super) count: usize,
+    prompt_tokens: usize,
+    pub(super) scored: bool,
+}
+
+impl Reply {
+    pub(super) fn new(state: &Arc<State>, count: usize, prompt_tokens: usize, scored: bool) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self {
+            state: state.clone(),
+            id: format!("chatcmpl-{:016x}", any_number()),
+            created: now.map_or(0, |now| now.as_secs()),
+            count,
+            prompt_tokens,
+            scored,
+        }
+    }
+
+    /// The reply of whole answers.
+    ///
+    /// # Errors
+    /// [`Refusal`] where one cannot be written.
+    pub(super) async fn whole(self, mut answers: Vec<Answer>) -> Result<Completion, Refusal> {
+        let mut choices = Vec::with_capacity(self.count);
+        let mut written = 0;
+        let copies = self.count / answers.len().max(1);
+        for answer in &mut answers {
+            let said = answer.whole().await?;
+            written += answer.tokens();
+            let logprobs = self.logprobs(&said)?;
+            for _ in 0..copies {
+                choices.push(Choice {
+                    index: choices.len(),
+                    message: Some(Spoken {
+                        role: Some("assistant"),
+                        content: Some(said.text.clone()),
+                    }),
+                    delta: None,
+                    logprobs: logprobs.clone(),
+                    finish_reason: answer.finish(),
+                    filtered: answer.finding().cloned(),
+                });
+            }
+        }
+        Ok(self.completion("chat.completion", choices, Some(self.usage(written))))
+    }
+
+    /// A piece of a reply that comes in pieces.
+    pub(super) fn chunk(&self, choices: Vec<Choice>, usage: Option<Usage>) -> Completion {
+        self.completion("chat.completion.chunk", choices, usage)
+    }
+
+    fn completion(&self, object: &'static str, choices: Vec<Choice>, usage: Option<Usage>) -> Completion {
+        Completion {
+            id: self.id.clone(),
+            object,
+            created: self.created,
+            model: self.state.options.model.clone(),
+            choices,
+            usage,
+        }
+    }
+
+    /// What was read, and `written`.
+    pub(super) fn usage(&self, written: usize) -> Usage {
+        Usage {
+            prompt_tokens: self.prompt_tokens,
+            completion_tokens: written,
+            total_tokens: self.prompt_tokens + written,
+        }
+    }
+
+    /// The scores of what was said, where they were asked for.
+    ///
+    /// # Errors
+    /// [`Refusal`] where a token is none.
+    pub(super) fn logprobs(&self, said: &Said) -> Result<Option<Logprobs>, Refusal> {
+        if !self.scored {
+            return Ok(None);
+        }
+        let content = said.tokens.iter().map(|(id, scores)| self.logprob(*id, scores));
+        Ok(Some(Logprobs {
+            content: content.collect::<Result<_, _>>()?,
+        }))
+    }
+
+    fn logprob(&self, id: u32, scores: &TokenScores) -> Result<Logprob, Refusal> {
+        let scored = |id: u32, logprob: f32| {
+            let token = self.state.model.decode(&[id])?;
+            let is_whole = !token.contains(char::REPLACEMENT_CHARACTER);
+            Ok::<_, Refusal>(Scored {
+                bytes: is_whole.then(|| token.clone().into_bytes()),
+                token,
+                logprob,
+            })
+        };
+        let others = scores.likeliest.iter().map(|(id, logprob)| scored(*id, *logprob));
+        Ok(Logprob {
+            chosen: scored(id, scores.log_probability)?,
+            top_logprobs: others.collect::<Result<_, _>>()?,
+        })
+    }
+}

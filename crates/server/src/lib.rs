@@ -1,0 +1,50 @@
+//! BLIP-2 over HTTP: OpenAI's chat completions and embeddings, captions, matches, attention, and a web page.
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::sync::Arc;
+//! use blip2::{Blip2, home};
+//! use blip2_server::{Server, ServerOptions};
+//! use burn::tensor::Device;
+//!
+//! let model = Blip2::from_pretrained("runs/demo".as_ref(), &home()?, &Device::flex())?;
+//! let server = Server::bind(Arc::new(model), ServerOptions::named("demo")).await?;
+//! let address = server.address();
+//! server.run(std::future::pending()).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! All texts are written by one [`blip2::Session`]: requests join and leave it at any time. Everything that a request may take is
+//! bounded ([`Limits`]), and what a client says is checked before the model sees it. Logs hold no user's data.
+
+mod answer;
+mod attention;
+mod caption;
+mod chat;
+mod embeddings;
+mod engine;
+mod error;
+mod health;
+mod json;
+mod keys;
+mod listen;
+mod matching;
+mod metrics;
+mod models;
+mod openapi;
+mod options;
+mod page;
+mod pictures;
+mod remote;
+mod routes;
+mod safety;
+mod sampling;
+mod state;
+mod tickets;
+
+pub use error::ServerError;
+pub use keys::Keys;
+pub use listen::Server;
+pub use options::{Limits, ServerOptions};
+pub use safety::{Filter, Finding, WordList};

@@ -1,0 +1,97 @@
+//! What can be set.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::keys::Keys;
+use crate::safety::{Filter, WordList};
+
+/// How a server is run.
+#[derive(Clone)]
+pub struct ServerOptions {
+    /// How clients call the model.
+    pub model: String,
+    /// Where to listen; by default this machine alone can reach it.
+    pub host: IpAddr,
+    /// 0 takes one that is free.
+    pub port: u16,
+    /// Keys of which a client must have one; none lets everyone in.
+    pub keys: Option<Keys>,
+    /// Whether pictures are fetched from `http` and `https` addresses.
+    pub remote_images: bool,
+    /// What prompts and texts must not say.
+    pub filter: Option<Arc<dyn Filter>>,
+    /// What requests may take.
+    pub limits: Limits,
+    /// Bytes of keys and values of beginnings that are kept for the next question.
+    pub remembered: usize,
+    /// Bytes of image features that are kept for the next question.
+    pub pictures: usize,
+}
+
+/// What requests may take of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request.
+    pub body: usize,
+    /// Pixels of a picture.
+    pub pixels: u64,
+    /// Pictures of a request.
+    pub pictures: usize,
+    /// Characters of all texts of a request.
+    pub characters: usize,
+    /// New tokens of a text.
+    pub tokens: usize,
+    /// Texts of a request.
+    pub texts: usize,
+    /// Rows that the model writes together: a beam is one, a text without beams is one.
+    pub rows: usize,
+    /// Requests at a time, those that wait included; another one is told to come back (503).
+    pub requests: usize,
+    /// Requests of a client at a time; another one is refused (429).
+    pub requests_of_client: usize,
+    /// Connections at a time.
+    pub connections: usize,
+    /// Time for a request, from its first byte to its last.
+    pub time: Duration,
+    /// Time in which a client must have sent its request.
+    pub sending: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body: 20 << 20,
+            pixels: 40_000_000,
+            pictures: 16,
+            characters: 100_000,
+            tokens: 1024,
+            texts: 128,
+            rows: 16,
+            requests: 80,
+            requests_of_client: 32,
+            connections: 1024,
+            time: Duration::from_secs(120),
+            sending: Duration::from_secs(30),
+        }
+    }
+}
+
+impl ServerOptions {
+    /// The defaults, for a model that clients call `model`: this machine alone, port 8080, no keys, no remote pictures, the
+    /// built-in word list.
+    pub fn named(model: impl Into<String>) -> Self {
+        Self {
+            model: model.into(),
+            host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port: 8080,
+            keys: None,
+            remote_images: false,
+            filter: Some(Arc::new(WordList::built_in())),
+            limits: Limits::default(),
+            remembered: 256 << 20,
+            pictures: 128 << 20,
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The server as its clients meet it.
+
+mod chat;
+mod limits;
+mod pictures;
+mod safety;
+mod stopping;
+mod support;
