@@ -75,6 +75,10 @@ pub fn attention(
         products: products(),
     };
     if !kernel {
+        #[cfg(feature = "gpu")]
+        if crate::gpu::takes(&query) && crate::gpu::takes(&key) && crate::gpu::takes(&value) {
+            return crate::gpu::attention::attention(query, key, value, bias, rules);
+        }
         return composed::attention(query, key, value, bias.map(Tensor::detach), &rules);
     }
     let (query, key, value) = (query.into_dispatch(), key.into_dispatch(), value.into_dispatch());

@@ -17,11 +17,15 @@ mod composed;
 mod embedding;
 mod extension;
 mod flex;
+#[cfg(any(feature = "gpu", test))]
+mod gpu;
 mod gradient;
 mod gradient_norm;
 mod linear;
 mod loss;
 mod norm;
+#[cfg(any(feature = "gpu", test))]
+mod on_device;
 mod optimizer;
 mod packed;
 mod packed_rows;

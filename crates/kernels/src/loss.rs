@@ -28,7 +28,7 @@ pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>, options: CrossE
     Tensor::from_dispatch(Dispatch::cross_entropy(logits, targets, options.label_smoothing))
 }
 
-/// [`cross_entropy`] of `hidden · weightᵀ + bias`; the kernel for the CPU never holds all the logits.
+/// [`cross_entropy`] of `hidden · weightᵀ + bias`; the kernels for CPU and GPUs never hold all the logits.
 ///
 /// `hidden` is `[rows, width]`, `weight` `[classes, width]`, `bias` `[classes]`, `targets` `[rows]`; the result is
 /// `[1]`.
@@ -57,6 +57,17 @@ pub fn linear_cross_entropy(
     let kernel =
         takes(&[facts(&hidden), facts(&weight)]) && bias.as_ref().is_none_or(|bias| takes(&[facts(bias)]));
     if !kernel {
+        #[cfg(feature = "gpu")]
+        if crate::gpu::takes(&hidden) && crate::gpu::takes(&weight) {
+            return crate::gpu::loss::linear_cross_entropy(
+                hidden,
+                weight,
+                bias,
+                targets,
+                smoothing,
+                products(),
+            );
+        }
         return composed::cross_entropy(
             composed::linear(hidden, weight, bias, products()),
             targets,

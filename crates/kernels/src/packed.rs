@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use burn::backend::Dispatch;
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
@@ -14,6 +14,8 @@ use crate::composed;
 use crate::extension::{Kernels, facts, maybe, takes};
 use crate::flex::bf16::levels::{Bits, OutOfRange};
 use crate::flex::bf16::weight::Weight;
+#[cfg(feature = "gpu")]
+use crate::on_device::OnDevice;
 use crate::products::Products;
 
 /// How the numbers of a packed weight are kept.
@@ -46,9 +48,15 @@ pub enum PackError {
     },
 }
 
-/// A weight `[outputs, inputs]` that was packed for [`packed_linear`]. Clones share their memory.
+/// A weight `[outputs, inputs]` that was packed for [`packed_linear`]. Clones share their memory, and what a GPU was given of it.
 #[derive(Clone)]
-pub struct PackedWeight(Arc<Weight>);
+pub struct PackedWeight(Arc<Shared>);
+
+struct Shared {
+    weight: Weight,
+    #[cfg(feature = "gpu")]
+    on_device: OnDevice,
+}
 
 impl fmt::Debug for PackedWeight {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -98,28 +106,32 @@ impl PackedWeight {
             other => return Err(PackError::Type(other)),
         };
         match weight {
-            Ok(weight) => Ok(Self(Arc::new(weight))),
+            Ok(weight) => Ok(Self(Arc::new(Shared {
+                weight,
+                #[cfg(feature = "gpu")]
+                on_device: OnDevice::default(),
+            }))),
             Err(OutOfRange { row, value }) => Err(PackError::Range { row, value }),
         }
     }
 
     /// `[outputs, inputs]`.
     pub fn dims(&self) -> [usize; 2] {
-        [self.0.outputs(), self.0.inputs()]
+        [self.weight().outputs(), self.weight().inputs()]
     }
 
     /// How its numbers are kept.
     pub fn packing(&self) -> Packing {
-        match self.0.bits() {
+        match self.weight().bits() {
             None => Packing::Bf16,
             Some(Bits::Eight) => Packing::Int8,
             Some(Bits::Four) => Packing::Int4,
         }
     }
 
-    /// Memory that it takes, in bytes.
+    /// Memory that it takes on the CPU, in bytes.
     pub fn bytes(&self) -> usize {
-        self.0.bytes()
+        self.weight().bytes()
     }
 
     /// The numbers that it stands for, `[outputs, inputs]` in single precision.
@@ -129,7 +141,7 @@ impl PackedWeight {
         // Panels of 16 rows, turned from columns into rows.
         for first in (0..outputs).step_by(16) {
             let rows = first..(first + 16).min(outputs);
-            let columns = self.0.columns(rows.clone(), 0..inputs);
+            let columns = self.weight().columns(rows.clone(), 0..inputs);
             for row in 0..rows.len() {
                 values.extend((0..inputs).map(|column| columns[column * rows.len() + row]));
             }
@@ -138,7 +150,23 @@ impl PackedWeight {
     }
 
     pub(crate) fn weight(&self) -> &Weight {
-        &self.0
+        &self.0.weight
+    }
+
+    /// What [`PackedWeight::unpacked`] gives as a tensor on `device`, a plain one, of type `dtype`. A GPU is given the packed weight at
+    /// the first call, keeps it and unpacks it itself.
+    pub(crate) fn unpacked_on(&self, device: &Device, dtype: DType) -> Tensor<2> {
+        #[cfg(feature = "gpu")]
+        if crate::gpu::serves(device) {
+            return self.0.on_device.unpacked(self, device).cast(dtype);
+        }
+        Tensor::from_data(self.unpacked(), (device, dtype))
+    }
+
+    /// The rows of these ids, `[count, inputs]`, in single precision, on the GPU of the ids.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn rows_on_device(&self, ids: Tensor<1, burn::tensor::Int>) -> Tensor<2> {
+        self.0.on_device.rows(self, ids)
     }
 }
 
@@ -184,7 +212,11 @@ pub fn packed_linear<const D: usize>(
         );
     }
     if !takes(&[facts(&x)]) || !bias.as_ref().is_none_or(|bias| takes(&[facts(bias)])) {
-        let unpacked = Tensor::from_data(weight.unpacked(), (&x.device(), x.dtype()));
+        #[cfg(feature = "gpu")]
+        if crate::gpu::takes(&x) {
+            return crate::gpu::packed::packed_linear(x, weight, bias);
+        }
+        let unpacked = weight.unpacked_on(&x.device().inner(), x.dtype());
         return composed::linear(x, unpacked, bias.map(Tensor::detach), Products::Bf16);
     }
     Tensor::from_dispatch(Dispatch::packed_linear(

@@ -9,10 +9,14 @@ use crate::packed::PackedWeight;
 /// [`PackedWeight::unpacked`] has there.
 ///
 /// # Panics
-/// Where an id is not below the number of entries.
+/// Where an id is not below the number of entries; on GPUs that look rows up themselves ids are not looked at.
 pub fn packed_embedding(weight: &PackedWeight, ids: Tensor<1, Int>) -> Tensor<2> {
     let [entries, width] = weight.dims();
     let device = ids.device();
+    #[cfg(feature = "gpu")]
+    if crate::gpu::serves(&device) {
+        return weight.rows_on_device(ids);
+    }
     let ids: Vec<i64> = ids.into_data().iter().collect();
     let mut rows = vec![0.0; ids.len() * width];
     rows.par_chunks_mut(width).zip(&ids).for_each(|(row, id)| {

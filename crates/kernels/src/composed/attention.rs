@@ -1,8 +1,11 @@
 //! Attention out of ordinary tensor operations.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use burn::tensor::{Bool, Tensor};
+#[cfg(any(feature = "gpu", test))]
+use burn::tensor::IndexingUpdateOp;
+use burn::tensor::{Bool, Int, Tensor};
 
 use super::{matmul, softmax};
 use crate::attention::{KeyPart, PartRead};
@@ -17,24 +20,35 @@ pub(crate) fn attention(
     rules: &Rules,
 ) -> Tensor<4> {
     let [_, heads, queries, _] = query.dims();
-    let [_, key_heads, keys, _] = key.dims();
-    let device = query.device();
-    let [key, value] = [key, value].map(|x| {
-        let read = match &rules.rows {
-            Some(rows) => read(x, rows),
-            None => x,
-        };
-        repeat_heads(read, heads / key_heads)
-    });
-    let mut scores = matmul(query.mul_scalar(rules.scale), key.swap_dims(2, 3), rules.products);
+    let [key, value] = [key, value].map(|x| spread(x, heads, rules));
+    let weights = weights(query, &key, bias, 0..queries, queries, rules);
+    matmul(weights, value, rules.products)
+}
+
+/// How much each of some queries, the `part` of `all` that there are, takes of each value. `key` was [`spread`].
+pub(crate) fn weights(
+    query: Tensor<4>,
+    key: &Tensor<4>,
+    bias: Option<Tensor<4>>,
+    part: Range<usize>,
+    all: usize,
+    rules: &Rules,
+) -> Tensor<4> {
+    let (keys, device) = (key.dims()[2], query.device());
+    let mut scores = matmul(
+        query.mul_scalar(rules.scale),
+        key.clone().swap_dims(2, 3),
+        rules.products,
+    );
     if let Some(bias) = bias {
         scores = scores + bias;
     }
     if rules.causal {
-        let future = Tensor::<2, Bool>::tril_mask([queries, keys], keys as i64 - queries as i64, &device);
+        let offset = (keys + part.start) as i64 - all as i64;
+        let future = Tensor::<2, Bool>::tril_mask([part.len(), keys], offset, &device);
         scores = scores.mask_fill(future.unsqueeze(), f64::NEG_INFINITY);
     }
-    matmul(softmax(scores), value, rules.products)
+    softmax(scores)
 }
 
 pub(crate) fn attention_in_parts(
@@ -95,11 +109,49 @@ fn read_part(x: Tensor<4>, reads: &[PartRead]) -> Tensor<4> {
     read(x.narrow(2, keys.start, keys.len()), &rows)
 }
 
+/// Keys or values as the `heads` of the query read them, `[batch, heads, keys, width]`.
+pub(crate) fn spread(x: Tensor<4>, heads: usize, rules: &Rules) -> Tensor<4> {
+    let [_, key_heads, _, _] = x.dims();
+    let read = match &rules.rows {
+        Some(rows) => read(x, rows),
+        None => x,
+    };
+    repeat_heads(read, heads / key_heads)
+}
+
+#[cfg(any(feature = "gpu", test))]
+/// The gradient of what [`spread`] read, `[rows, key heads, keys, width]`, of that of what it gave.
+pub(crate) fn gathered(gradient: Tensor<4>, [rows, key_heads]: [usize; 2], rules: &Rules) -> Tensor<4> {
+    let [batch, heads, keys, width] = gradient.dims();
+    let of_heads = match heads / key_heads {
+        1 => gradient,
+        count => gradient
+            .reshape([batch, key_heads, count, keys, width])
+            .sum_dim(2)
+            .reshape([batch, key_heads, keys, width]),
+    };
+    match &rules.rows {
+        None => of_heads,
+        Some(read) => {
+            let read = indices(read, &of_heads);
+            Tensor::zeros(
+                [rows, key_heads, keys, width],
+                (&of_heads.device(), of_heads.dtype()),
+            )
+            .select_assign(0, read, of_heads, IndexingUpdateOp::Add)
+        }
+    }
+}
+
 /// The rows of `x` that are read, `[rows, heads, keys, width]`.
 fn read(x: Tensor<4>, rows: &[usize]) -> Tensor<4> {
-    let rows: Vec<i64> = rows.iter().map(|row| *row as i64).collect();
-    let rows = Tensor::from_data(rows.as_slice(), &x.device());
+    let rows = indices(rows, &x);
     x.select(0, rows)
+}
+
+fn indices(rows: &[usize], beside: &Tensor<4>) -> Tensor<1, Int> {
+    let rows: Vec<i64> = rows.iter().map(|row| *row as i64).collect();
+    Tensor::from_data(rows.as_slice(), &beside.device())
 }
 
 /// Each head `count` times, copies side by side: `[batch, heads, keys, width]` to `[batch, heads * count, keys, width]`.

@@ -10,6 +10,8 @@ mod optimizer;
 
 pub(crate) use activation::{gelu, gelu_tanh, quick_gelu, silu_gate, softmax};
 pub(crate) use attention::{attention, attention_in_parts};
+#[cfg(any(feature = "gpu", test))]
+pub(crate) use attention::{gathered, spread, weights};
 pub(crate) use embedding::embedding;
 pub(crate) use loss::{cross_entropy, linear};
 pub(crate) use norm::{layer_norm, rms_norm};
@@ -20,7 +22,7 @@ use burn::tensor::{DType, Tensor};
 use crate::products::Products;
 
 /// The product of two matrices, or of many, in the type of `a`. A GPU without bfloat16 keeps to that type throughout.
-fn matmul<const D: usize>(a: Tensor<D>, b: Tensor<D>, products: Products) -> Tensor<D> {
+pub(crate) fn matmul<const D: usize>(a: Tensor<D>, b: Tensor<D>, products: Products) -> Tensor<D> {
     let dtype = a.dtype();
     match products {
         Products::Bf16 if a.device().supports_dtype(DType::BF16) => {

@@ -198,6 +198,21 @@ impl Levels {
         lines::unpack(self.bits, levels, &scales[0], target);
     }
 
+    #[cfg(any(feature = "gpu", test))]
+    /// The levels of a tile row by row, and the step and the offset of each row.
+    pub(super) fn rows(&self, index: usize) -> ([[u8; DEPTH]; PANEL], [[f32; PANEL]; 2]) {
+        let (lines, scales) = self.tiles(index..index + 1);
+        let mut quads = [[0; PANEL]; QUADS];
+        split(self.bits, lines, &mut quads);
+        let mut rows = [[0; DEPTH]; PANEL];
+        for (quad, words) in quads.iter().enumerate() {
+            for (row, word) in rows.iter_mut().zip(words) {
+                row[4 * quad..4 * quad + 4].copy_from_slice(&word.to_le_bytes());
+            }
+        }
+        (rows, scales[0].widened())
+    }
+
     /// The numbers of a tile, not rounded to bfloat16: those of its first column, then those of the next.
     pub(super) fn numbers(&self, index: usize) -> [[f32; PANEL]; DEPTH] {
         let (lines, scales) = self.tiles(index..index + 1);

@@ -59,7 +59,7 @@ fn find() -> Unit {
     if !(wide && is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512vnni")) {
         return Unit::Single;
     }
-    if matches!(setting(), Setting::Automatic | Setting::Tiles) && super::tiles::available() {
+    if matches!(setting(), Setting::Automatic | Setting::Tiles | Setting::Gpu) && super::tiles::available() {
         Unit::Tiles
     } else {
         Unit::Pairs

@@ -24,6 +24,20 @@ pub(crate) struct Weight {
     tiles: Tiles,
 }
 
+#[cfg(any(feature = "gpu", test))]
+/// The levels of a weight, row by row, in blocks of 32 numbers: a number is `offset + level * step` of its block.
+pub(crate) struct LevelRows {
+    pub(crate) bits: Bits,
+    /// Of a row.
+    pub(crate) blocks: usize,
+    /// `[outputs, blocks, 32]`; those behind the last input are zero.
+    pub(crate) levels: Vec<u8>,
+    /// `[outputs, blocks]`.
+    pub(crate) steps: Vec<f32>,
+    /// As `steps`.
+    pub(crate) offsets: Vec<f32>,
+}
+
 pub(super) enum Tiles {
     Bf16(LateTiles),
     Levels(Levels),
@@ -218,6 +232,36 @@ impl Weight {
                 }
             }
         }
+    }
+
+    #[cfg(any(feature = "gpu", test))]
+    /// Its levels as rows, if it has such.
+    pub(crate) fn level_rows(&self) -> Option<LevelRows> {
+        let Tiles::Levels(levels) = &self.tiles else {
+            return None;
+        };
+        let [outputs, inputs] = self.shape;
+        let blocks = inputs.div_ceil(DEPTH);
+        let mut rows = LevelRows {
+            bits: levels.bits(),
+            blocks,
+            levels: vec![0; outputs * blocks * DEPTH],
+            steps: vec![0.0; outputs * blocks],
+            offsets: vec![0.0; outputs * blocks],
+        };
+        for part in parts(inputs) {
+            for panel in (0..outputs).step_by(PANEL) {
+                for (step, tile) in self.panel(&part, panel).enumerate() {
+                    let (numbers, [steps, offsets]) = levels.rows(tile);
+                    for row in 0..PANEL.min(outputs - panel) {
+                        let place = (panel + row) * blocks + part.start / DEPTH + step;
+                        rows.levels[place * DEPTH..(place + 1) * DEPTH].copy_from_slice(&numbers[row]);
+                        (rows.steps[place], rows.offsets[place]) = (steps[row], offsets[row]);
+                    }
+                }
+            }
+        }
+        Some(rows)
     }
 
     fn source(&self) -> Source<'_> {
