@@ -150,5 +150,6 @@ pub(crate) fn adamw() -> OptimizerConfig {
         betas: [0.9, 0.98],
         weight_decay: 0.05,
         clip_norm: None,
+        ema: None,
     }
 }

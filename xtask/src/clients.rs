@@ -1,4 +1,4 @@
-//! The user's own package clients, pip and npm: finding them, running them, and saying what is wrong with them.
+//! The user's own package clients, pip, npm and apt-get: finding them, running them, and saying what is wrong with them.
 
 use std::ffi::OsString;
 use std::fs;
@@ -48,9 +48,17 @@ impl Clients {
                 .args(["pack", "--silent", "--pack-destination"])
                 .arg(&archives)
                 .arg(format!("{}@{}", package.name, package.version)),
+            Registry::Apt => command
+                .args(["download", "--quiet=2"])
+                .arg(format!("{}={}", package.name, package.version)),
         };
-        // In a folder of its own no package.json of the user's is in the way, and what is left behind goes with it.
-        command.current_dir(into).env("TMPDIR", &scratch);
+        // In a folder of its own no package.json of the user's is in the way, and what is left behind goes with it. apt-get leaves
+        // the archive where it stands.
+        let stands = match package.registry {
+            Registry::Apt => &archives,
+            Registry::Pip | Registry::Npm => into,
+        };
+        command.current_dir(stands).env("TMPDIR", &scratch);
         // What it says is kept in memory: a file could not tell that the disk is full.
         let (mut said, saying) = io::pipe()?;
         command
@@ -78,6 +86,7 @@ impl Clients {
         let candidates: &[&[&str]] = match registry {
             Registry::Pip => &[&["python3", "-m", "pip"], &["pip3"], &["pip"]],
             Registry::Npm => &[&["npm"]],
+            Registry::Apt => &[&["apt-get"]],
         };
         for candidate in candidates {
             let mut probe = self.command(candidate);
@@ -98,6 +107,9 @@ impl Clients {
             Registry::Npm => bail!(
                 "no npm: `npm` does not run; install Node.js with npm (npm on Debian and Ubuntu), then repeat the command"
             ),
+            Registry::Apt => bail!(
+                "no apt-get: these files are in packages of Debian 12 alone; fetch them on such a system, or in a container of it"
+            ),
         }
     }
 
@@ -116,9 +128,12 @@ fn failure(package: &Package, ending: process::Ending, said: &str) -> String {
     let client = match package.registry {
         Registry::Pip => "pip",
         Registry::Npm => "npm",
+        Registry::Apt => "apt-get",
     };
     let advice = if said.contains("No space left on device") || said.contains("ENOSPC") {
         "the disk is full: free some space, or choose a folder on another disk with BLIP2_HOME, then repeat the command"
+    } else if package.registry == Registry::Apt {
+        "is this Debian 12, and are its lists of packages up to date (`apt-get update`)? then repeat the command"
     } else {
         "check the network and the client's settings, then repeat the command; files already fetched are kept"
     };

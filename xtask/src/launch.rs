@@ -33,6 +33,9 @@ struct Options {
     /// Continue the run in the run folder from its last checkpoint
     #[arg(long)]
     resume: bool,
+    /// Fetch first what the cache lacks of the models that the recipe calls by their names on the hub
+    #[arg(long)]
+    download: bool,
     /// Restart from the last checkpoint, so many times, when the run is killed, or fails after it had begun to train
     #[arg(long, value_name = "N", default_value_t = 0)]
     max_restarts: u32,
@@ -113,6 +116,7 @@ struct Training {
     run: PathBuf,
     set: Vec<String>,
     resume: bool,
+    download: bool,
     max_restarts: u32,
     device: Device,
     ranks: Ranks,
@@ -149,6 +153,7 @@ impl Training {
             run,
             set: options.set,
             resume: options.resume,
+            download: options.download,
             max_restarts: options.max_restarts,
             device: options.device,
             ranks: options.ranks,
@@ -203,6 +208,9 @@ impl Training {
         }
         if resume {
             command.arg("--resume");
+        }
+        if self.download {
+            command.arg("--download");
         }
         if let Some(seconds) = self.ranks.watchdog {
             command.args(["--watchdog", &seconds.to_string()]);

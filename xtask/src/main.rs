@@ -24,6 +24,7 @@ mod launch;
 mod load;
 mod openai;
 mod parity;
+mod photographs;
 mod places;
 mod plan;
 mod process;
@@ -51,9 +52,9 @@ enum Command {
     /// Fetch and verify the models and pictures that the demo needs
     Assets {
         /// Fetch this, too: qwen2.5-coder-0.5b, a language model of 0.5 GB; gemma-3-270m, one of 0.25 GB under Google's Gemma terms
-        /// of use
+        /// of use; photographs, 500 of them with captions as webdataset shards, from two packages of Debian 12
         #[arg(long, value_name = "NAME", value_parser = assets::optional)]
-        with: Vec<&'static catalogue::Joined>,
+        with: Vec<assets::Optional>,
         /// Cache folder [default: $BLIP2_HOME, else blip2 in the user's cache folder]
         #[arg(long, value_name = "DIR")]
         home: Option<PathBuf>,
@@ -112,8 +113,8 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Assets { with, home } => places::home(home).and_then(|home| {
             assets::ensure(&home)?;
-            for joined in with {
-                assets::ensure_joined(&home, joined)?;
+            for optional in with {
+                optional.ensure(&home)?;
             }
             Ok(ExitCode::SUCCESS)
         }),

@@ -6,7 +6,8 @@
 
 use rand_chacha::ChaCha8Rng;
 
-use crate::distribution::{Candidate, Logits, best, drawn, generator, log_softmax, narrow};
+use crate::distribution::{Candidate, Logits, best, drawn, log_softmax};
+use crate::nucleus_sampling::{generator, narrow};
 use crate::{EarlyStopping, Generated, GenerationConfig, GenerationError, rules};
 
 struct Beam {

@@ -5,6 +5,7 @@ mod beam;
 mod config;
 mod distribution;
 mod error;
+mod nucleus_sampling;
 mod rules;
 mod sequential;
 mod session;

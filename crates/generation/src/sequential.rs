@@ -2,7 +2,8 @@
 
 use rand_chacha::ChaCha8Rng;
 
-use crate::distribution::{Logits, draw, generator, likeliest, log_softmax, narrow};
+use crate::distribution::{Logits, likeliest, log_softmax};
+use crate::nucleus_sampling::{draw, generator, narrow};
 use crate::{Generated, GenerationConfig, GenerationError, Token, TokenScores, rules};
 
 /// A text that is still being written.

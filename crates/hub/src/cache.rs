@@ -87,7 +87,7 @@ fn locate_in(environment: Environment, model: &Path, revision: Option<&str>) -> 
 }
 
 /// `owner/name`, where `model` is of that form.
-pub(crate) fn hub_name(model: &Path) -> Option<&str> {
+pub fn hub_name(model: &Path) -> Option<&str> {
     let allowed = |part: &str| {
         let mut letters = part.chars();
         letters.next().is_some_and(|first| first.is_ascii_alphanumeric())

@@ -6,6 +6,6 @@ mod cache;
 mod download;
 mod environment;
 
-pub use cache::{CacheError, locate};
+pub use cache::{CacheError, hub_name, locate};
 #[cfg(feature = "download")]
 pub use download::{DownloadError, Event, Hub};

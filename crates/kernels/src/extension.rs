@@ -224,7 +224,7 @@ pub(crate) fn primitive<const D: usize>(x: Tensor<D>) -> FlexTensor {
         .expect("kernels take plain tensors on flex")
 }
 
-fn is_flex(device: &Device) -> bool {
+pub(crate) fn is_flex(device: &Device) -> bool {
     match device.as_dispatch() {
         DispatchDevice::Flex(_) => true,
         DispatchDevice::Autodiff(device) => matches!(device.clone().inner(), DispatchDevice::Flex(_)),

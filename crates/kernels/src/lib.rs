@@ -14,6 +14,7 @@
 mod activation;
 mod attention;
 mod composed;
+mod draws;
 mod embedding;
 mod extension;
 mod flex;
@@ -30,11 +31,13 @@ mod optimizer;
 mod packed;
 mod packed_rows;
 mod products;
+mod recompute;
 mod setting;
 mod tokens;
 
 pub use activation::{gelu, gelu_tanh, quick_gelu, silu_gate, softmax};
 pub use attention::{AttentionOptions, KeyPart, PartRead, attention, attention_in_parts};
+pub use draws::{learns, random_mask};
 pub use embedding::embedding;
 pub use gradient_norm::{GradientNorm, Scalar};
 pub use linear::linear;
@@ -44,4 +47,5 @@ pub use optimizer::{AdamWStep, adamw, sum_of_squares};
 pub use packed::{PackError, PackedWeight, Packing, packed_linear};
 pub use packed_rows::packed_embedding;
 pub use products::{Products, multiplies_bf16, with_products};
+pub use recompute::{Tensors, recompute, recomputes_on};
 pub use tokens::{join_tokens, split_tokens};

@@ -5,8 +5,9 @@
 //! mask, and positions count real tokens only. What is written reads the real tokens of its row alone.
 
 use blip2_core::layers::Embedding;
-use blip2_core::{ModelError, NextTokenModel, OpenTexts, Segment, TextExample};
+use blip2_core::{Blocks, ModelError, NextTokenModel, OpenTexts, Segment, TextExample, with_recomputed};
 use blip2_kernels::{AttentionOptions, KeyPart};
+use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use crate::attention::{attention, attention_in_parts};
@@ -63,9 +64,9 @@ macro_rules! reads_and_writes {
 pub(crate) use reads_and_writes;
 
 /// One layer: projections, attention, and the rest.
-pub(crate) trait CausalLayer {
+pub(crate) trait CausalLayer: Module + 'static {
     /// What a layer has to know of the positions of its tokens.
-    type Positions;
+    type Positions: Clone + Send + 'static;
 
     /// Queries, keys and values of `hidden` `[batch, tokens, width]`, as `[batch, heads, tokens, head width]`.
     fn project(&self, hidden: Tensor<3>, positions: &Self::Positions) -> (Tensor<4>, Tensor<4>, Tensor<4>);
@@ -183,7 +184,8 @@ fn head(model: &impl CausalModel, hidden: Tensor<2>) -> Tensor<2> {
     model.head().logits(model.leave(hidden))
 }
 
-/// The residual stream `[batch, queries + tokens, hidden]` behind the last layer; `keep` gets each layer's keys and values.
+/// The residual stream `[batch, queries + tokens, hidden]` behind the last layer; `keep` gets each layer's keys and values, but where
+/// layers are computed again.
 fn read<M: CausalModel>(
     model: &M,
     soft_prompt: Tensor<3>,
@@ -211,11 +213,26 @@ fn read_behind<M: CausalModel>(
     let layers = model.layers().iter().enumerate();
     layers.fold(hidden, |hidden, (index, layer)| {
         let far = far.as_ref().filter(|_| layer.window().is_some());
+        if past.is_empty() && Blocks::Language.are_recomputed() {
+            return recomputed(layer, hidden, &positions, far);
+        }
         let past = past.iter().map(|piece| piece.layers[index].first(piece.tokens));
         let (hidden, own) = layer.forward(hidden, &positions, past.collect(), far);
         keep(own);
         hidden
     })
+}
+
+/// As [`CausalLayer::forward`], without a cache; the backward pass computes it again.
+fn recomputed<L: CausalLayer>(
+    layer: &L,
+    hidden: Tensor<3>,
+    positions: &L::Positions,
+    far: Option<&Tensor<4>>,
+) -> Tensor<3> {
+    let (positions, far) = (positions.clone(), far.cloned());
+    let forward = move |layer: &L, hidden| layer.forward(hidden, &positions, Vec::new(), far.as_ref()).0;
+    Blocks::Language.run(layer, hidden, forward)
 }
 
 /// Prompt and target of each example as one text.
@@ -296,7 +313,9 @@ pub(crate) fn start<'a, M: CausalModel>(
     }
     let texts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
     let mut layers = Vec::with_capacity(model.layers().len());
-    let hidden = read(model, soft_prompt, &texts, |layer| layers.push(layer))?;
+    let hidden = with_recomputed(&[], || {
+        read(model, soft_prompt, &texts, |layer| layers.push(layer))
+    })?;
     let [batch, tokens, width] = hidden.dims();
     let last: Vec<i64> = starts
         .iter()

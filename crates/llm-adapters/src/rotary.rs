@@ -10,6 +10,7 @@ pub(crate) struct RotaryEmbedding {
 }
 
 /// The turn that belongs to given positions, made once for all layers.
+#[derive(Clone)]
 pub(crate) struct Rotation {
     /// `[rows, tokens, 1, width]`, where `rows` is 1 if all rows have the same positions.
     cosine: Tensor<4>,

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use blip2::{EncoderConfig, LanguageModelConfig, ModelConfig};
+use blip2_core::Blocks;
 use blip2_qformer::RepresentationConfig;
 use blip2_trainer::{BridgeRecipe, RecipeFile, StageRecipe};
 use serde::{Deserialize, Serialize};
@@ -111,13 +112,14 @@ impl MiniRecipe {
 impl RecipeFile for MiniRecipe {
     fn check(&self) -> Result<(), String> {
         let stages = [
-            ("stage1", Some(&self.stage1)),
-            ("stage2", Some(&self.stage2)),
-            ("baseline", self.baseline.as_ref()),
+            ("stage1", Some(&self.stage1), &[Blocks::QFormer][..]),
+            ("stage2", Some(&self.stage2), &[Blocks::QFormer, Blocks::Language]),
+            ("baseline", self.baseline.as_ref(), &[]),
         ];
-        for (name, stage) in stages {
+        for (name, stage, kept) in stages {
             let Some(stage) = stage else { continue };
             stage.check(name, self.data.training_scenes)?;
+            stage.check_recomputed(name, kept.iter().copied())?;
             if stage.batch % 2 == 1 {
                 return Err(format!(
                     "{name}.batch is {}, but each scene comes with a variation of it: choose an even number",

@@ -2,9 +2,9 @@
 
 use blip2_core::Initializer;
 use blip2_core::layers::{LayerNorm, Linear};
-use blip2_kernels::{self as kernels, AttentionOptions};
+use blip2_kernels::{self as kernels, AttentionOptions, Tensors};
 use burn::module::Module;
-use burn::tensor::{Distribution, Int, Tensor};
+use burn::tensor::{Int, Tensor};
 
 use crate::QFormerConfig;
 use crate::watch::Watch;
@@ -25,6 +25,20 @@ impl KeyValue {
             key: Tensor::cat(vec![self.key.clone(), later.key], 2),
             value: Tensor::cat(vec![self.value.clone(), later.value], 2),
             rows: None,
+        }
+    }
+
+    /// Both, behind `arguments` of a block that is computed again.
+    pub(crate) fn put(self, arguments: Tensors) -> Tensors {
+        arguments.with(self.key).with(self.value)
+    }
+
+    /// The next two of `arguments`, of which `rows` are read.
+    pub(crate) fn take(arguments: &mut Tensors, rows: Option<Vec<usize>>) -> Self {
+        Self {
+            key: arguments.take(),
+            value: arguments.take(),
+            rows,
         }
     }
 
@@ -136,7 +150,7 @@ impl Attention {
     ) -> Tensor<3> {
         let [batch, length, width] = rows.dims();
         let query = self.split(self.query.forward(rows.clone()));
-        let drops = self.attention_dropout > 0.0 && rows.device().is_autodiff();
+        let drops = self.attention_dropout > 0.0 && kernels::learns(&rows.device());
         let context = if drops || watch.is_some() {
             let source = source.gathered();
             let mut probabilities = probabilities(query, source.key, visibility);
@@ -190,12 +204,12 @@ fn probabilities(query: Tensor<4>, key: Tensor<4>, visibility: Visibility) -> Te
     kernels::softmax(scores)
 }
 
-/// Inverted dropout while training: on an autodiff device, drawn from the device's generator.
+/// Inverted dropout while training, drawn from the device's generator.
 pub(crate) fn dropout<const D: usize>(x: Tensor<D>, probability: f64) -> Tensor<D> {
-    if probability == 0.0 || !x.device().is_autodiff() {
+    if probability == 0.0 || !kernels::learns(&x.device()) {
         return x;
     }
     let keep = 1.0 - probability;
-    let mask = Tensor::random(x.shape(), Distribution::Bernoulli(keep), &x.device());
+    let mask = kernels::random_mask(x.dims(), keep, &x.device());
     x * mask / keep
 }

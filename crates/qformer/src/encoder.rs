@@ -1,7 +1,7 @@
 //! The Q-Former itself and its four passes (LAVIS `blip2_models/Qformer.py`, `blip2_qformer.py`).
 
 use blip2_core::layers::{Embedding, LayerNorm};
-use blip2_core::{Initializer, ModelError};
+use blip2_core::{Blocks, Initializer, ModelError};
 use blip2_kernels::join_tokens;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
@@ -373,7 +373,10 @@ impl QFormer {
                     .as_deref_mut()
                     .and_then(|watches| watches.get_mut(&index)),
             };
-            let (next, own) = layer.forward(hidden, input);
+            let (next, own) = match input.watch.is_none() && Blocks::QFormer.are_recomputed() {
+                true => layer.recomputed(hidden, input),
+                false => layer.forward(hidden, input),
+            };
             hidden = next;
             cache.push(own);
         }

@@ -2,7 +2,7 @@
 
 use blip2_core::Initializer;
 use blip2_core::layers::{LayerNorm, Linear};
-use blip2_kernels as kernels;
+use blip2_kernels::{self as kernels, Tensors};
 use burn::module::Module;
 use burn::tensor::Tensor;
 
@@ -115,6 +115,46 @@ impl Layer {
             text_feed_forward: self.text_feed_forward.map(FeedForward::without_dropout),
             query_feed_forward: self.query_feed_forward.without_dropout(),
         }
+    }
+
+    /// As [`Layer::forward`], with nobody who watches; the backward pass computes it again.
+    pub(crate) fn recomputed(&self, hidden: Tensor<3>, input: LayerInput<'_>) -> (Tensor<3>, KeyValue) {
+        let LayerInput {
+            queries,
+            image,
+            past,
+            visibility: Visibility { bias, causal },
+            leading,
+            watch: _,
+        } = input;
+        let rows = |read: Option<&KeyValue>| read.map(|read| read.rows.clone());
+        let (image_rows, past_rows, has_bias) = (rows(image), rows(past), bias.is_some());
+        let mut arguments = Tensors::default().with(hidden);
+        for read in [image, past].into_iter().flatten() {
+            arguments = read.clone().put(arguments);
+        }
+        if let Some(bias) = bias {
+            arguments = arguments.with(bias);
+        }
+        let mut results = kernels::recompute(self, arguments, move |layer, mut given| {
+            let hidden = given.take();
+            let mut take = |rows: &Option<_>| rows.clone().map(|rows| KeyValue::take(&mut given, rows));
+            let (image, past) = (take(&image_rows), take(&past_rows));
+            let input = LayerInput {
+                queries,
+                image: image.as_ref(),
+                past: past.as_ref(),
+                visibility: Visibility {
+                    bias: has_bias.then(|| given.take()),
+                    causal,
+                },
+                leading,
+                watch: None,
+            };
+            let (hidden, own) = layer.forward(hidden, input);
+            own.put(Tensors::default().with(hidden))
+        });
+        (results.take(), KeyValue::take(&mut results, None))
     }
 
     /// Queries go through cross-attention and their own network, text through the other.

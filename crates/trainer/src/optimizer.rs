@@ -21,9 +21,13 @@ pub struct OptimizerConfig {
     pub weight_decay: f64,
     /// Gradients are scaled down to this norm over all parameters; absent: no clipping, as the reference.
     pub clip_norm: Option<f64>,
+    /// Decay rate of an exponential moving average of the weights (EMA; Polyak and Juditsky, 1992), which takes their place where a
+    /// model is measured and at the end; absent: none, as the reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema: Option<f64>,
 }
 
-/// AdamW's state: two moments for each parameter that ever had a gradient.
+/// AdamW's state: two moments for each parameter that ever had a gradient, and its moving average where one is kept.
 #[derive(Default)]
 pub struct Optimizer {
     /// Flat, by path.
@@ -34,6 +38,7 @@ pub struct Optimizer {
 struct Moments {
     first: Tensor<1>,
     second: Tensor<1>,
+    average: Option<Tensor<1>>,
 }
 
 /// How one parameter is moved.
@@ -112,17 +117,30 @@ impl Optimizer {
         (module.map(&mut update), norm)
     }
 
-    /// The moments by name, for a checkpoint: `first.PATH` and `second.PATH`.
+    /// `module` with the moving averages of its weights in their place, as far as there are any.
+    pub fn averaged<M: Module>(&self, module: M) -> M {
+        module.map(&mut Averaged {
+            path: Vec::new(),
+            moments: &self.moments,
+        })
+    }
+
+    /// The moments by name, for a checkpoint: `first.PATH` and `second.PATH`, and `average.PATH` where an average is kept.
     pub fn state(&self) -> Vec<(String, TensorData)> {
         let named = |kind: &str, path: &str, tensor: &Tensor<1>| (format!("{kind}.{path}"), tensor.to_data());
         self.moments
             .iter()
             .flat_map(|(path, moments)| {
                 [
-                    named("first", path, &moments.first),
-                    named("second", path, &moments.second),
+                    Some(named("first", path, &moments.first)),
+                    Some(named("second", path, &moments.second)),
+                    moments
+                        .average
+                        .as_ref()
+                        .map(|average| named("average", path, average)),
                 ]
             })
+            .flatten()
             .collect()
     }
 
@@ -138,9 +156,14 @@ impl Optimizer {
             .keys()
             .filter_map(|name| name.strip_prefix("first."))
         {
-            let first = read(&format!("first.{path}"))?;
-            let second = read(&format!("second.{path}"))?;
-            moments.insert(path.to_owned(), Moments { first, second });
+            let average = format!("average.{path}");
+            let has_average = store.tensors().contains_key(&average);
+            let of_path = Moments {
+                first: read(&format!("first.{path}"))?,
+                second: read(&format!("second.{path}"))?,
+                average: has_average.then(|| read(&average)).transpose()?,
+            };
+            moments.insert(path.to_owned(), of_path);
         }
         Ok(Self { moments, steps })
     }
@@ -190,6 +213,7 @@ impl ModuleMapper for Update<'_> {
             Moments {
                 first: zeros(),
                 second: zeros(),
+                average: None,
             }
         });
         let Group { rate, decays } = (self.group)(&path, D);
@@ -205,11 +229,50 @@ impl ModuleMapper for Update<'_> {
         let (id, value, mapper) = parameter.consume();
         let device = value.device();
         let plain = value.inner().reshape([length]);
+        // An average begins with the weights as they were before they were moved at all.
+        let average = self
+            .config
+            .ema
+            .map(|decay| (decay, moments.average.unwrap_or_else(|| plain.clone())));
         let (plain, first, second) = adamw(plain, gradient, moments.first, moments.second, &step);
-        self.optimizer.moments.insert(path, Moments { first, second });
+        let average = average.map(|(decay, average)| average * decay + plain.clone() * (1.0 - decay));
+        self.optimizer.moments.insert(
+            path,
+            Moments {
+                first,
+                second,
+                average,
+            },
+        );
         let value = Tensor::<D>::from_inner(plain.reshape(shape))
             .to_device(&device)
             .require_grad();
         Param::from_mapped_value(id, value, mapper)
+    }
+}
+
+struct Averaged<'a> {
+    path: Vec<String>,
+    moments: &'a BTreeMap<String, Moments>,
+}
+
+impl ModuleMapper for Averaged<'_> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let moments = self.moments.get(&self.path.join("."));
+        let Some(average) = moments.and_then(|moments| moments.average.clone()) else {
+            return parameter;
+        };
+        parameter.map(|value| {
+            let average = Tensor::<D>::from_inner(average.reshape(value.shape()));
+            average.to_device(&value.device()).require_grad()
+        })
     }
 }

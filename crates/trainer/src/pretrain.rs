@@ -1,6 +1,6 @@
 //! Pretraining on anyone's pictures: the run that a [`Recipe`] decides.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use blip2::{LoadPlan, LoadedEncoder, LoadedLanguageModel, Registry, save_tuned};
@@ -134,6 +134,19 @@ pub fn pretrain(
     Ok(())
 }
 
+/// `spec` with a path below `home` where that is there, and no such path here: as models are found.
+fn found(spec: &DataSpec, home: &Path) -> DataSpec {
+    let below = home.join(&spec.path);
+    match !Path::new(&spec.path).exists() && below.exists() {
+        true => DataSpec {
+            name: Some(spec.name()),
+            path: below.to_string_lossy().into_owned(),
+            ..spec.clone()
+        },
+        false => spec.clone(),
+    }
+}
+
 /// The mixture to learn from, and the sets of the evaluators.
 type Sets = (Arc<Mixture>, Vec<Arc<Mixture>>);
 
@@ -144,7 +157,10 @@ fn open_sets(recipe: &Recipe, options: &PretrainOptions) -> Result<Sets, TrainEr
     };
     let mix = |specs: &[DataSpec]| -> Result<Arc<Mixture>, TrainError> {
         let part = |spec: &DataSpec| {
-            let set: Arc<dyn Dataset> = options.formats.open(spec, &opening)?.into();
+            let set: Arc<dyn Dataset> = options
+                .formats
+                .open(&found(spec, &options.home), &opening)?
+                .into();
             Ok(Part {
                 weight: match recipe.mixed {
                     Mixed::Size => spec.weight,

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use blip2_kernels::{multiplies_bf16, with_products};
+use blip2_core::with_recomputed;
+use blip2_kernels::{multiplies_bf16, recomputes_on, with_products};
 use blip2_objectives::{StepGradients, SumOrder};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -85,6 +86,15 @@ impl<M: Module> Trainer<'_, M> {
         let mut checkpoints = Checkpoints::new(&run.folder, self.phase, stage.keep.clone());
         let ranks = run.ranks;
         let share = Share::new(self.phase, stage, ranks)?;
+        if !stage.recompute.is_empty() && !recomputes_on(&run.device) {
+            return Err(TrainError::Recipe {
+                path: "recipe.toml".into(),
+                reason: format!(
+                    "{}.recompute: blocks are computed again on the processor alone: drop it, or choose --device flex",
+                    self.phase
+                ),
+            });
+        }
         let (model, found) = match ranks.is_first() {
             true => checkpoints.latest(model, &run.recipe, &run.device)?,
             false => (model, None),
@@ -121,9 +131,9 @@ impl<M: Module> Trainer<'_, M> {
             let data_wait = waited.elapsed();
             let features = self.features(&rows, &share, &run.device)?;
             let batch = Batch { rows, features };
-            let StepGradients { gradients, terms } = with_products(stage.precision.into(), || {
-                self.objective.gradients(&model, &batch, &context)
-            })?;
+            let learn = || self.objective.gradients(&model, &batch, &context);
+            let learn = || with_recomputed(&stage.recompute, learn);
+            let StepGradients { gradients, terms } = with_products(stage.precision.into(), learn)?;
             let rate = stage.schedule.rate(step, stage.steps);
             let group = |path: &str, dimensions| self.group(path, dimensions, rate);
             let (moved, norm) = optimizer.step_in_groups(model, &gradients, &stage.optimizer, &group);
@@ -147,7 +157,7 @@ impl<M: Module> Trainer<'_, M> {
             run.observer.step(step, measured.line());
             for evaluator in &mut self.evaluators {
                 if evaluates(evaluator.every()) {
-                    let figures = evaluator.evaluate(&model, step)?;
+                    let figures = evaluator.evaluate(&optimizer.averaged(model.clone()), step)?;
                     let best = figures
                         .iter()
                         .find(|(name, _)| stage.keep.best == Some(format!("{}/{name}", evaluator.name())));
@@ -161,7 +171,7 @@ impl<M: Module> Trainer<'_, M> {
         }
         checkpoints.finish()?;
         Ok(Trained {
-            model,
+            model: optimizer.averaged(model),
             seconds: done.seconds,
         })
     }

@@ -1,6 +1,6 @@
 //! What a step computes, holds and sends, from sizes alone. `docs/scale.md` says how each figure comes about.
 
-use super::recipe::{Recipe, Sized};
+use super::recipe::{Recipe, Sized, Stage};
 
 /// Forward pass, gradients of the inputs, gradients of the weights.
 const TRAINED: f64 = 3.0;
@@ -16,6 +16,9 @@ const SINGLE: f64 = 4.0;
 /// `stage1-step` and `stage1-step-dropout`).
 const KEPT: f64 = 10.0;
 const KEPT_WITH_DROPOUT: f64 = 28.0;
+/// The same where layers are computed again: what goes in, with dropout its masks as well.
+const GOES_IN: f64 = 1.0;
+const GOES_IN_WITH_DROPOUT: f64 = 3.0;
 
 /// Which stage, with what the other one does not have.
 #[derive(Clone, Copy, PartialEq)]
@@ -54,7 +57,9 @@ impl Sized {
     }
 
     /// What a pair costs in `phase`; in several parts, embeddings are computed once more, without gradients.
-    pub(super) fn shares(&self, phase: Phase, parts: u64) -> Vec<Share> {
+    pub(super) fn shares(&self, phase: Phase, stage: &Stage) -> Vec<Share> {
+        let again = |blocks| if stage.recomputes(blocks) { FORWARD } else { 0.0 };
+        let trained = TRAINED + again("qformer");
         let flop = |name, multiplications: f64, factor: f64| Share {
             name,
             flop: 2.0 * multiplications * factor,
@@ -63,20 +68,22 @@ impl Sized {
         let mut shares = vec![flop("frozen encoder", self.encoder_forward(), FORWARD)];
         match phase {
             Phase::Representation => {
-                if parts > 1 {
+                if stage.parts > 1 {
                     let embeddings = passes.images + passes.queries + passes.text;
                     shares.push(flop("embeddings of all parts", embeddings, FORWARD));
                 }
                 shares.extend([
                     flop("image keys and values", passes.images, TRAINED),
-                    flop("contrast (ITC)", passes.queries + passes.text, TRAINED),
-                    flop("matching (ITM)", passes.matching, TRAINED),
-                    flop("generation (ITG)", passes.generation, TRAINED),
+                    flop("contrast (ITC)", passes.queries + passes.text, trained),
+                    flop("matching (ITM)", passes.matching, trained),
+                    flop("generation (ITG)", passes.generation, trained),
                 ]);
             }
             Phase::Generative => {
-                shares.push(flop("Q-Former", passes.images + passes.queries, TRAINED));
-                shares.push(flop("language model", self.language_forward(), PASSED_THROUGH));
+                shares.push(flop("image keys and values", passes.images, TRAINED));
+                shares.push(flop("Q-Former", passes.queries, trained));
+                let passed = PASSED_THROUGH + again("language");
+                shares.push(flop("language model", self.language_forward(), passed));
             }
         }
         shares
@@ -137,8 +144,8 @@ impl Sized {
         }
     }
 
-    /// Bytes that a device holds, by what they are, with a part of `pairs` pairs of a global batch of `batch`.
-    pub(super) fn memory(&self, phase: Phase, pairs: f64, batch: f64) -> Vec<(&'static str, f64)> {
+    /// Bytes that a device holds in `stage`, by what they are, with a part of `pairs` pairs.
+    pub(super) fn memory(&self, phase: Phase, pairs: f64, stage: &Stage) -> Vec<(&'static str, f64)> {
         let sizes = &self.recipe.representation.qformer;
         let (queries, text) = (sizes.num_query_tokens as f64, self.recipe.max_text_tokens as f64);
         let mut held = vec![
@@ -149,28 +156,37 @@ impl Sized {
             Phase::Representation => (4.0 * queries + 5.0 * text, 2.0),
             Phase::Generative => (queries, 1.0),
         };
-        let kept = match sizes.hidden_dropout_prob > 0.0 {
-            true => KEPT_WITH_DROPOUT,
-            false => KEPT,
+        let (kept, goes_in) = match sizes.hidden_dropout_prob > 0.0 {
+            true => (KEPT_WITH_DROPOUT, GOES_IN_WITH_DROPOUT),
+            false => (KEPT, GOES_IN),
+        };
+        // Of layers that are computed again, all but one hold no more than what went in.
+        let of_layers = |layers: u64, blocks: &str, kept: f64, goes_in: f64| match stage.recomputes(blocks) {
+            true => layers as f64 * goes_in + kept,
+            false => layers as f64 * kept,
         };
         let width = sizes.hidden_size as f64 * SINGLE;
-        let activations = pairs * rows * sizes.num_hidden_layers as f64 * kept * width;
+        let activations = pairs * rows * of_layers(sizes.num_hidden_layers, "qformer", kept, goes_in) * width;
         held.push(("activations of the Q-Former", activations));
         let features = pairs * images * self.feature_bytes() / HALF * SINGLE;
         held.push(("features of a part", features));
         match (phase, &self.language_model) {
             (Phase::Generative, Some(model)) => {
                 held.push(("frozen language model", model.parameters as f64 * HALF));
-                let read = (queries + text) * model.layers as f64;
-                let rows = read + text * model.decoder_layers as f64;
-                let activations = pairs * rows * KEPT * model.width as f64 * SINGLE;
+                let numbers = |layers| of_layers(layers, "language", KEPT, GOES_IN);
+                let read = (queries + text) * numbers(model.layers);
+                let written = match model.decoder_layers {
+                    0 => 0.0,
+                    layers => text * numbers(layers),
+                };
+                let activations = pairs * (read + written) * model.width as f64 * SINGLE;
                 held.push(("activations of the language model", activations));
             }
             _ => {
                 let embedding = self.recipe.representation.embedding_size as f64;
                 held.push((
                     "embeddings of the batch",
-                    batch * (queries + 1.0) * embedding * SINGLE,
+                    stage.batch as f64 * (queries + 1.0) * embedding * SINGLE,
                 ));
             }
         }

@@ -71,7 +71,9 @@ impl Plan {
     }
 
     fn estimate<'s>(&self, sized: &Sized, phase: Phase, stage: &'s Stage, days: f64) -> Result<Estimate<'s>> {
-        let Stage { steps, batch, parts } = *stage;
+        let Stage {
+            steps, batch, parts, ..
+        } = *stage;
         if parts == 0 || !batch.is_multiple_of(parts) {
             bail!("a batch of {batch} cannot be cut in {parts} equal parts");
         }
@@ -83,7 +85,7 @@ impl Plan {
         }
         let (devices, pairs) = (self.devices as f64, (batch / parts) as f64);
         let samples = (steps * batch) as f64;
-        let shares = sized.shares(phase, parts);
+        let shares = sized.shares(phase, stage);
         let compute: Vec<(&'static str, f64)> = shares.iter().map(|share| (share.name, share.flop)).collect();
         let flop: f64 = shares.iter().map(|share| share.flop).sum();
         let seconds = flop * samples / (devices * self.tflops * 1e12);
@@ -94,7 +96,7 @@ impl Plan {
             hours: seconds / 3600.0,
             rate,
             step_seconds: seconds / steps as f64,
-            memory: sized.memory(phase, pairs, batch as f64),
+            memory: sized.memory(phase, pairs, stage),
             network: sized.network(phase, devices, (batch / self.devices) as f64),
             reads: rate * self.picture * 1e3,
             feature_bytes: sized.feature_bytes(),
@@ -135,7 +137,9 @@ fn sum(shares: &[(&'static str, f64)]) -> f64 {
 
 impl Estimate<'_> {
     fn text(&self, name: &str) -> String {
-        let Stage { steps, batch, parts } = self.stage;
+        let Stage {
+            steps, batch, parts, ..
+        } = self.stage;
         let samples = (steps * batch) as f64;
         let rows = |shares: &[(&'static str, f64)], scale: f64, unit: &str| -> String {
             let line =
@@ -211,6 +215,43 @@ mod tests {
         Sized::read(&folder.join(recipe), &folder.join("models.toml")).expect("a recipe of the repository")
     }
 
+    fn stage(section: &str) -> Stage {
+        toml::from_str(section).expect("a stage")
+    }
+
+    #[test]
+    fn recomputation_takes_a_forward_pass_and_leaves_what_goes_into_layers() {
+        let sized = sized("paper/stage2-vit-g-opt-2.7b.toml");
+        let [plain, recomputed] = ["", "recompute = [\"qformer\", \"language\"]"]
+            .map(|keys| stage(&format!("steps = 1\nbatch = 16\nparts = 16\n{keys}")));
+        let costs = |stage: &Stage| {
+            let shares = sized.shares(Phase::Generative, stage).into_iter();
+            let memory = sized.memory(Phase::Generative, 1.0, stage).into_iter();
+            shares
+                .map(|share| (share.name, share.flop))
+                .chain(memory)
+                .collect::<Vec<_>>()
+        };
+        let ratio = |name: &str| {
+            let of = |stage| {
+                costs(stage)
+                    .into_iter()
+                    .find(|(found, _)| *found == name)
+                    .expect("a cost")
+                    .1
+            };
+            of(&recomputed) / of(&plain)
+        };
+        assert_eq!(ratio("language model"), 1.5);
+        assert!((ratio("Q-Former") - 4.0 / 3.0).abs() < 1e-12);
+        assert_eq!(ratio("image keys and values"), 1.0);
+        // 32 layers: 32 numbers and one whole layer of 10, instead of 320.
+        assert!((ratio("activations of the language model") - 42.0 / 320.0).abs() < 1e-12);
+        assert_eq!(ratio("trained parameters"), 1.0);
+        let one = stage("steps = 1\nbatch = 1\nrecompute = \"qformer\"");
+        assert!(one.recomputes("qformer") && !one.recomputes("language"));
+    }
+
     /// The integers of LAVIS's own log and of the paper's table 2.
     #[test]
     fn as_much_is_trained_as_was_published() {
@@ -229,6 +270,12 @@ mod tests {
                 Phase::Generative,
                 108_314_880,
             ),
+            ("paper/stage2-vit-l-opt-2.7b.toml", Phase::Generative, 103_593_984),
+            (
+                "paper/stage2-vit-l-flan-t5-xl.toml",
+                Phase::Generative,
+                103_200_256,
+            ),
         ] {
             assert_eq!(sized(recipe).trained(phase), expected, "{recipe}");
         }
@@ -239,7 +286,7 @@ mod tests {
     #[test]
     fn the_paper_s_stage_1_costs_what_was_calculated() {
         let sized = sized("paper/stage1-vit-g.toml");
-        let shares = sized.shares(Phase::Representation, 1);
+        let shares = sized.shares(Phase::Representation, &stage("steps = 1\nbatch = 1"));
         let (encoder, rest) = shares.split_first().expect("the encoder comes first");
         assert!((encoder.flop / 1e9 - 521.0).abs() < 1.0, "{}", encoder.flop);
         let qformer: f64 = rest.iter().map(|share| share.flop).sum();

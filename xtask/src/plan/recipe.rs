@@ -52,6 +52,27 @@ pub(super) struct Stage {
     pub(super) batch: u64,
     #[serde(default = "one")]
     pub(super) parts: u64,
+    #[serde(default)]
+    recompute: Option<Recomputed>,
+}
+
+/// Blocks that the backward pass computes again.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Recomputed {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Stage {
+    /// Whether the backward pass computes `blocks` again.
+    pub(super) fn recomputes(&self, blocks: &str) -> bool {
+        match &self.recompute {
+            None => false,
+            Some(Recomputed::One(one)) => one == blocks,
+            Some(Recomputed::Many(many)) => many.iter().any(|one| one == blocks),
+        }
+    }
 }
 
 fn one() -> u64 {

@@ -49,6 +49,7 @@ fn train<M: Module>(
         betas: [0.9, 0.98],
         weight_decay: 0.01,
         clip_norm: Some(1.0),
+        ema: None,
     };
     let mut optimizer = Optimizer::new();
     let mut last = Vec::new();

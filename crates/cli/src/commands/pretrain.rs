@@ -1,17 +1,19 @@
 //! `blip2 pretrain`
 
 use std::cell::{Cell, RefCell};
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use blip2::home;
 use blip2_distributed::{Communicator, Launch, WATCHDOG, connect};
-use blip2_trainer::{Observer, PretrainOptions};
+use blip2_trainer::{Observer, PretrainOptions, Recipe, RecipeFile};
 use clap::Args;
 use indicatif::ProgressBar;
 
 use crate::device::DeviceChoice;
+use crate::hub::fetch;
 use crate::{output, progress};
 
 const EXAMPLES: &str = "\
@@ -20,6 +22,7 @@ Examples:
   blip2 pretrain --recipe recipes/mini/demo.toml --run runs/small --set seed=3
   blip2 pretrain --recipe recipes/mini/demo.toml --run runs/demo --resume      after an interruption
   blip2 pretrain --recipe my.toml --run runs/my --set 'data.0.path=shards/{00000..00331}.tar'
+  blip2 pretrain --recipe my.toml --run runs/my --download           fetches openai/clip-vit-large-patch14 and the like first
   mpirun -n 16 blip2 pretrain --recipe my.toml --run runs/my --set stage1.parts=16      built with MPI: docs/cluster.md
 
 The run folder holds the resolved recipe, metrics.jsonl, checkpoints, TensorBoard events and the model; with the recipes of the\nembedded default, report.json and report.html.";
@@ -45,6 +48,9 @@ pub(crate) struct Pretrain {
     /// Where to compute; of several GPUs, each process on a machine takes one
     #[arg(long, value_enum, default_value_t = DeviceChoice::Auto)]
     device: DeviceChoice,
+    /// Fetch first what the cache lacks of the models that the recipe calls by their names on the hub, as `blip2 pull` does
+    #[arg(long)]
+    download: bool,
     /// Seconds without a word of another process after which the run ends, where it has several
     #[arg(long, value_name = "SECONDS", default_value_t = WATCHDOG.as_secs(), value_parser = clap::value_parser!(u64).range(1..))]
     watchdog: u64,
@@ -87,6 +93,12 @@ impl Pretrain {
         };
         let home = home()?;
         let device = self.device.open_one_of_several(number)?;
+        if self.download {
+            if ranks.is_first() {
+                self.fetch_models(&home)?;
+            }
+            ranks.barrier("models of the hub")?;
+        }
         let options = PretrainOptions {
             registry: blip2_mini::registry(),
             formats: blip2_mini::formats(&home),
@@ -103,6 +115,27 @@ impl Pretrain {
         };
         display.bar.borrow().finish_and_clear();
         result
+    }
+}
+
+impl Pretrain {
+    /// What the recipe calls by a name on the hub: neither a path that exists nor one below `home`.
+    fn fetch_models(&self, home: &Path) -> Result<()> {
+        if blip2_mini::is_recipe(&self.recipe) {
+            bail!("a recipe of the embedded default names no model of the hub: leave out --download");
+        }
+        let recipe = Recipe::read(&self.recipe, &self.set)?;
+        let named = recipe
+            .models()
+            .into_iter()
+            .filter(|path| !path.exists() && !home.join(path).exists());
+        let names: BTreeSet<&str> = named.filter_map(blip2_hub::hub_name).collect();
+        if names.is_empty() {
+            bail!(
+                "the recipe names no model of the hub that is not there as a file or folder: leave out --download"
+            );
+        }
+        names.into_iter().try_for_each(|name| fetch(name, None).map(drop))
     }
 }
 

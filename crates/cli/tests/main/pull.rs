@@ -165,6 +165,24 @@ fn a_model_is_fetched_on_the_way_where_that_is_asked_for() {
 }
 
 #[test]
+fn models_that_a_recipe_names_are_fetched_before_training() {
+    let world = World::new(|_| ());
+    let recipe = |name: &str| format!("{}/../../recipes/mini/{name}", env!("CARGO_MANIFEST_DIR"));
+    let begin = |recipe: &str, more: &[&str]| {
+        let arguments = ["pretrain", "--recipe", recipe, "--run", "begun", "--download"];
+        world.run(&[&arguments[..], more].concat())
+    };
+    let scenes = recipe("scenes.toml");
+    // Nothing else that the recipe names is there, so that this is as far as it goes.
+    let begun = begin(&scenes, &["--set", &format!("language_model.path={MODEL}")]);
+    assert_eq!(begun.status.code(), Some(1), "{}", stderr(&begun));
+    world.assert_whole();
+    let nothing = ["no model of the hub", "leave out --download"];
+    assert_fails(&begin(&scenes, &[]), &nothing);
+    assert_fails(&begin(&recipe("demo.toml"), &[]), &nothing);
+}
+
+#[test]
 fn a_killed_download_goes_on_where_it_was() {
     let world =
         World::new(|manners| manners.files.get_mut(WEIGHTS).unwrap().delay = Duration::from_millis(100));

@@ -1,7 +1,6 @@
 //! Pixels: from the bytes of a picture to the normalised tensor an encoder reads, exactly as the reference
 //! processor (Pillow) computes them. Reference: `blip_processors.py` of LAVIS, `BlipImageProcessor` of transformers.
 
-mod augment;
 mod avif;
 mod bmp;
 mod colour;
@@ -14,14 +13,15 @@ mod passes;
 mod png;
 mod processor;
 mod rand_augment;
+mod random_resized_crop;
 mod resample;
 mod tiff;
 mod webp;
 
-pub use augment::{Augmentation, View};
 pub use decode::{DecodeOptions, ENDINGS, MAX_PIXELS, Orientation, decode, has_picture_name, open};
 pub use error::PixelsError;
 pub use image::RgbImage;
 pub use processor::ImageProcessor;
 pub use rand_augment::{ContrastStretch, Operation, RandAugment};
+pub use random_resized_crop::{Augmentation, View};
 pub use resample::{CropBox, flip_horizontal, resize, resize_crop, resize_premultiplied};

@@ -10,6 +10,7 @@ mod linear;
 mod loss;
 mod norm;
 mod packed;
+pub(crate) mod recompute;
 mod tokens;
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -119,4 +120,4 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
 }
 
 /// A tensor in the graph, over flex.
-type Tracked = FloatTensor<Autodiff<Flex>>;
+pub(crate) type Tracked = FloatTensor<Autodiff<Flex>>;

@@ -10,5 +10,6 @@ mod optimizer;
 mod packed;
 mod processes;
 mod products;
+mod recompute;
 mod support;
 mod tokens;

@@ -47,6 +47,7 @@ struct GatedFeedForward {
 }
 
 /// The turns of the same positions, for the layers that see all and for the others.
+#[derive(Clone)]
 pub(crate) struct Positions {
     pub(super) global: Rotation,
     pub(super) local: Rotation,

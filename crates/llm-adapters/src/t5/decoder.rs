@@ -1,7 +1,8 @@
 //! The decoder: every token sees those before it and all of the encoder's output.
 
-use blip2_core::Initializer;
 use blip2_core::layers::Linear;
+use blip2_core::{Blocks, Initializer};
+use blip2_kernels::{self as kernels, Tensors};
 use burn::module::Module;
 use burn::tensor::Tensor;
 
@@ -77,20 +78,12 @@ impl Decoder {
         let tokens = embeddings.dims()[1];
         let bias = self.position_bias.forward(tokens);
         let hidden = self.layers.iter().fold(embeddings, |hidden, layer| {
-            let normal = layer.attention.normal(&hidden);
-            let own = layer.attention.remember(normal.clone());
-            let encoded = layer.cross_attention.remember(encoded.clone());
-            let seen = (own.key.clone(), own.value.clone());
-            let hidden = layer
-                .attention
-                .attend(hidden, normal, seen, Some(bias.clone()), true);
-            let normal = layer.cross_attention.normal(&hidden);
-            let seen = (encoded.key.clone(), encoded.value.clone());
-            let hidden = layer
-                .cross_attention
-                .attend(hidden, normal, seen, padding.cloned(), false);
-            keep(DecoderBeginning { own, encoded });
-            layer.feed_forward.forward(hidden)
+            if Blocks::Language.are_recomputed() {
+                return layer.recomputed(hidden, encoded.clone(), bias.clone(), padding.cloned());
+            }
+            let (hidden, cache) = layer.forward(hidden, encoded.clone(), bias.clone(), padding.cloned());
+            keep(cache);
+            hidden
         });
         self.norm.forward(hidden)
     }
@@ -119,5 +112,46 @@ impl Decoder {
             layer.feed_forward.forward(hidden)
         });
         self.norm.forward(hidden)
+    }
+}
+
+impl DecoderLayer {
+    /// Whole texts, as [`Decoder::forward`], with what a cache begins with.
+    fn forward(
+        &self,
+        hidden: Tensor<3>,
+        encoded: Tensor<3>,
+        bias: Tensor<4>,
+        padding: Option<Tensor<4>>,
+    ) -> (Tensor<3>, DecoderBeginning) {
+        let normal = self.attention.normal(&hidden);
+        let own = self.attention.remember(normal.clone());
+        let encoded = self.cross_attention.remember(encoded);
+        let seen = (own.key.clone(), own.value.clone());
+        let hidden = self.attention.attend(hidden, normal, seen, Some(bias), true);
+        let normal = self.cross_attention.normal(&hidden);
+        let seen = (encoded.key.clone(), encoded.value.clone());
+        let hidden = self.cross_attention.attend(hidden, normal, seen, padding, false);
+        (
+            self.feed_forward.forward(hidden),
+            DecoderBeginning { own, encoded },
+        )
+    }
+
+    /// The same without a cache; the backward pass computes it again.
+    fn recomputed(
+        &self,
+        hidden: Tensor<3>,
+        encoded: Tensor<3>,
+        bias: Tensor<4>,
+        padding: Option<Tensor<4>>,
+    ) -> Tensor<3> {
+        let arguments = Tensors::default().with(hidden).with(encoded);
+        let forward = move |layer: &Self, mut given: Tensors| {
+            let (hidden, encoded) = (given.take(), given.take());
+            let (hidden, _) = layer.forward(hidden, encoded, bias.clone(), padding.clone());
+            Tensors::default().with(hidden)
+        };
+        kernels::recompute(self, arguments, forward).take()
     }
 }

@@ -1,7 +1,7 @@
 //! The encoder: every token sees every other.
 
-use blip2_core::Initializer;
 use blip2_core::layers::Linear;
+use blip2_core::{Blocks, Initializer};
 use burn::module::Module;
 use burn::tensor::Tensor;
 
@@ -57,13 +57,20 @@ impl Encoder {
             bias = bias + padding;
         }
         let hidden = self.layers.iter().fold(embeddings, |hidden, layer| {
-            let attention = &layer.attention;
-            let normal = attention.normal(&hidden);
-            let own = attention.remember(normal.clone());
-            let seen = (own.key, own.value);
-            let hidden = attention.attend(hidden, normal, seen, Some(bias.clone()), false);
-            layer.feed_forward.forward(hidden)
+            let bias = bias.clone();
+            let forward = move |layer: &EncoderLayer, hidden| layer.forward(hidden, bias.clone());
+            Blocks::Language.run(layer, hidden, forward)
         });
         self.norm.forward(hidden)
+    }
+}
+
+impl EncoderLayer {
+    fn forward(&self, hidden: Tensor<3>, bias: Tensor<4>) -> Tensor<3> {
+        let normal = self.attention.normal(&hidden);
+        let own = self.attention.remember(normal.clone());
+        let seen = (own.key, own.value);
+        let hidden = self.attention.attend(hidden, normal, seen, Some(bias), false);
+        self.feed_forward.forward(hidden)
     }
 }

@@ -116,7 +116,8 @@ impl T5 {
         }
     }
 
-    /// The decoder's output `[batch, 1 + tokens, hidden]` behind the start token and `written`; `keep` gets what caches start from.
+    /// The decoder's output `[batch, 1 + tokens, hidden]` behind the start token and `written`; `keep` gets what caches start from, but
+    /// where layers are computed again.
     fn decode(
         &self,
         encoded: &Encoded,

@@ -1,6 +1,6 @@
 //! Decoding with a KV cache: text that is written behind an encoded prompt.
 
-use blip2_core::{ModelError, NextTokenModel, OpenTexts, Segment};
+use blip2_core::{ModelError, NextTokenModel, OpenTexts, Segment, with_recomputed};
 use burn::tensor::Tensor;
 
 use super::decoder::{DecoderBeginning, DecoderCache};
@@ -36,7 +36,9 @@ impl<'a> T5Text<'a> {
     pub(super) fn join(&mut self, encoded: &Encoded, real: Vec<usize>) -> Result<(), ModelError> {
         let model = self.model;
         let mut layers = Vec::with_capacity(self.layers.len());
-        let hidden = model.decode(encoded, &vec![&[][..]; real.len()], |layer| layers.push(layer))?;
+        let hidden = with_recomputed(&[], || {
+            model.decode(encoded, &vec![&[][..]; real.len()], |layer| layers.push(layer))
+        })?;
         let logits = model.head(hidden.squeeze_dim(1));
         self.logits = match self.own.rows() {
             0 => logits,

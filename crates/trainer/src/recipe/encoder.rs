@@ -30,6 +30,17 @@ fn one() -> f64 {
 }
 
 impl EncoderRecipe {
+    /// The encoder of `config`, frozen.
+    pub fn frozen(config: EncoderConfig) -> Self {
+        Self {
+            config,
+            train: false,
+            layer_decay: one(),
+            layer_rule: LayerRule::default(),
+            drop_path: 0.0,
+        }
+    }
+
     /// What cannot work.
     ///
     /// # Errors

@@ -1,9 +1,10 @@
 //! The recipe of pretraining on anyone's pictures: both stages, or one of them alone.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use blip2::{LanguageModelConfig, ModelConfig, Reads};
+use blip2_core::Blocks;
 use blip2_data::pixels::Augmentation;
 use blip2_data::sets::DataSpec;
 use blip2_llm_adapters::LoraConfig;
@@ -144,6 +145,19 @@ impl Recipe {
         first.is_some_and(|stage| stage.from.is_some())
     }
 
+    /// Models that it names, by a path or by their name on the hub: the encoder, the language model, and where stages start.
+    pub fn models(&self) -> Vec<&Path> {
+        let stages = self.stage1.iter().chain(&self.stage2);
+        let starts = stages.flat_map(|stage| stage.from.iter().chain(&stage.text_from));
+        let language_model = self.language_model.iter().map(|config| &config.path);
+        let named = [&self.encoder.config.path].into_iter();
+        named
+            .chain(language_model)
+            .chain(starts)
+            .map(PathBuf::as_path)
+            .collect()
+    }
+
     /// The part that a trained model needs to be read again.
     pub fn model_config(&self) -> ModelConfig {
         ModelConfig {
@@ -167,8 +181,10 @@ impl RecipeFile for Recipe {
             return refuse("neither [stage1] nor [stage2] is there: nothing would be trained");
         }
         self.encoder.check()?;
+        let vision = self.encoder.train.then_some(Blocks::Vision);
         if let Some(stage) = &self.stage1 {
             stage.check("stage1", u64::MAX)?;
+            stage.check_recomputed("stage1", vision.into_iter().chain([Blocks::QFormer]))?;
             if stage.prefix_language_modelling || !stage.reads.is_nothing() || stage.text_from.is_some() {
                 return refuse(
                     "stage1.prefix_language_modelling, stage1.reads and stage1.text_from mean nothing: they belong to stage 2",
@@ -177,6 +193,8 @@ impl RecipeFile for Recipe {
         }
         if let Some(stage) = &self.stage2 {
             stage.check("stage2", u64::MAX)?;
+            let behind = [Blocks::QFormer, Blocks::Language];
+            stage.check_recomputed("stage2", vision.into_iter().chain(behind))?;
             if self.language_model.is_none() {
                 return refuse("stage2 needs a [language_model]");
             }

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use blip2::Reads;
+use blip2_core::Blocks;
 use blip2_kernels::Products;
 use blip2_objectives::{ItgMean, RepresentationOptions, RepresentationWeights};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{Kept, OptimizerConfig, Schedule};
 
@@ -58,6 +59,14 @@ pub struct StageRecipe {
     /// Precision of the matrix products of the loss and its gradients; everything else stays in single precision.
     #[serde(default)]
     pub precision: Precision,
+    /// Blocks that the backward pass computes again, `"vision"`, `"qformer"` or `"language"`, one of them or a list: their memory is
+    /// then what goes into them, and a step takes another forward pass of theirs.
+    #[serde(
+        default,
+        deserialize_with = "one_or_many",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub recompute: Vec<Blocks>,
     /// How many steps may be skipped because their loss or gradient is no number: they leave the model as it is, and the names
     /// of their samples in the log. One more ends the run.
     #[serde(default)]
@@ -80,6 +89,19 @@ pub struct StageRecipe {
 
 fn one() -> usize {
     1
+}
+
+fn one_or_many<'de, D: Deserializer<'de>>(value: D) -> Result<Vec<Blocks>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Given {
+        One(Blocks),
+        Many(Vec<Blocks>),
+    }
+    Ok(match Given::deserialize(value)? {
+        Given::One(blocks) => vec![blocks],
+        Given::Many(blocks) => blocks,
+    })
 }
 
 fn thousand() -> u64 {
@@ -124,7 +146,33 @@ impl StageRecipe {
                 "{name}.checkpoint_every, {name}.log_every and {name}.compare_every must be at least 1"
             ));
         }
+        if let Some(decay) = self.optimizer.ema.filter(|decay| !(*decay > 0.0 && *decay < 1.0)) {
+            return Err(format!(
+                "{name}.optimizer.ema is {decay}: an average decays by a share between 0 and 1, say 0.999"
+            ));
+        }
         Ok(())
+    }
+}
+
+impl StageRecipe {
+    /// Whether only blocks of `kept` are to be computed again: others keep nothing for the backward pass of this stage.
+    ///
+    /// # Errors
+    /// A sentence with the key at fault.
+    pub fn check_recomputed(&self, name: &str, kept: impl IntoIterator<Item = Blocks>) -> Result<(), String> {
+        let kept: Vec<Blocks> = kept.into_iter().collect();
+        let Some(idle) = self.recompute.iter().find(|blocks| !kept.contains(blocks)) else {
+            return Ok(());
+        };
+        let why = match idle {
+            Blocks::Vision => "while the encoder is frozen, which keeps nothing for a backward pass",
+            Blocks::QFormer | Blocks::Language => "in a stage that has no such blocks",
+        };
+        Err(format!(
+            "{name}.recompute = \"{}\" means nothing {why}: drop it",
+            idle.name()
+        ))
     }
 }
 

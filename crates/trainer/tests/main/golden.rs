@@ -55,6 +55,7 @@ fn losses_and_weights_follow_lavis() {
             betas: [0, 1].map(|index| number(&recorded["betas"][index])),
             weight_decay: number(&recorded["weight_decay"]),
             clip_norm: None,
+            ema: None,
         };
         let mut optimizer = Optimizer::new();
         for (index, step) in recorded["steps"].as_array().expect("steps").iter().enumerate() {

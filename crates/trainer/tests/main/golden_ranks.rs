@@ -320,6 +320,7 @@ impl Run<'_> {
             betas: [0, 1].map(|index| number(&recorded["betas"][index])),
             weight_decay: number(&recorded["weight_decay"]),
             clip_norm: None,
+            ema: None,
         };
         let rate = number(&recorded["lr"]);
         let (start, options) = stage1(self.sizes, &weights);

@@ -1,6 +1,8 @@
 //! Which parameters move, by how much, and what a step refuses.
 
-use blip2_core::weights::{collect, fingerprint};
+use std::collections::HashMap;
+
+use blip2_core::weights::{SafetensorsStore, collect, fingerprint, write_safetensors};
 use blip2_trainer::{Optimizer, OptimizerConfig, is_decayed};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
@@ -33,6 +35,7 @@ fn config(clip_norm: Option<f64>) -> OptimizerConfig {
         betas: [0.9, 0.98],
         weight_decay: 0.5,
         clip_norm,
+        ema: None,
     }
 }
 
@@ -143,4 +146,44 @@ fn decay_spares_vectors_and_biases_but_not_the_temperature() {
     ] {
         assert_eq!(is_decayed(path, dimensions), decayed, "{path}");
     }
+}
+
+/// Three steps against the average written out: it begins with the first weights, follows each step by a share, and survives a
+/// checkpoint; what has no gradient has no average.
+#[test]
+fn the_moving_average_follows_the_weights_and_is_kept() {
+    let config = OptimizerConfig {
+        ema: Some(0.75),
+        ..config(None)
+    };
+    let mut optimizer = Optimizer::new();
+    let (mut module, mut expected) = (three(), first_values(&three()));
+    assert_eq!(first_values(&optimizer.averaged(module.clone())), expected);
+    for _ in 0..3 {
+        let gradients = loss(&module).backward();
+        module = optimizer.step(module, &gradients, &config, &|_| 0.1).0;
+        for (expected, value) in expected.iter_mut().zip(first_values(&module)) {
+            *expected = 0.75 * *expected + 0.25 * value;
+        }
+    }
+    let averaged = optimizer.averaged(module.clone());
+    for (value, expected) in first_values(&averaged).into_iter().zip(&expected) {
+        assert!((value - expected).abs() < 1e-6, "{value} instead of {expected}");
+    }
+    assert_ne!(first_values(&averaged)[0], first_values(&module)[0]);
+
+    let state = optimizer.state();
+    assert_eq!(
+        state
+            .iter()
+            .filter(|(name, _)| name.starts_with("average."))
+            .count(),
+        2
+    );
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("optimizer.safetensors");
+    write_safetensors(&file, &state, HashMap::new()).expect("writing");
+    let store = SafetensorsStore::open(&file).expect("a file");
+    let again = Optimizer::from_state(&store, 3, &device().inner()).expect("moments");
+    assert_eq!(first_values(&again.averaged(module)), first_values(&averaged));
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use blip2_core::Blocks;
 use blip2_trainer::{FeaturesRecipe, Recipe, RecipeFile, TrainError};
 
 const RECIPES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../recipes");
@@ -58,6 +59,20 @@ fn overrides_reach_into_lists() {
 }
 
 #[test]
+fn blocks_are_named_one_by_one_or_in_a_list() {
+    let changed = read(&[
+        "stage1.recompute=qformer",
+        "stage2.recompute=['qformer', 'language']",
+    ])
+    .expect("recipe");
+    assert_eq!(changed.stage1.expect("stage 1").recompute, [Blocks::QFormer]);
+    let both = [Blocks::QFormer, Blocks::Language];
+    assert_eq!(changed.stage2.expect("stage 2").recompute, both);
+    let trained = read(&["encoder.train=true", "stage1.recompute=vision"]).expect("recipe");
+    assert_eq!(trained.stage1.expect("stage 1").recompute, [Blocks::Vision]);
+}
+
+#[test]
 fn what_cannot_work_is_refused_by_name() {
     for (overrides, key) in [
         (&["data=[]"][..], "data"),
@@ -67,6 +82,13 @@ fn what_cannot_work_is_refused_by_name() {
         (&["loader.max_skipped=2"], "loader.max_skipped"),
         (&["stage1.parts=7"], "stage1.parts"),
         (&["stage1.text_from=runs/x"], "stage1.text_from"),
+        (&["stage1.recompute=language"], "stage1.recompute"),
+        (
+            &["stage2.recompute=['qformer', 'vision']"],
+            "stage2.recompute = \"vision\"",
+        ),
+        (&["stage1.recompute=everything"], "recompute"),
+        (&["stage1.optimizer.ema=1.0"], "stage1.optimizer.ema"),
         (&["encoder.drop_path=0.1"], "encoder.train"),
         (
             &["encoder.train=true", "encoder.layer_decay=0.0"],

@@ -21,12 +21,14 @@ use crate::tiny;
 
 /// Width of the encoder, and what stage 1 trains behind it: a public log of LAVIS, and the same arithmetic for ViT-L.
 const REPRESENTATION: [(usize, usize); 2] = [(1408, 186_705_470), (1024, 183_165_758)];
-/// Language models by their path, with their width, and what stage 2 trains behind ViT-g.
-const BRIDGE: [(&str, usize, usize); 4] = [
-    ("facebook/opt-2.7b", 2560, 107_133_696),
-    ("facebook/opt-6.7b", 4096, 108_314_880),
-    ("google/flan-t5-xl", 2048, 106_739_968),
-    ("google/flan-t5-xxl", 4096, 108_314_880),
+/// Language models by their path, with their width, and what stage 2 trains in front of them behind an encoder of that width.
+const BRIDGE: [(&str, usize, usize, usize); 6] = [
+    ("facebook/opt-2.7b", 2560, 1408, 107_133_696),
+    ("facebook/opt-6.7b", 4096, 1408, 108_314_880),
+    ("google/flan-t5-xl", 2048, 1408, 106_739_968),
+    ("google/flan-t5-xxl", 4096, 1408, 108_314_880),
+    ("facebook/opt-2.7b", 2560, 1024, 103_593_984),
+    ("google/flan-t5-xl", 2048, 1024, 103_200_256),
 ];
 const STEPS: u64 = 3;
 
@@ -44,7 +46,7 @@ fn recipes() -> Vec<(PathBuf, Recipe)> {
         (file, recipe)
     };
     let read: Vec<_> = files.map(read).collect();
-    assert!(read.len() >= 8, "{} recipes were found", read.len());
+    assert!(read.len() >= 10, "{} recipes were found", read.len());
     read
 }
 
@@ -73,8 +75,10 @@ fn every_recipe_trains_as_much_as_was_published() {
         if recipe.stage2.is_some() {
             let behind = recipe.language_model.expect("a language model").path;
             let mut published = BRIDGE.iter();
-            let found = published.find(|(path, ..)| Path::new(path) == behind);
-            let (_, width, expected) = found.expect("a language model of the paper");
+            let found = published.find(|(path, _, features, _)| {
+                Path::new(path) == behind && *features == qformer.encoder_hidden_size
+            });
+            let (_, width, _, expected) = found.expect("models of the paper");
             let epsilon = recipe.representation.vision_layer_norm_eps;
             let bridge = Bridge::new(&mut initializer, qformer, epsilon, *width).expect("sizes");
             assert_eq!(count(&parameters(&bridge)), *expected, "{}", file.display());

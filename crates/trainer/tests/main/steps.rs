@@ -34,6 +34,7 @@ pub(crate) fn train(
         betas: [0.9, 0.98],
         weight_decay: 0.05,
         clip_norm: Some(1.0),
+        ema: None,
     };
     for step in numbers {
         let rows = (step as usize % 3)..(step as usize % 3 + BATCH);

@@ -4,7 +4,7 @@ use blip2_core::Initializer;
 use blip2_core::layers::{LayerNorm, Linear};
 use blip2_kernels as kernels;
 use burn::module::{Module, Param};
-use burn::tensor::{Distribution, Tensor};
+use burn::tensor::Tensor;
 
 use super::attention::Attention;
 use super::{Activation, QkvBias};
@@ -77,12 +77,12 @@ impl Block {
     /// the same on average (stochastic depth, Huang et al., 2016).
     fn dropped(&self, branch: Tensor<3>) -> Tensor<3> {
         let device = branch.device();
-        if self.drop_path == 0.0 || !device.is_autodiff() {
+        if self.drop_path == 0.0 || !kernels::learns(&device) {
             return branch;
         }
         let kept = 1.0 - self.drop_path;
         let [batch, _, _] = branch.dims();
-        let mask = Tensor::<3>::random([batch, 1, 1], Distribution::Bernoulli(kept), &device);
+        let mask: Tensor<3> = kernels::random_mask([batch, 1, 1], kept, &device);
         branch * (mask / kept)
     }
 }

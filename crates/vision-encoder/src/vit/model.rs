@@ -1,7 +1,7 @@
 //! The encoder as a whole.
 
 use blip2_core::layers::LayerNorm;
-use blip2_core::{Initializer, ModelError, VisionEncoder};
+use blip2_core::{Blocks, Initializer, ModelError, VisionEncoder};
 use burn::module::Module;
 use burn::tensor::{DType, Tensor};
 
@@ -198,7 +198,7 @@ impl VisionEncoder for VisionTransformer {
         let embedded = self.embed(pixels)?;
         let features = self.blocks[..self.features.after]
             .iter()
-            .fold(embedded, |x, block| block.forward(x));
+            .fold(embedded, |x, block| Blocks::Vision.run(block, x, Block::forward));
         let features = match &self.norm {
             Some(norm) if self.features.normalised => norm.forward(features),
             _ => features,

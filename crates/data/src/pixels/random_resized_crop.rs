@@ -1,4 +1,5 @@
-//! Train-time views of a picture: torchvision's `RandomResizedCrop` and horizontal flip, drawn from a seeded stream.
+//! Random resized crop and horizontal flip: train-time views of a picture, as torchvision's `RandomResizedCrop` draws them, from a
+//! seeded stream.
 
 use super::resample::resize_crop_mirrored;
 use super::{CropBox, PixelsError, RgbImage, resize_crop};
