@@ -10,6 +10,10 @@ use crate::{Blip2, Blip2Error};
 
 /// A piece of what is put to the language model.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a prompt has a handful of pieces: a box for each picture would save nothing"
+)]
 pub enum Piece {
     /// A picture.
     Picture(EncodedPicture),

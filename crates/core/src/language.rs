@@ -16,6 +16,10 @@ pub struct TextExample {
 
 /// A piece of a prompt: pictures may stand anywhere between words.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a prompt has a handful of pieces: a box for each picture would save nothing"
+)]
 pub enum Segment {
     /// Ids of text.
     Ids(Vec<u32>),

@@ -30,7 +30,7 @@ pub(crate) struct Writing {
 }
 
 enum Search {
-    Beams(Beams),
+    Beams(Box<Beams>),
     Texts(Texts),
 }
 
@@ -44,7 +44,10 @@ impl Writing {
             scores,
         } = start;
         let search = match config.num_beams > 1 {
-            true => Search::Beams(Beams::new(row, place, history, stream, &config)),
+            true => {
+                let beams = Beams::new(row, place, history, stream, &config);
+                Search::Beams(Box::new(beams))
+            }
             false => Search::Texts(Texts::new(row, place, &history, stream, &config, scores)),
         };
         Self { config, search }

@@ -85,10 +85,10 @@ impl Engine {
             deadline,
             listener,
         };
-        let sent = jobs.as_ref().map(|jobs| jobs.send(job));
+        let sent = jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
         match sent {
-            Some(Ok(())) => Ok(heard),
-            _ => Err(Refusal::ours()),
+            true => Ok(heard),
+            false => Err(Refusal::ours()),
         }
     }
 
