@@ -2,7 +2,7 @@
 
 use std::env;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use anyhow::Result;
@@ -72,13 +72,19 @@ const RANKS: [&[&str]; 2] = [
     ],
 ];
 /// Debian's Open MPI, to build with and to start by.
-const OPEN_MPI: [&str; 5] = [
-    "install",
-    "-y",
-    "--no-install-recommends",
-    "openmpi-bin",
-    "libopenmpi-dev",
+const OPEN_MPI: [&str; 2] = ["openmpi-bin", "libopenmpi-dev"];
+
+/// The tests of the page, in the browser that Debian calls by this name.
+const BROWSER: &[&str] = &[
+    "test",
+    "--release",
+    "--workspace",
+    "--test",
+    "browser",
+    "--",
+    "--ignored",
 ];
+const CHROMIUM: [&str; 1] = ["chromium"];
 
 /// Runs every step, also after one has failed, so that one run shows all that is wrong.
 ///
@@ -97,9 +103,8 @@ pub(crate) fn run(home: &Path) -> Result<ExitCode> {
         steps.take(name, || cargo(arguments, &target, home))?;
     }
     steps.take("ranks", || {
-        if !mpi_is_there()? {
-            println!("SKIPPED: there is no Open MPI here, and no right to install it: apt-get install openmpi-bin libopenmpi-dev");
-            return Ok(true);
+        if !has_or_installs(ranks::is_there, &OPEN_MPI)? {
+            return Ok(skipped("Open MPI", &OPEN_MPI));
         }
         let mut passed = true;
         for arguments in RANKS {
@@ -113,6 +118,12 @@ pub(crate) fn run(home: &Path) -> Result<ExitCode> {
             println!("SKIPPED: Python has no pip here, or pip nothing to fetch from: `blip2 serve` was not asked by OpenAI's client");
             Ok(true)
         }
+    })?;
+    steps.take("browser", || {
+        if !has_or_installs(browser_is_there, &CHROMIUM)? {
+            return Ok(skipped("Chromium", &CHROMIUM));
+        }
+        cargo(BROWSER, &target, home)
     })?;
     steps.take("assembly", || said(assembly::run(None)))?;
     // Other sets of features in the same folder would build the tensor crates anew at every turn.
@@ -160,15 +171,34 @@ fn cargo(arguments: &[&str], target: &Path, home: &Path) -> Result<bool> {
     Ok(process::run(&mut command, || ())?.is_success())
 }
 
-/// Whether there is Open MPI; installs it where that is allowed and possible.
-fn mpi_is_there() -> Result<bool> {
-    if ranks::is_there() {
+/// Whether a browser answers to the name by which the tests look for it, or to the one that `BLIP2_BROWSER` gives.
+fn browser_is_there() -> bool {
+    let name = std::env::var("BLIP2_BROWSER").unwrap_or_else(|_| CHROMIUM[0].to_owned());
+    let mut command = Command::new(name);
+    command
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// Says why a step is left out, which fails nothing.
+fn skipped(what: &str, packages: &[&str]) -> bool {
+    let packages = packages.join(" ");
+    println!("SKIPPED: there is no {what} here, and no right to install it: apt-get install {packages}");
+    true
+}
+
+/// Whether something `is_there`; installs the `packages` of Debian that hold it where that is allowed and possible.
+fn has_or_installs(is_there: fn() -> bool, packages: &[&str]) -> Result<bool> {
+    if is_there() {
         return Ok(true);
     }
     if !rustix::process::getuid().is_root() {
         return Ok(false);
     }
-    for arguments in [&["update"][..], &OPEN_MPI] {
+    let install = [&["install", "-y", "--no-install-recommends"], packages].concat();
+    for arguments in [&["update"][..], &install] {
         println!("apt-get {}", arguments.join(" "));
         let mut command = Command::new("apt-get");
         command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
@@ -179,7 +209,7 @@ fn mpi_is_there() -> Result<bool> {
             _ => return Ok(false),
         }
     }
-    Ok(ranks::is_there())
+    Ok(is_there())
 }
 
 /// The steps taken so far: name, seconds, success.

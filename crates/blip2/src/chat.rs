@@ -187,9 +187,17 @@ impl Chat<'_> {
         let mut silent = true;
         let written = loop {
             let prompt = self.template.prompt(&self.turns, &question);
+            // Without the white space around it, which the answer does not have either.
+            let mut kept = String::new();
             let mut hear = |piece: &str| {
-                silent = false;
-                hear(piece);
+                kept += piece;
+                let said = if silent { kept.trim_start() } else { &kept };
+                let text = said.trim_end();
+                if !text.is_empty() {
+                    silent = false;
+                    hear(text);
+                    kept = said[text.len()..].to_owned();
+                }
             };
             let answer = self
                 .model

@@ -5,9 +5,27 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 const HTML: &str = "text/html; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const SVG: &str = "image/svg+xml";
 
 /// Name, kind and content of each file.
-const FILES: [(&str, &str, &str); 1] = [("index.html", HTML, include_str!("page/index.html"))];
+const FILES: [(&str, &str, &str); 14] = [
+    ("index.html", HTML, include_str!("page/index.html")),
+    ("style.css", STYLE, include_str!("page/style.css")),
+    ("icon.svg", SVG, include_str!("page/icon.svg")),
+    ("script.js", SCRIPT, include_str!("page/script.js")),
+    ("api.js", SCRIPT, include_str!("page/api.js")),
+    ("caption.js", SCRIPT, include_str!("page/caption.js")),
+    ("heat.js", SCRIPT, include_str!("page/heat.js")),
+    ("look.js", SCRIPT, include_str!("page/look.js")),
+    ("match.js", SCRIPT, include_str!("page/match.js")),
+    ("panel.js", SCRIPT, include_str!("page/panel.js")),
+    ("picture.js", SCRIPT, include_str!("page/picture.js")),
+    ("settings.js", SCRIPT, include_str!("page/settings.js")),
+    ("snippets.js", SCRIPT, include_str!("page/snippets.js")),
+    ("talk.js", SCRIPT, include_str!("page/talk.js")),
+];
 
 /// The page itself.
 pub(crate) async fn index() -> Response {
