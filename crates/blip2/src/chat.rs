@@ -7,6 +7,8 @@ use blip2_generation::{GenerationConfig, GenerationError};
 use blip2_llm_adapters::TokenizerError;
 use serde::Serialize;
 
+use crate::encoded::{EncodedPicture, PictureCache};
+use crate::streams::digest;
 use crate::{Blip2, Blip2Error, Written};
 
 /// The paper's dialogue (figure 4), and LAVIS's.
@@ -84,7 +86,8 @@ impl Template {
 pub struct Chat<'a> {
     model: &'a Blip2,
     template: Template,
-    picture: Option<RgbImage>,
+    /// Encoded once for all questions.
+    picture: Option<EncodedPicture>,
     turns: Vec<Turn>,
 }
 
@@ -155,9 +158,15 @@ impl Blip2 {
 
 impl Chat<'_> {
     /// Begins anew, about another picture where one is given.
-    pub fn begin(&mut self, picture: Option<RgbImage>) {
+    ///
+    /// # Errors
+    /// [`Blip2Error`] where the picture does not fit the encoder; then all is as before.
+    pub fn begin(&mut self, picture: Option<&RgbImage>) -> Result<(), Blip2Error> {
+        if let Some(picture) = picture {
+            self.picture = Some(self.model.encode_picture(picture, &PictureCache::new(0))?);
+        }
         self.turns.clear();
-        self.picture = picture.or(self.picture.take());
+        Ok(())
     }
 
     /// What was said since it began, as far as the model still reads it.
@@ -199,9 +208,9 @@ impl Chat<'_> {
                     kept = said[text.len()..].to_owned();
                 }
             };
-            let answer = self
-                .model
-                .aloud(picture, &prompt, &question, &settings, &mut hear);
+            let drawn = digest(&[&picture.content, prompt.as_bytes()]);
+            let seen = (picture.features.clone(), drawn);
+            let answer = self.model.aloud(seen, &prompt, &question, &settings, &mut hear);
             if answer.as_ref().is_err_and(is_outgrown) && !self.turns.is_empty() {
                 self.turns.remove(0);
                 if silent {

@@ -115,7 +115,7 @@ impl Blip2 {
         prompts: &[String],
         settings: &GenerationConfig,
     ) -> Result<Vec<Written>, Blip2Error> {
-        self.write(pictures, prompts, prompts, settings, None)
+        self.write(pictures, prompts, prompts, settings)
     }
 
     /// As [`Blip2::caption`] of one picture; `hear` gets the text piece by piece, as it is decided: with each word in greedy
@@ -130,20 +130,24 @@ impl Blip2 {
         settings: &GenerationConfig,
         hear: &mut dyn FnMut(&str),
     ) -> Result<Written, Blip2Error> {
-        self.aloud(picture, prompt, prompt, settings, hear)
+        self.language_model()?;
+        let pixels = self.pixels(std::slice::from_ref(picture))?;
+        let streams = streams(&pixels, &[prompt], settings);
+        self.aloud((self.encode(pixels)?, streams[0]), prompt, prompt, settings, hear)
     }
 
-    /// [`Blip2::caption_aloud`], while the Q-Former reads `read` beside the picture, where it reads a text.
+    /// [`Blip2::caption_aloud`] about image features `[1, patches, encoder width]`, with the stream of what is drawn, while the
+    /// Q-Former reads `read` beside them, where it reads a text.
     pub(crate) fn aloud(
         &self,
-        picture: &RgbImage,
+        (features, stream): (Tensor<3>, u64),
         prompt: &str,
         read: &str,
         settings: &GenerationConfig,
         hear: &mut dyn FnMut(&str),
     ) -> Result<Written, Blip2Error> {
         let tokenizer = &self.language_model()?.tokenizer;
-        let (mut ids, mut stream) = (Vec::new(), TextStream::default());
+        let (mut ids, mut text) = (Vec::new(), TextStream::default());
         let mut say = |piece: String| {
             if !piece.is_empty() {
                 hear(&piece);
@@ -151,14 +155,19 @@ impl Blip2 {
         };
         let mut callback = |_, token| {
             ids.push(token);
-            say(stream.push(&tokenizer.decode(&ids).unwrap_or_default()));
+            say(text.push(&tokenizer.decode(&ids).unwrap_or_default()));
         };
         let (prompts, read) = ([prompt.to_owned()], [read.to_owned()]);
-        let pictures = std::slice::from_ref(picture);
-        let written = self.write(pictures, &prompts, &read, settings, Some(&mut callback))?;
-        say(stream.finish(&tokenizer.decode(&ids)?));
-        let text = written.into_iter().next();
-        Ok(text.expect("one picture gets one text"))
+        let written = self.write_about(
+            (features, &[stream]),
+            &prompts,
+            &read,
+            settings,
+            Some(&mut callback),
+        )?;
+        say(text.finish(&tokenizer.decode(&ids)?));
+        let written = written.into_iter().next();
+        Ok(written.expect("one picture gets one text"))
     }
 
     /// Writes behind `prompts`, while the Q-Former reads `read` beside the pictures, where it reads a text.
@@ -168,13 +177,25 @@ impl Blip2 {
         prompts: &[String],
         read: &[String],
         settings: &GenerationConfig,
-        callback: Option<TokenCallback>,
     ) -> Result<Vec<Written>, Blip2Error> {
         check_pairs(pictures, prompts)?;
-        let language_model = self.language_model()?;
+        self.language_model()?;
         let pixels = self.pixels(pictures)?;
         let streams = streams(&pixels, prompts, settings);
-        let soft_prompt = self.bridged(self.encode(pixels)?, read)?.projected;
+        self.write_about((self.encode(pixels)?, &streams), prompts, read, settings, None)
+    }
+
+    /// The same about image features `[batch, patches, encoder width]`, with the streams of what is drawn.
+    fn write_about(
+        &self,
+        (features, streams): (Tensor<3>, &[u64]),
+        prompts: &[String],
+        read: &[String],
+        settings: &GenerationConfig,
+        callback: Option<TokenCallback>,
+    ) -> Result<Vec<Written>, Blip2Error> {
+        let language_model = self.language_model()?;
+        let soft_prompt = self.bridged(features, read)?.projected;
         let prompts = prompts
             .iter()
             .map(|prompt| language_model.tokenizer.encode_written(prompt));
@@ -195,7 +216,7 @@ impl Blip2 {
             &prompts,
             Beginnings {
                 history: &history,
-                streams: &streams,
+                streams,
             },
             &settings,
             callback,
@@ -239,7 +260,7 @@ impl Blip2 {
             Reads::Question => &questions,
             Reads::Prompt | Reads::Nothing => &prompts,
         };
-        self.write(pictures, &prompts, read, settings, None)
+        self.write(pictures, &prompts, read, settings)
     }
 
     /// What the Q-Former makes of `pictures`.

@@ -157,7 +157,7 @@ impl Talk<'_> {
             ("", _) => {}
             ("/quit", "") => return Ok(false),
             ("/help", "") => output::line(COMMANDS)?,
-            ("/reset", "") => self.conversation.begin(None),
+            ("/reset", "") => self.conversation.begin(None)?,
             ("/image", file) if !file.is_empty() => self.look_at(Path::new(file))?,
             ("/save", file) if !file.is_empty() => self.save(Path::new(file))?,
             _ if command.starts_with('/') => {
@@ -170,7 +170,7 @@ impl Talk<'_> {
 
     fn look_at(&mut self, file: &Path) -> Result<()> {
         let picture = self.arguments.reading.open(file)?;
-        self.conversation.begin(Some(picture));
+        self.conversation.begin(Some(&picture))?;
         self.image = Some(file.to_owned());
         Ok(())
     }

@@ -111,7 +111,7 @@ impl Serve {
             rows: self.max_rows,
             requests: self.max_requests,
             requests_of_client: self.max_requests_per_client,
-            body: self.max_body << 20,
+            body: self.max_body.saturating_mul(1 << 20),
             pixels: self.max_pixels,
             time: Duration::from_secs(self.timeout),
             ..options.limits
