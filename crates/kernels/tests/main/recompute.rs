@@ -1,5 +1,7 @@
 //! Blocks that the backward pass computes again: the same values and gradients, to the bit.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use blip2_kernels::{
     Products, Tensors, gelu, learns, linear, random_mask, recompute, softmax, with_products,
 };
@@ -11,6 +13,12 @@ use crate::support::{close, numbers, rounds};
 const ROWS: usize = 12;
 const WIDTH: usize = 40;
 const INNER: usize = 72;
+
+/// One test at a time: all of them draw from the one generator of the device.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 #[derive(Module, Debug)]
 struct Block {
@@ -97,6 +105,7 @@ fn gradients(again: bool, reads_second: bool) -> Vec<TensorData> {
 /// What all three blocks read, the weights and the second argument, has its gradient added up in another order.
 #[test]
 fn blocks_give_the_same_gradients_when_they_are_computed_again() {
+    let _alone = alone();
     for reads_second in [false, true] {
         let (kept, again) = (gradients(false, reads_second), gradients(true, reads_second));
         let names = ["loss", "result", "up", "down", "bias", "x", "memory"];
@@ -114,6 +123,7 @@ fn blocks_give_the_same_gradients_when_they_are_computed_again() {
 
 #[test]
 fn a_single_block_gives_the_same_bits() {
+    let _alone = alone();
     let of = |again: bool, products| {
         let device = Device::flex().autodiff();
         device.seed(3);
@@ -147,6 +157,7 @@ fn a_single_block_gives_the_same_bits() {
 
 #[test]
 fn without_gradients_it_is_a_plain_call() {
+    let _alone = alone();
     let device = Device::flex();
     let block = block(&device);
     let arguments = || {
