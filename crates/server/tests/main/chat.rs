@@ -50,7 +50,7 @@ fn an_answer_is_the_models_own_by_both_families() {
             ..model.chat_settings()
         };
         let mut own = model.chat(model.chat_template());
-        own.begin(Some(picture(1)));
+        own.begin(Some(&picture(1))).unwrap();
         let mut silent = |_: &str| {};
         let first = own.ask("what is it?", &settings, &mut silent).unwrap();
         let answer = server.ask(PATH, &chat("what is it?"));
