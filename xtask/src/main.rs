@@ -23,6 +23,7 @@ mod evaluate;
 mod launch;
 mod load;
 mod openai;
+mod package;
 mod parity;
 mod photographs;
 mod places;
@@ -97,6 +98,8 @@ enum Command {
     Load(load::Load),
     /// Build the program for NVIDIA GPUs, also where there is none, and pack it to be carried to one
     Cuda(cuda::Cuda),
+    /// Pack every crate that is published, and check the packages side by side as a stranger has them
+    Package,
     /// What a recipe costs on so many devices: steps, operations, memory, network, hours
     Plan(plan::Plan),
 }
@@ -138,6 +141,9 @@ fn main() -> ExitCode {
         Command::Evaluate(evaluate) => evaluate.run(),
         Command::Load(load) => load.run(),
         Command::Cuda(cuda) => cuda.run(),
+        Command::Package => places::target()
+            .and_then(|target| package::run(&target))
+            .map(exit_code),
         Command::Plan(plan) => plan.run(),
     };
     outcome.unwrap_or_else(|error| {

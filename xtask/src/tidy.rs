@@ -47,7 +47,9 @@ pub(crate) fn complaints(root: &Path) -> Result<Vec<String>> {
             found.extend(source_rules(file, &text));
         }
         if file.ends_with("Cargo.toml") && file.parent() != Some(Path::new("")) {
-            found.extend(manifest_rules(&text));
+            let manifest = root.join(file);
+            let has_readme = manifest.with_file_name("README.md").is_file();
+            found.extend(manifest_rules(&text, has_readme));
         }
         complaints.extend(
             found
@@ -112,11 +114,15 @@ fn begins_a_path(line: &str, path: &str) -> bool {
     })
 }
 
-fn manifest_rules(text: &str) -> Vec<String> {
+fn manifest_rules(text: &str, has_readme: bool) -> Vec<String> {
     let manifest: toml::Table = match text.parse() {
         Ok(manifest) => manifest,
         Err(error) => return vec![format!("not TOML: {error}")],
     };
+    // Such as the fuzz targets': a workspace of its own has nothing to take from ours.
+    if manifest.contains_key("workspace") {
+        return Vec::new();
+    }
     let mut found = Vec::new();
     if !from_workspace(manifest.get("lints")) {
         found.push("lacks `[lints] workspace = true`".to_owned());
@@ -127,6 +133,7 @@ fn manifest_rules(text: &str) -> Vec<String> {
             found.push(format!("lacks `{key}.workspace = true`"));
         }
     }
+    found.extend(package_rules(package, has_readme));
     let targets = manifest.get("target").and_then(toml::Value::as_table);
     let targets = targets
         .into_iter()
@@ -136,7 +143,13 @@ fn manifest_rules(text: &str) -> Vec<String> {
         for kind in ["dependencies", "dev-dependencies", "build-dependencies"] {
             let dependencies = table.get(kind).and_then(toml::Value::as_table);
             for (name, dependency) in dependencies.into_iter().flatten() {
-                if !from_workspace(Some(dependency)) {
+                // Tests of a crate may use one that stands on it: by path alone, so that what is published knows nothing of it.
+                let stays_home = match kind {
+                    "dev-dependencies" => dependency.get("version").is_none(),
+                    _ => is_unpublished(package),
+                };
+                let is_ours = dependency.get("path").is_some() && stays_home;
+                if !from_workspace(Some(dependency)) && !is_ours {
                     found.push(format!(
                         "{kind}: `{name}` does not take its version from the workspace"
                     ));
@@ -145,6 +158,32 @@ fn manifest_rules(text: &str) -> Vec<String> {
         }
     }
     found
+}
+
+/// What a registry asks of a package, or shows of it; nothing of one that is not published.
+fn package_rules(package: Option<&toml::Value>, has_readme: bool) -> Vec<String> {
+    if is_unpublished(package) {
+        return Vec::new();
+    }
+    let get = |key: &str| package.and_then(|package| package.get(key));
+    let mut found = Vec::new();
+    for key in ["description", "keywords", "categories"] {
+        if get(key).is_none() {
+            found.push(format!("lacks `{key}`, and is not `publish = false`"));
+        }
+    }
+    if !from_workspace(get("repository")) {
+        found.push("lacks `repository.workspace = true`, and is not `publish = false`".to_owned());
+    }
+    if !has_readme {
+        found.push("has no README.md beside it, and is not `publish = false`".to_owned());
+    }
+    found
+}
+
+fn is_unpublished(package: Option<&toml::Value>) -> bool {
+    let publish = package.and_then(|package| package.get("publish"));
+    publish.and_then(toml::Value::as_bool) == Some(false)
 }
 
 fn from_workspace(value: Option<&toml::Value>) -> bool {
@@ -159,7 +198,8 @@ mod tests {
     use super::*;
 
     const MANIFEST: &str = "[package]\nname = \"a\"\nversion.workspace = true\nedition.workspace = true\n\
-        rust-version.workspace = true\nlicense.workspace = true\n[dependencies]\nhalf = { workspace = true }\n\
+        rust-version.workspace = true\nlicense.workspace = true\nrepository.workspace = true\ndescription = \"A.\"\n\
+        keywords = []\ncategories = []\n[dependencies]\nhalf = { workspace = true }\n\
         [lints]\nworkspace = true\n";
 
     /// The complaints about a repository that holds nothing but `files`.
@@ -179,7 +219,9 @@ mod tests {
         let files = [
             ("crates/a/src/lib.rs", source.as_str()),
             ("crates/a/Cargo.toml", MANIFEST),
+            ("crates/a/README.md", "# a"),
             ("Cargo.toml", ""),
+            ("fuzz/Cargo.toml", "[workspace]\n[package]\nname = \"fuzz\""),
         ];
         assert_eq!(about(&files), Vec::<String>::new());
     }
@@ -267,6 +309,15 @@ mod tests {
                 "[target.'cfg(unix)'.dev-dependencies]\nb = \"1\"\n[dependencies]",
                 "`b` does not take",
             ),
+            (
+                "[dependencies]",
+                "[dev-dependencies]\nb = { path = \"b\", version = \"1\" }\n[dependencies]",
+                "`b` does not take",
+            ),
+            ("keywords = []", "", "`keywords`"),
+            ("categories = []", "", "`categories`"),
+            ("description = \"A.\"", "", "`description`"),
+            ("repository.workspace = true", "", "`repository.workspace = true`"),
             ("[lints]\nworkspace = true", "", "`[lints] workspace = true`"),
             (
                 "[lints]\nworkspace = true",
@@ -275,9 +326,17 @@ mod tests {
             ),
         ];
         for (tidy, untidy, complaint) in breaches {
-            let found = about(&[("crates/a/Cargo.toml", &MANIFEST.replace(tidy, untidy))]);
+            let manifest = MANIFEST.replace(tidy, untidy);
+            let found = about(&[("crates/a/Cargo.toml", &manifest), ("crates/a/README.md", "# a")]);
             assert_eq!(found.len(), 1, "{untidy}: {found:?}");
             assert!(found[0].contains(complaint), "{untidy}: {found:?}");
         }
+        let found = about(&[("crates/a/Cargo.toml", MANIFEST)]);
+        assert!(found.len() == 1 && found[0].contains("no README.md"), "{found:?}");
+        let home = MANIFEST.replace("keywords = []", "publish = false").replace(
+            "[dependencies]",
+            "[dev-dependencies]\nb = { path = \"b\" }\n[dependencies]",
+        );
+        assert_eq!(about(&[("crates/a/Cargo.toml", &home)]), Vec::<String>::new());
     }
 }

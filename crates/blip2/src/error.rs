@@ -15,6 +15,7 @@ use crate::registry::LoaderError;
 
 /// Any failure of this crate; causes are kept as sources.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum Blip2Error {
     /// No folder for models can be derived from the environment.
     #[error("there is no folder for models: set BLIP2_HOME (neither XDG_CACHE_HOME nor HOME is usable)")]

@@ -29,6 +29,7 @@ const QFORMER_TOKENIZER: &str = "qformer_tokenizer";
 
 /// What stands around the Q-Former in a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum HuggingFaceKind {
     /// A language model behind a bridge: `Blip2ForConditionalGeneration`.
     Generation,

@@ -1,18 +1,6 @@
 //! BLIP-2 composed of its parts: a frozen image encoder, the Q-Former, and a frozen language model.
 //!
-//! ```no_run
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use blip2::{Blip2, DecodeOptions, home, open_picture};
-//! use burn::tensor::Device;
-//!
-//! let model = Blip2::from_pretrained("runs/demo".as_ref(), &home()?, &Device::flex())?;
-//! let picture = open_picture("picture.png".as_ref(), DecodeOptions::upright())?;
-//! let prompt = model.caption_prompt().to_owned();
-//! let written = model.caption(&[picture], &[prompt], model.caption_settings())?;
-//! assert!(!written[0].ids.is_empty());
-//! # Ok(())
-//! # }
-//! ```
+#![doc = include_str!("../README.md")]
 //!
 //! A folder that `transformers` wrote holds a model whole ([`HuggingFaceFolder`]). A *model folder* of our own holds what was
 //! trained (see [`save_pretrained`]); the frozen models stand where its `blip2.json` says, relative to the home folder
@@ -57,6 +45,8 @@ pub use blip2_generation::{
 };
 pub use blip2_hub::locate;
 pub use blip2_llm_adapters::LoadedLanguageModel;
+/// The tensors that signatures here speak of, in the one version that they can be of.
+pub use burn;
 pub use captioner::Captioner;
 pub use captions::{Written, answer_settings, caption_settings, write_captions, write_captions_by_qformer};
 pub use chat::{Chat, Template, Turn};

@@ -10,6 +10,7 @@ use thiserror::Error;
 
 /// What computes, whether this program was built for it or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Engine {
     /// The CPU, by our kernels.
     Flex,
@@ -23,6 +24,7 @@ pub enum Engine {
 
 /// Why a device cannot be used here.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum DeviceError {
     /// Its feature was left out.
     #[error("it is not built in: `cargo install --path crates/cli --features {0}` builds it in")]

@@ -4,6 +4,7 @@ use thiserror::Error;
 
 /// An input that a model cannot take. The model itself is unchanged after any of these.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum ModelError {
     /// A tensor whose shape the model does not take.
     #[error("{tensor} has shape {actual:?}, but {expected} is needed: {hint}")]

@@ -1,5 +1,7 @@
 //! The ground floor of BLIP-2: the traits through which encoders and language models are swapped, the stores
 //! that weights come from, and the layers that every model shares.
+//!
+#![doc = include_str!("../README.md")]
 
 pub mod devices;
 mod error;
@@ -14,6 +16,8 @@ pub mod tokenizer_config;
 mod vision;
 pub mod weights;
 
+/// The tensors that signatures here speak of, in the one version that they can be of.
+pub use burn;
 pub use error::ModelError;
 pub use init::Initializer;
 pub use language::{AdaptableLayer, LanguageModel, NextTokenModel, OpenTexts, Segment, TextExample};

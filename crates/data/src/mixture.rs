@@ -64,6 +64,7 @@ impl Mixing {
 
 /// Why sets cannot be mixed, or a run not go on.
 #[derive(Debug, PartialEq, Error)]
+#[non_exhaustive]
 pub enum MixtureError {
     /// There is no set, or a set without samples.
     #[error("{0}")]

@@ -6,6 +6,7 @@ use crate::{Communicator, Launch, LaunchError};
 
 /// A process that was started as one of several and cannot meet the others.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConnectError {
     /// What the launcher says cannot be read.
     #[error(transparent)]

@@ -68,6 +68,7 @@ pub struct Wait<'a> {
 
 /// Why bytes did not get through.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum EngineError {
     /// The watchdog's time is over.
     #[error(

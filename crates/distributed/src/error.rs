@@ -4,6 +4,7 @@ use crate::EngineError;
 
 /// A collective that failed. Each message names the operation, its shape and the rank.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CollectiveError {
     /// Another rank is at something else, or has another shape.
     #[error(

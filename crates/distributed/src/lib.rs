@@ -1,5 +1,7 @@
 //! Training on many devices, one process each.
 //!
+#![doc = include_str!("../README.md")]
+//!
 //! A [`Communicator`] is what a run meets its other ranks by: every collective of the house goes through it. It knows no
 //! transport; an [`Engine`] does: none for a run of one process, [`Threads`] within one process for tests, [`Mpi`](mpi::Mpi)
 //! behind the feature `mpi`, and beside it [`Nccl`](nccl::Nccl) behind the feature `nccl`, which adds up between NVIDIA GPUs.

@@ -4,6 +4,7 @@ use thiserror::Error;
 
 /// Scores or labels from which no figure can be drawn.
 #[derive(Debug, Error, PartialEq)]
+#[non_exhaustive]
 pub enum EvaluationError {
     /// A figure over nothing.
     #[error("there are no {what} to evaluate: a mean over nothing means nothing")]

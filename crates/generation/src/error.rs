@@ -5,6 +5,7 @@ use thiserror::Error;
 
 /// A text that could not be written.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum GenerationError {
     /// Settings that contradict themselves.
     #[error("the generation settings cannot be used: {0}")]

@@ -1,5 +1,7 @@
 //! Writing text with any [`blip2_core::NextTokenModel`]: greedy, beam search and sampling, with the meaning that
 //! `transformers` 5 gives to each setting; all at once ([`generate`]), or as texts come and go ([`Session`]).
+//!
+#![doc = include_str!("../README.md")]
 
 mod beam;
 mod config;

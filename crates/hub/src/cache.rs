@@ -11,6 +11,7 @@ pub(crate) const MAIN: &str = "main";
 
 /// Why the cache does not give a model.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum CacheError {
     /// No folder for the cache can be derived from the environment.
     #[error(

@@ -1,5 +1,7 @@
 //! Models by name: where the Hugging Face libraries keep what was fetched from the hub, and, with the feature `download`, how
 //! it gets there.
+//!
+#![doc = include_str!("../README.md")]
 
 mod cache;
 #[cfg(feature = "download")]

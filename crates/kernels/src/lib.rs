@@ -1,5 +1,7 @@
 //! The tensor operations that decide the speed of BLIP-2.
 //!
+#![doc = include_str!("../README.md")]
+//!
 //! Each operation is defined once, in the private `composed` module, out of burn's own tensor operations: that
 //! definition runs, and differentiates, on every backend and in every float type. Tensors in single precision on
 //! burn's flex backend, the one for the CPU, take a kernel of their own instead, with a backward pass of its own;
@@ -37,6 +39,8 @@ mod tokens;
 
 pub use activation::{gelu, gelu_tanh, quick_gelu, silu_gate, softmax};
 pub use attention::{AttentionOptions, KeyPart, PartRead, attention, attention_in_parts};
+/// The tensors that signatures here speak of, in the one version that they can be of.
+pub use burn;
 pub use draws::{learns, random_mask};
 pub use embedding::embedding;
 pub use gradient_norm::{GradientNorm, Scalar};

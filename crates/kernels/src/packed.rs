@@ -31,6 +31,7 @@ pub enum Packing {
 
 /// Why a weight cannot be packed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PackError {
     /// Wrong shape.
     #[error("a weight of shape {0:?} cannot be packed: it must be [outputs, inputs], neither of them zero")]

@@ -1,6 +1,8 @@
 //! Frozen language models behind [`blip2_core::LanguageModel`]: the Llama family and Gemma 3, from GGUF or safetensors, OPT,
 //! and FlanT5, with their tokenizers.
 //!
+#![doc = include_str!("../README.md")]
+//!
 //! # What a caption looks like to the model
 //!
 //! Soft prompt, then the plain text of the prompt (often none), then the caption, then [`LanguageTokenizer::end`]. No chat
@@ -42,6 +44,8 @@ mod t5;
 mod tokenizer;
 mod tokenizer_files;
 
+/// The tensors that signatures here speak of, in the one version that they can be of.
+pub use burn;
 pub use gemma3::{Gemma3, Gemma3Config};
 pub use llama::{Architecture, Llama, LlamaConfig};
 pub use loading::{

@@ -27,6 +27,7 @@ const GEMMA3: &str = "gemma3";
 
 /// A language model that could not be loaded.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum LoadError {
     /// Missing or damaged files, or weights that do not fit.
     #[error(transparent)]

@@ -14,6 +14,7 @@ use crate::tokenizer_files::{Family, TokenizerFiles, read};
 
 /// A tokenizer that cannot be had, or a text that it cannot take.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum TokenizerError {
     /// The file that holds the vocabulary is missing or damaged.
     #[error(transparent)]

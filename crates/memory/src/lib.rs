@@ -1,5 +1,7 @@
 //! The memory allocator of every program here: a program that names this crate has it.
 //!
+#![doc = include_str!("../README.md")]
+//!
 //! A step of training allocates and frees hundreds of tensors of many megabytes. Given back to the system, each comes with
 //! fresh pages the next time, and clearing those took a third of a step.
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// A run that could not start or go on. What was checkpointed stays, and `--resume` goes on from there.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum MiniError {
     /// Training, or reading the recipe.
     #[error(transparent)]

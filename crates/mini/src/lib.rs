@@ -1,5 +1,7 @@
 //! The embedded default: both stages of BLIP-2 on *emoji scenes*, small enough for two cores, nothing about it simulated.
 //!
+#![doc = include_str!("../README.md")]
+//!
 //! An ordinary client of `blip2-trainer`: scenes are a source of rows, the mean-feature baseline is an objective, and what a
 //! run is worth is measured on pictures that training never showed. Nothing else in the house knows of it.
 
@@ -18,6 +20,8 @@ mod recipe;
 pub mod scenes;
 mod shards;
 
+/// The tensors that signatures here speak of, in the one version that they can be of.
+pub use burn;
 pub use dataset::{SceneDataset, World, formats};
 pub use encoder::registry;
 pub use error::MiniError;

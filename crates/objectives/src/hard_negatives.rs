@@ -23,6 +23,7 @@ pub struct Negatives {
 /// How likely each partner is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum NegativeWeights {
     /// The softmax over all but the own partner, as on LAVIS's main branch: what is easily confused is drawn often.
     #[default]

@@ -1,4 +1,6 @@
 //! The objectives of both stages. Each gives its loss and what the next one or a log needs; none knows a trainer.
+//!
+#![doc = include_str!("../README.md")]
 
 mod global_batch;
 mod hard_negatives;
@@ -10,6 +12,8 @@ mod parts;
 mod representation;
 mod terms;
 
+/// The tensors that signatures here speak of, in the one version that they can be of.
+pub use burn;
 pub use global_batch::{FeaturesOf, RepresentationStep};
 pub use hard_negatives::{NegativeSource, NegativeWeights, Negatives, draw_negatives, negative_weights};
 pub use itc::{Embeddings, Similarities, itc_loss, itc_loss_among, similarities};

@@ -61,6 +61,7 @@ impl Default for RepresentationWeights {
 /// What the loss of generation is the mean over, where the batch has several parts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum ItgMean {
     /// The tokens of a part, then the parts: as LAVIS on that many ranks. A token of a part with short texts counts more.
     #[default]

@@ -1,6 +1,8 @@
 //! The Q-Former (paper section 3.1): 32 learned queries that read image features through cross-attention and share their
 //! self-attention with a text branch, so that one set of weights serves contrast, matching and generation.
 //!
+#![doc = include_str!("../README.md")]
+//!
 //! Shapes: `batch` rows, `queries` learned queries, `tokens` text tokens, `patches` image tokens, `width` of the Q-Former.
 
 mod attention;
@@ -22,6 +24,8 @@ mod watch;
 pub use bert::{check_bert, load_bert};
 pub use blip2_core::layers::unit_length;
 pub use bridge::Bridge;
+/// The tensors that signatures here speak of, in the one version that they can be of.
+pub use burn;
 pub use caption::CaptionDecoder;
 pub use config::QFormerConfig;
 pub use encoder::{ImageContext, QFormer, QueryOutput};

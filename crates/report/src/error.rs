@@ -6,6 +6,7 @@ use thiserror::Error;
 
 /// Why a report was not written, or not read. What stood in the run folder before is left as it was.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum ReportError {
     /// A file that cannot be read or written.
     #[error("cannot {action} {}", path.display())]

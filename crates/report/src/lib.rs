@@ -1,5 +1,7 @@
 //! The report of a run: what was learned, as figures (`report.json`) and as one page (`report.html`) that opens from
 //! disk without a network.
+//!
+#![doc = include_str!("../README.md")]
 
 mod axis;
 mod chart;

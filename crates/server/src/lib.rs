@@ -1,19 +1,6 @@
 //! BLIP-2 over HTTP: OpenAI's chat completions and embeddings, captions, matches, attention, and a web page.
 //!
-//! ```no_run
-//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! use std::sync::Arc;
-//! use blip2::{Blip2, home};
-//! use blip2_server::{Server, ServerOptions};
-//! use burn::tensor::Device;
-//!
-//! let model = Blip2::from_pretrained("runs/demo".as_ref(), &home()?, &Device::flex())?;
-//! let server = Server::bind(Arc::new(model), ServerOptions::named("demo")).await?;
-//! let address = server.address();
-//! server.run(std::future::pending()).await?;
-//! # Ok(())
-//! # }
-//! ```
+#![doc = include_str!("../README.md")]
 //!
 //! All texts are written by one [`blip2::Session`]: requests join and leave it at any time. Everything that a request may take is
 //! bounded ([`Limits`]), and what a client says is checked before the model sees it. Logs hold no user's data.

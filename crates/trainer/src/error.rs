@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// A run that could not start or go on. What was checkpointed stays, and `--resume` goes on from there.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TrainError {
     /// A recipe that cannot be used.
     #[error("recipe {path}: {reason}", path = path.display())]

@@ -15,6 +15,7 @@ const CLASS: &str = "encoder.embeddings.class";
 /// Which layer a tensor belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum LayerRule {
     /// By its depth: what stands in front of the first block belongs to the embeddings.
     #[default]

@@ -1,6 +1,8 @@
 //! The open trainer of BLIP-2: recipes, feature sources, objectives, optimiser groups, schedules, the loop, checkpoints,
 //! evaluators and the run log.
 //!
+#![doc = include_str!("../README.md")]
+//!
 //! ```text
 //! RowSource ──rows of step N──> FeatureSource ──features──> Objective: named terms ──> gradients ──> Optimizer
 //! (data sets in order)          (live or stored)            (stage 1, stage 2, yours)
@@ -50,6 +52,8 @@ mod tuning_start;
 
 pub use adapters::Adapters;
 pub use batch::{Batch, Row, RowSource};
+/// The tensors that signatures here speak of, in the one version that they can be of.
+pub use burn;
 pub use checkpoint::{Checkpoints, Kept, State};
 pub use data_rows::DataRows;
 pub use error::TrainError;

@@ -6,6 +6,7 @@ use thiserror::Error;
 
 /// An encoder that cannot be made.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum EncoderError {
     /// The weights or the configuration file are at fault.
     #[error(transparent)]

@@ -9,6 +9,7 @@ const LISTED: usize = 20;
 
 /// A weight file that cannot be read, or that belongs to another model.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum WeightError {
     /// The operating system refused.
     #[error("cannot {action} {path}", path = path.display())]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 /// What can go wrong with stored features.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum FeatureError {
     /// The file could not be read.
     #[error("cannot read stored features {path}: {source}")]

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 /// What stops a run that reads data.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum DataLoaderError {
     /// No batch can be formed.
     #[error("rows {} to {} of a batch of {batch}: there must be at least one, and none behind the last", rows.start, rows.end)]

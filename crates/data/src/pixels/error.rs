@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 /// What can be wrong with a picture or with the settings that say how to read it.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum PixelsError {
     /// The file could not be read from disk.
     #[error("cannot read picture {path}: {source}")]

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 /// What keeps a data set from being opened. What is wrong with one sample alone is a [`SampleError`](super::SampleError).
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum SetError {
     /// What was asked for cannot be meant.
     #[error("data set `{spec}`: {problem}")]

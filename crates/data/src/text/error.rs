@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 /// What can be wrong with a vocabulary or a request to tokenise.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TextError {
     /// The vocabulary or tokenizer file could not be read.
     #[error("cannot read {path}: {source}")]

@@ -6,6 +6,7 @@ use super::Id;
 
 /// A file that is not in the official form, or two that do not go together. Entries are counted from 0.
 #[derive(Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OfficialError {
     /// Not JSON, a key that is missing, or a value of another kind.
     #[error("{file}, at {place}: {reason}")]

@@ -9,6 +9,7 @@ use crate::cache::CacheError;
 
 /// What is wrong, where, what became of what was fetched, and what to do.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum DownloadError {
     /// There is no cache to fetch into.
     #[error(transparent)]

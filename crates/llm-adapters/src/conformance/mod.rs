@@ -38,6 +38,7 @@ const TOLERANCE: f64 = 1e-3;
 
 /// A property that a language model lacks.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum Violation {
     /// The model refused an input that it must take.
     #[error("{property}: the model refused a good input")]

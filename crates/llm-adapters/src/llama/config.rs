@@ -11,6 +11,7 @@ const FORMAT: &str = "Llama configuration";
 
 /// Which build of the family a model is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Architecture {
     /// Llama's own: no biases.
     #[default]

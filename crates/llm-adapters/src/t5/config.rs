@@ -9,6 +9,7 @@ use crate::config::{LARGEST, MOST_LAYERS, check_sizes, read_config};
 
 /// Which GELU opens the gate of the feed-forward network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum GateActivation {
     /// With the error function: what BLIP-2 puts into FlanT5 (LAVIS `blip2_t5.py`).
     Gelu,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 /// What can be wrong with the drawings that scenes are made of.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ScenesError {
     /// A file of the drawings could not be read.
     #[error("cannot read {path}: {source}; fetch the drawings with `cargo xtask assets`")]

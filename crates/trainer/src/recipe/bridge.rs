@@ -13,6 +13,7 @@ pub struct BridgeRecipe {
 /// First weights of the projection to the language model's width.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Projection {
     /// PyTorch's, as the reference: uniform within 1/sqrt(width), no bound on what it makes of the queries.
     #[default]

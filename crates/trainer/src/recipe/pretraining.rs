@@ -90,6 +90,7 @@ impl Default for LoaderRecipe {
 /// What a set's share of a mixture is measured by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Mixed {
     /// Its `weight`; without weights its size, each sample once an epoch.
     #[default]
@@ -101,6 +102,7 @@ pub enum Mixed {
 /// Where image features come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum FeaturesRecipe {
     /// From the encoder, in every step anew.
     #[default]
@@ -112,6 +114,7 @@ pub enum FeaturesRecipe {
 /// What is measured on held-out samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum MeasureRecipe {
     /// The terms of the objective.
     #[default]

@@ -179,6 +179,7 @@ impl StageRecipe {
 /// Precision of matrix products in training.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Precision {
     /// Single precision.
     #[default]

@@ -51,6 +51,7 @@ pub struct VisionTransformerConfig {
 
 /// Which of an attention's input projections have a bias.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum QkvBias {
     /// None of them.
     None,
@@ -63,6 +64,7 @@ pub enum QkvBias {
 /// Activation of a feed-forward layer, named as Hugging Face does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Activation {
     /// With the error function.
     Gelu,

@@ -7,6 +7,7 @@ const DEEPEST: usize = 4;
 
 /// A metadata value with the type that the file gives it.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum GgufValue {
     /// 8 bits, unsigned.
     U8(u8),

@@ -25,6 +25,7 @@ pub struct RandAugment {
 
 /// How `AutoContrast` stretches the values of a channel to 0..255.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ContrastStretch {
     /// As Pillow's `ImageOps.autocontrast`, which LAVIS means to do.
     Pillow,
@@ -35,6 +36,7 @@ pub enum ContrastStretch {
 
 /// One of the operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Operation {
     /// Nothing.
     Identity,

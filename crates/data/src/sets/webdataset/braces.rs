@@ -7,6 +7,7 @@ const MOST: usize = 10_000_000;
 
 /// Why a list of braces cannot be read.
 #[derive(Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum BracesError {
     /// A brace without its partner.
     #[error("{0}: its braces do not come in pairs; write \\{{ for a brace that is part of a name")]

@@ -45,6 +45,7 @@ const ENDINGS: [&str; 3] = [".tar", ".tar.gz", ".tgz"];
 
 /// Why shards cannot be opened.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum WebDatasetError {
     /// The list of shards cannot be read.
     #[error("cannot read the list of shards {0}")]

@@ -26,6 +26,7 @@ pub struct Rules {
 
 /// Where the captions of a sample are taken from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum CaptionSource {
     /// The first of `.txt`, `.caption`, `.text` that is there, else the fields `caption` or `captions` of `.json`.
     Members,

@@ -9,6 +9,7 @@ use crate::EvaluationError;
 
 /// Why a Java scorer gave no score.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum JavaError {
     /// The images cannot be scored at all.
     #[error(transparent)]
