@@ -161,6 +161,10 @@ impl Engine {
     unsafe fn whole(
         &self,
         [left, right]: [&[Tile]; 2],
+        #[cfg_attr(
+            not(target_arch = "x86_64"),
+            expect(unused_variables, reason = "tiles alone are fetched ahead")
+        )]
         ahead: *const Tile,
         target: Target,
         [rows, columns]: [usize; 2],

@@ -1,6 +1,8 @@
 //! Transpose of packed weights: tiles turned around, for sums along outputs instead of along inputs.
 
-use super::pack::{DEPTH, PANEL, Tile};
+#[cfg(target_arch = "x86_64")]
+use super::pack::DEPTH;
+use super::pack::{PANEL, Tile};
 #[cfg(target_arch = "x86_64")]
 use super::unit::{Unit, unit};
 
