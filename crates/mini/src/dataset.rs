@@ -29,6 +29,8 @@ pub struct World {
     pub relations: Option<Vec<Relation>>,
     /// Likewise.
     pub most_of_a_kind: Option<usize>,
+    /// Likewise.
+    pub corners: Option<bool>,
 }
 
 impl World {
@@ -84,6 +86,7 @@ impl SceneDataset {
                 world.concepts.as_deref(),
                 world.relations.as_deref(),
                 world.most_of_a_kind,
+                world.corners,
             )?,
         };
         Ok(Self {

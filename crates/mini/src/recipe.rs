@@ -65,6 +65,8 @@ pub struct DataRecipe {
     pub relations: Option<Vec<Relation>>,
     /// Most drawings of one concept in a picture; absent: 3.
     pub most_of_a_kind: Option<usize>,
+    /// Whether some scenes show three things in an L; absent: they do, where all four relations are shown.
+    pub corners: Option<bool>,
 }
 
 impl DataRecipe {
@@ -77,6 +79,7 @@ impl DataRecipe {
             self.concepts.as_deref(),
             self.relations.as_deref(),
             self.most_of_a_kind,
+            self.corners,
         )
     }
 }

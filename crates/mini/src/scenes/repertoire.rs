@@ -3,14 +3,15 @@
 use super::arrangement::{Arrangement, Group, MOST, Relation};
 use super::{CONCEPTS, ScenesError, Split};
 
-/// The concepts and relations of a data set, and how many drawings of one concept stand together at most: everything by
-/// default. Fewer make a world that is learned sooner.
+/// The concepts and relations of a data set, how many drawings of one concept stand together at most, and whether three things
+/// share a picture: everything by default. Less makes a world that is learned sooner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repertoire {
     /// Indices into [`CONCEPTS`], rising.
     concepts: Vec<usize>,
     relations: Vec<Relation>,
     most: usize,
+    corners: bool,
 }
 
 impl Default for Repertoire {
@@ -19,13 +20,14 @@ impl Default for Repertoire {
             concepts: (0..CONCEPTS.len()).collect(),
             relations: Relation::ALL.to_vec(),
             most: MOST,
+            corners: true,
         }
     }
 }
 
 impl Repertoire {
     /// The concepts of these names (all for `None`) in these relations (all for `None`), at most `most` of a kind (3 for
-    /// `None`).
+    /// `None`), with or without scenes of three things in an L (with them for `None`, where all four relations are shown).
     ///
     /// # Errors
     /// [`ScenesError::Repertoire`] where a name is none, or where so little is left that a part of the scenes has nothing
@@ -34,6 +36,7 @@ impl Repertoire {
         names: Option<&[String]>,
         relations: Option<&[Relation]>,
         most: Option<usize>,
+        corners: Option<bool>,
     ) -> Result<Self, ScenesError> {
         let mut repertoire = Self::default();
         if let Some(names) = names {
@@ -52,6 +55,9 @@ impl Repertoire {
         }
         if let Some(most) = most {
             repertoire.most = most;
+        }
+        if let Some(corners) = corners {
+            repertoire.corners = corners;
         }
         repertoire.check()?;
         Ok(repertoire)
@@ -74,7 +80,7 @@ impl Repertoire {
 
     /// Whether a thing can lie beside one other and above or below a third.
     pub(super) fn has_corners(&self) -> bool {
-        self.concepts.len() > 3 && self.relations.len() == Relation::ALL.len()
+        self.corners && self.concepts.len() > 3 && self.relations.len() == Relation::ALL.len()
     }
 
     fn check(&self) -> Result<(), ScenesError> {

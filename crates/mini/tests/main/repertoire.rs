@@ -9,7 +9,13 @@ const SEED: u64 = 5;
 /// Every third concept, one over another, none twice.
 fn stacked() -> Repertoire {
     let names: Vec<String> = names().map(str::to_owned).collect();
-    Repertoire::new(Some(&names), Some(&[Relation::Above, Relation::Below]), Some(1)).expect("enough")
+    Repertoire::new(
+        Some(&names),
+        Some(&[Relation::Above, Relation::Below]),
+        Some(1),
+        None,
+    )
+    .expect("enough")
 }
 
 fn names() -> impl Iterator<Item = &'static str> {
@@ -26,7 +32,7 @@ fn set(split: Split) -> SceneSet {
 
 fn refusal(names: Option<&[&str]>, relations: Option<&[Relation]>, most: Option<usize>) -> String {
     let names: Option<Vec<String>> = names.map(|names| names.iter().map(|&name| name.to_owned()).collect());
-    match Repertoire::new(names.as_deref(), relations, most).expect_err("nothing to draw") {
+    match Repertoire::new(names.as_deref(), relations, most, None).expect_err("nothing to draw") {
         error @ ScenesError::Repertoire(_) => error.to_string(),
         other => panic!("{other}"),
     }
@@ -35,7 +41,7 @@ fn refusal(names: Option<&[&str]>, relations: Option<&[Relation]>, most: Option<
 #[test]
 fn nothing_chosen_is_everything() {
     assert_eq!(
-        Repertoire::new(None, None, None).expect("all"),
+        Repertoire::new(None, None, None, None).expect("all"),
         Repertoire::default()
     );
     let listed: Vec<String> = CONCEPTS
@@ -43,7 +49,7 @@ fn nothing_chosen_is_everything() {
         .rev()
         .map(|concept| concept.singular.to_owned())
         .collect();
-    let listed = Repertoire::new(Some(&listed), Some(&Relation::ALL), Some(3)).expect("all");
+    let listed = Repertoire::new(Some(&listed), Some(&Relation::ALL), Some(3), Some(true)).expect("all");
     assert_eq!(listed, Repertoire::default(), "whatever the order");
 }
 
@@ -95,6 +101,28 @@ fn scenes_and_their_words_keep_to_the_choice() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn three_things_share_a_picture_unless_told_otherwise() {
+    for (corners, expected) in [(None, true), (Some(true), true), (Some(false), false)] {
+        let set = SceneSet {
+            repertoire: Repertoire::new(None, None, None, corners).expect("all"),
+            ..set(Split::Train)
+        };
+        let scenes: Vec<_> = (0..200).map(|index| set.scene(index).arrangement).collect();
+        assert_eq!(
+            scenes.iter().any(|scene| scene.others.len() == 2),
+            expected,
+            "{corners:?}"
+        );
+        let told = |relation| {
+            scenes
+                .iter()
+                .any(|scene| scene.others.iter().any(|(told, _)| *told == relation))
+        };
+        assert!(Relation::ALL.into_iter().all(told), "{corners:?}");
     }
 }
 
