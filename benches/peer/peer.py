@@ -26,6 +26,7 @@ MODULES = {
     "encode": "encode",
     "generate": "generate",
     "caption_folder": "caption_folder",
+    "serve": "serve",
     "decode": "decode",
     "load": "load",
     "pixels": "pixels",

@@ -18,6 +18,7 @@ mod pixels;
 mod process;
 mod qformer;
 mod retrieval;
+mod serve;
 mod stage1;
 mod stage2;
 mod workload;

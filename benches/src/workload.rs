@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    caption_folder, decode, encode, generate, loader, ops, pixels, qformer, retrieval, stage1, stage2,
+    caption_folder, decode, encode, generate, loader, ops, pixels, qformer, retrieval, serve, stage1, stage2,
 };
 
 /// A kind of work and its sizes.
@@ -29,6 +29,8 @@ pub(crate) enum Work {
     Generate(generate::Generate),
     /// Captions of a folder of pictures.
     CaptionFolder(caption_folder::CaptionFolder),
+    /// Clients of a server.
+    Serve(serve::Serve),
     /// What a language model writes behind a soft prompt.
     Decode(decode::Decode),
     /// The model of captions, from the start of the process to its first token.
@@ -51,6 +53,7 @@ impl Work {
             Self::Encode(encode) => encode.open(device),
             Self::Generate(generate) => generate.open(device),
             Self::CaptionFolder(folder) => folder.open(device),
+            Self::Serve(serve) => serve.open(device),
             Self::Decode(decode) => decode.open(device),
             Self::Load(load) => load.open(device),
             Self::Pixels {} => pixels::open(),
