@@ -11,7 +11,7 @@ use crate::{assets, places, process};
 
 #[derive(Args)]
 pub(crate) struct Capfilt {
-    /// Recipe with a table [capfilt] and a [[data]] entry
+    /// Recipe with a table `[capfilt]` and a `[[data]]` entry
     #[arg(long, value_name = "FILE")]
     recipe: PathBuf,
     /// Folder to write [default: runs/ and the name of the recipe]

@@ -2,6 +2,7 @@
 //! `added_tokens.json`, as `transformers` writes them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::catch_unwind;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -60,6 +61,15 @@ pub struct Added {
     pub single_word: bool,
     /// Whether it is looked for in the normalised text.
     pub normalized: bool,
+}
+
+/// The tokenizer of a `tokenizer.json`. Where its library panics, as it does at malformed decoders, that is an error here.
+///
+/// # Errors
+/// Where it is none.
+pub fn parse_tokenizer(json: &[u8]) -> tokenizers::Result<Tokenizer> {
+    catch_unwind(|| Tokenizer::from_bytes(json))
+        .unwrap_or_else(|_| Err("it is malformed where its library does not expect it".into()))
 }
 
 /// Lets `tokenizer` find `added` in a text before it is cut; those without an id get the next ones, in this order.
@@ -255,6 +265,23 @@ impl Token {
                     normalized: normalized.unwrap_or(!special),
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_tokenizer;
+
+    #[test]
+    fn a_decoder_that_the_library_panics_at_is_an_error() {
+        let with = |decoder: &str| {
+            let model = r#"{"type":"BPE","vocab":{"a":0},"merges":[]}"#;
+            format!(r#"{{"version":"1.0","added_tokens":[],"decoder":{decoder},"model":{model}}}"#)
+        };
+        assert!(parse_tokenizer(with("null").as_bytes()).is_ok());
+        for decoder in ["5", "[]", r#"{"type" 1}"#] {
+            assert!(parse_tokenizer(with(decoder).as_bytes()).is_err(), "{decoder}");
         }
     }
 }

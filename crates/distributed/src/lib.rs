@@ -3,8 +3,8 @@
 #![doc = include_str!("../README.md")]
 //!
 //! A [`Communicator`] is what a run meets its other ranks by: every collective of the house goes through it. It knows no
-//! transport; an [`Engine`] does: none for a run of one process, [`Threads`] within one process for tests, [`Mpi`](mpi::Mpi)
-//! behind the feature `mpi`, and beside it [`Nccl`](nccl::Nccl) behind the feature `nccl`, which adds up between NVIDIA GPUs.
+//! transport; an [`Engine`] does: none for a run of one process, [`Threads`] within one process for tests, `Mpi`
+//! behind the feature `mpi`, and beside it `Nccl` behind the feature `nccl`, which adds up between NVIDIA GPUs.
 //!
 //! Before each collective the ranks tell each other what they are about to do, so that a rank that is elsewhere, or that has
 //! another number of numbers, is named and not waited for; a rank that says nothing for longer than the watchdog's time is

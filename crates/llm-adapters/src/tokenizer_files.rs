@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use blip2_core::files;
-use blip2_core::tokenizer_config::TokenizerConfig;
+use blip2_core::tokenizer_config::{TokenizerConfig, parse_tokenizer};
 use blip2_core::weights::WeightError;
 use serde::Deserialize;
 use tokenizers::Tokenizer;
@@ -46,11 +46,10 @@ impl TokenizerFiles {
     pub(crate) fn open(folder: &Path, family: Family, special: &[u32]) -> Result<Self, TokenizerError> {
         let path = folder.join(WHOLE);
         if path.is_file() {
-            let tokenizer =
-                Tokenizer::from_bytes(read(&path)?).map_err(|error| TokenizerError::Unusable {
-                    path,
-                    reason: error.to_string(),
-                })?;
+            let tokenizer = parse_tokenizer(&read(&path)?).map_err(|error| TokenizerError::Unusable {
+                path,
+                reason: error.to_string(),
+            })?;
             return Ok(Self {
                 tokenizer,
                 begun: None,

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::ground::Ground;
 use super::outcome::{Machine, Outcome};
 
-/// The line above all of [`line`].
+/// The line above all of [`line()`].
 pub(super) fn head() -> String {
     format!(
         "{:<38} {:>10} {:>10} {:>6} {:>5} {:>11} {:>13} {:>6}",

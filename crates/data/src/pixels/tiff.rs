@@ -14,6 +14,10 @@ const ASSOCIATED_OPACITY: u16 = 1;
 /// `PhotometricInterpretation`.
 const BLACK_IS_ZERO: u8 = 1;
 const PALETTE: u8 = 3;
+/// The tag of `PhotometricInterpretation`.
+const PHOTOMETRIC: u64 = 262;
+/// Values of an entry, of 32 bytes each in the decoder, for which room may be made on trust.
+const MOST_VALUES: u64 = 1 << 20;
 
 impl From<TiffError> for Refusal {
     fn from(error: TiffError) -> Self {
@@ -26,6 +30,7 @@ impl From<TiffError> for Refusal {
 
 /// The picture, which Pillow turns upright whether it is asked to or not.
 pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, Refusal> {
+    check_counts(bytes)?;
     // The decoder knows no palettes: indices are read as if they were grey.
     let indexed = photometric_place(bytes).filter(|place| bytes[place.clone()].contains(&PALETTE));
     let relabelled = indexed.clone().map(|place| {
@@ -149,9 +154,17 @@ fn divided([red, green, blue, opacity]: [u8; 4]) -> [u8; 3] {
     })
 }
 
-/// Where the first directory keeps the two bytes that say how samples are meant.
-fn photometric_place(bytes: &[u8]) -> Option<std::ops::Range<usize>> {
-    const TAG: u64 = 262;
+/// What the first directory says of one thing.
+struct Entry {
+    tag: u64,
+    /// Of values.
+    count: u64,
+    /// Where the values lie, or where it is said where they lie.
+    place: usize,
+}
+
+/// The entries of the first directory; none of a file that is no TIFF.
+fn entries(bytes: &[u8]) -> impl Iterator<Item = Entry> {
     let number = |place: usize, length: usize| -> Option<u64> {
         let stored = bytes.get(place..place.checked_add(length)?)?;
         let add = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
@@ -162,15 +175,41 @@ fn photometric_place(bytes: &[u8]) -> Option<std::ops::Range<usize>> {
         })
     };
     // BigTIFF has longer offsets, counts and entries.
-    let (offset, count, entry, value) = match number(2, 2)? {
-        42 => ((4, 4), 2, 12, 8),
-        43 => ((8, 8), 8, 20, 12),
-        _ => return None,
+    let layout = match number(2, 2) {
+        Some(42) => Some((4, 4, 2, 12)),
+        Some(43) => Some((8, 8, 8, 20)),
+        _ => None,
     };
-    let directory = number(offset.0, offset.1)?.min(bytes.len() as u64) as usize;
-    let entries = number(directory, count)?.min(1 << 16) as usize;
-    let mut places = (0..entries).map(|index| directory + count + index * entry);
-    let place = places.find(|place| number(*place, 2) == Some(TAG))?;
-    bytes.get(place + value..place + value + 2)?;
-    Some(place + value..place + value + 2)
+    let found = layout.and_then(|(offset, long, count, entry)| {
+        let directory = number(offset, long)?.min(bytes.len() as u64) as usize;
+        let entries = number(directory, count)?.min(1 << 16) as usize;
+        Some((0..entries).filter_map(move |index| {
+            let place = directory + count + index * entry;
+            Some(Entry {
+                tag: number(place, 2)?,
+                count: number(place + 4, long)?,
+                place: place + 4 + long,
+            })
+        }))
+    });
+    found.into_iter().flatten()
+}
+
+/// Where the first directory keeps the two bytes that say how samples are meant.
+fn photometric_place(bytes: &[u8]) -> Option<std::ops::Range<usize>> {
+    let place = entries(bytes).find(|entry| entry.tag == PHOTOMETRIC)?.place;
+    bytes.get(place..place + 2)?;
+    Some(place..place + 2)
+}
+
+/// The decoder makes room for as many values as an entry claims before it looks whether the file can hold them.
+fn check_counts(bytes: &[u8]) -> Result<(), Refusal> {
+    let most = MOST_VALUES.max(bytes.len() as u64);
+    match entries(bytes).find(|entry| entry.count > most) {
+        Some(Entry { tag, count, .. }) => Err(Refusal::Damaged(format!(
+            "its entry {tag} claims {count} values, and it has {} bytes",
+            bytes.len()
+        ))),
+        None => Ok(()),
+    }
 }

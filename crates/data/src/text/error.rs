@@ -24,7 +24,7 @@ pub enum TextError {
         /// What is missing or malformed.
         reason: String,
     },
-    /// The length leaves no room for [CLS] and [SEP].
+    /// The length leaves no room for `[CLS]` and `[SEP]`.
     #[error("a text of at most {0} tokens cannot hold [CLS] and [SEP]: allow at least 2")]
     TooShort(usize),
     /// The tokenizer refused a text.

@@ -2,7 +2,7 @@
 
 use super::TextError;
 use blip2_core::files;
-use blip2_core::tokenizer_config::{TokenizerConfig, add_tokens, text_vocabulary};
+use blip2_core::tokenizer_config::{TokenizerConfig, add_tokens, parse_tokenizer, text_vocabulary};
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use std::ops::Range;
 use std::path::Path;
@@ -65,7 +65,7 @@ impl BertTokenizer {
             source,
         })?;
         let mut tokenizer = if path.extension().is_some_and(|extension| extension == "json") {
-            Tokenizer::from_bytes(&bytes).map_err(|error| refuse(error.to_string()))?
+            parse_tokenizer(&bytes).map_err(|error| refuse(error.to_string()))?
         } else {
             let folder = path.parent().unwrap_or(Path::new(""));
             let config = TokenizerConfig::read(folder).map_err(|error| refuse(error.to_string()))?;

@@ -37,6 +37,12 @@ fn bad_pictures_are_refused_by_name() {
         );
     }
 
+    let bits_per_sample = [258u16.to_le_bytes(), 3u16.to_le_bytes()].concat();
+    let count = 0x00ff_ffffu32.to_le_bytes();
+    let tiff = [b"II*\0\x08\0\0\0\x01\0", &bits_per_sample[..], &count, &[0; 8]].concat();
+    let error = refusal(&tiff).to_string();
+    assert!(error.contains("claims 16777215 values"), "{error}");
+
     let mut jpeg = Vec::new();
     grey.write_to(&mut std::io::Cursor::new(&mut jpeg), image::ImageFormat::Jpeg)
         .expect("memory");

@@ -1,5 +1,6 @@
 //! Single rows of the columns of a Parquet file: what lies before a row is skipped by pages, not decoded.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -46,7 +47,8 @@ impl Columns {
         let length = bytes.len();
         let no_parquet =
             |problem: String| SetError::malformed(path, format!("no whole Parquet file: {problem}"));
-        let reader = SerializedFileReader::new(bytes).map_err(|error| no_parquet(error.to_string()))?;
+        let reader = held(|| SerializedFileReader::new(bytes));
+        let reader = reader.map_err(|error| no_parquet(error.to_string()))?;
         let mut groups = Vec::new();
         for (index, group) in reader.metadata().row_groups().iter().enumerate() {
             for column in group.columns() {
@@ -136,15 +138,25 @@ impl Columns {
         let full = self.schema().column(leaf.column).max_def_level();
         let rows = (row, count, full);
         let number = |number: i64| Arc::from(number.to_string().into_bytes());
-        match group.get_column_reader(leaf.column)? {
+        held(|| match group.get_column_reader(leaf.column)? {
             ColumnReader::ByteArrayColumnReader(reader) => cells(reader, rows, |value| value.data().into()),
             ColumnReader::Int32ColumnReader(reader) => cells(reader, rows, |value| number((*value).into())),
             ColumnReader::Int64ColumnReader(reader) => cells(reader, rows, |value| number(*value)),
             _ => Err(ParquetError::General(
                 "a column of neither text, bytes nor whole numbers".into(),
             )),
-        }
+        })
     }
+}
+
+/// What `read` gives, where the library comes back at all: it takes headers of pages on trust, and panics where one is damaged. Nothing
+/// outlives a panic but the mapped file, which is never written.
+fn held<Content>(read: impl FnOnce() -> Result<Content, ParquetError>) -> Result<Content, ParquetError> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
+        Err(ParquetError::General(
+            "a header is damaged: the library panicked".into(),
+        ))
+    })
 }
 
 /// The cells of `count` rows from `row` on; `full` is the level at which a value is there.

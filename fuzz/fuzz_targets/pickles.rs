@@ -1,0 +1,4 @@
+//! [`blip2_fuzzing::pickles`], without end.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| blip2_fuzzing::pickles(data));
