@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::{assembly, assets, cuda, exit_code, launch, openai, places, process, ranks, tidy};
+use crate::{assembly, assets, cuda, exit_code, launch, openai, package, places, process, ranks, tidy};
 
 const CARGO_STEPS: &[(&str, &[&str])] = &[
     ("formatting", &["fmt", "--all", "--check"]),
@@ -24,6 +24,17 @@ const CARGO_STEPS: &[(&str, &[&str])] = &[
         ],
     ),
     ("tests", &["test", "--release", "--workspace", "--no-fail-fast"]),
+    (
+        "documentation",
+        &[
+            "doc",
+            "--release",
+            "--workspace",
+            "--no-deps",
+            "--config",
+            "build.rustdocflags=['-D', 'warnings']",
+        ],
+    ),
 ];
 
 /// What is written for NVIDIA GPUs is linked where that was done before or is asked for by [`LINK`], for it takes a quarter of an hour
@@ -102,6 +113,7 @@ pub(crate) fn run(home: &Path) -> Result<ExitCode> {
     for &(name, arguments) in CARGO_STEPS {
         steps.take(name, || cargo(arguments, &target, home))?;
     }
+    steps.take("packages", || package::run(&target))?;
     steps.take("ranks", || {
         if !has_or_installs(ranks::is_there, &OPEN_MPI)? {
             return Ok(skipped("Open MPI", &OPEN_MPI));
