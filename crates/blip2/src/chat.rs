@@ -1,11 +1,15 @@
 //! A conversation about a picture.
 
+use std::borrow::Borrow;
+use std::str::FromStr;
+
 use blip2_core::ModelError;
 use blip2_data::pixels::RgbImage;
 use blip2_data::text;
 use blip2_generation::{GenerationConfig, GenerationError};
 use blip2_llm_adapters::TokenizerError;
 use serde::Serialize;
+use thiserror::Error;
 
 use crate::encoded::{EncodedPicture, PictureCache};
 use crate::streams::digest;
@@ -38,6 +42,26 @@ pub enum Template {
     ChatMl,
     /// That of Gemma: `<start_of_turn>user`.
     Gemma,
+}
+
+/// A name that is no template's.
+#[derive(Debug, Error)]
+#[error("`{0}` is no template: there are dialogue, instruction, qwen and gemma")]
+pub struct UnknownTemplate(String);
+
+impl FromStr for Template {
+    type Err = UnknownTemplate;
+
+    /// As it is named on command lines.
+    fn from_str(name: &str) -> Result<Self, UnknownTemplate> {
+        match name {
+            "dialogue" => Ok(Self::Dialogue(DIALOGUE.to_owned())),
+            "instruction" => Ok(Self::Instruction),
+            "qwen" => Ok(Self::ChatMl),
+            "gemma" => Ok(Self::Gemma),
+            other => Err(UnknownTemplate(other.to_owned())),
+        }
+    }
 }
 
 impl Template {
@@ -82,9 +106,9 @@ impl Template {
     }
 }
 
-/// A picture, what was said of it so far, and the model that says it.
-pub struct Chat<'a> {
-    model: &'a Blip2,
+/// A picture, what was said of it so far, and the model that says it: borrowed, or shared with others.
+pub struct Chat<M> {
+    model: M,
     template: Template,
     /// Encoded once for all questions.
     picture: Option<EncodedPicture>,
@@ -146,24 +170,30 @@ impl Blip2 {
     }
 
     /// A conversation that has not begun.
-    pub fn chat(&self, template: Template) -> Chat<'_> {
-        Chat {
-            model: self,
+    pub fn chat(&self, template: Template) -> Chat<&Self> {
+        Chat::new(self, template)
+    }
+}
+
+impl<M: Borrow<Blip2>> Chat<M> {
+    /// A conversation with `model` that has not begun.
+    pub fn new(model: M, template: Template) -> Self {
+        Self {
+            model,
             template,
             picture: None,
             turns: Vec::new(),
         }
     }
-}
 
-impl Chat<'_> {
     /// Begins anew, about another picture where one is given.
     ///
     /// # Errors
     /// [`Blip2Error`] where the picture does not fit the encoder; then all is as before.
     pub fn begin(&mut self, picture: Option<&RgbImage>) -> Result<(), Blip2Error> {
         if let Some(picture) = picture {
-            self.picture = Some(self.model.encode_picture(picture, &PictureCache::new(0))?);
+            let model = self.model.borrow();
+            self.picture = Some(model.encode_picture(picture, &PictureCache::new(0))?);
         }
         self.turns.clear();
         Ok(())
@@ -187,10 +217,11 @@ impl Chat<'_> {
         settings: &GenerationConfig,
         hear: &mut dyn FnMut(&str),
     ) -> Result<Written, Blip2Error> {
+        let model = self.model.borrow();
         let picture = self.picture.as_ref().ok_or(Blip2Error::NoPicture)?;
-        let question = self.model.chat_question(&self.template, question);
+        let question = model.chat_question(&self.template, question);
         let mut settings = settings.clone();
-        if let Some(ends) = self.model.chat_ends(&self.template)? {
+        if let Some(ends) = model.chat_ends(&self.template)? {
             settings.end_tokens = ends;
         }
         let mut silent = true;
@@ -210,7 +241,7 @@ impl Chat<'_> {
             };
             let drawn = digest(&[&picture.content, prompt.as_bytes()]);
             let seen = (picture.features.clone(), drawn);
-            let answer = self.model.aloud(seen, &prompt, &question, &settings, &mut hear);
+            let answer = model.aloud(seen, &prompt, &question, &settings, &mut hear);
             if answer.as_ref().is_err_and(is_outgrown) && !self.turns.is_empty() {
                 self.turns.remove(0);
                 if silent {

@@ -49,6 +49,14 @@ pub enum Blip2Error {
         /// What is needed, and what to do.
         need: &'static str,
     },
+    /// Vectors by a name that has none.
+    #[error("`{unknown}` is not among what this model gives here: {known}")]
+    NoVectors {
+        /// What was asked for.
+        unknown: String,
+        /// What there is.
+        known: String,
+    },
     /// A conversation about nothing.
     #[error("there is no picture to talk about yet: give one first")]
     NoPicture,

@@ -6,9 +6,11 @@
 //! trained (see [`save_pretrained`]); the frozen models stand where its `blip2.json` says, relative to the home folder
 //! ([`home`]) that all models share.
 
+mod aloud;
 pub mod capfilt;
 mod captioner;
 mod captions;
+mod causes;
 mod chat;
 mod config;
 mod convert;
@@ -22,6 +24,7 @@ mod many;
 mod matching;
 mod measured;
 mod model;
+mod number_format;
 mod parts;
 mod pretrained;
 mod registry;
@@ -32,6 +35,7 @@ mod streams;
 mod text;
 mod trace;
 mod usage;
+mod vectors;
 mod vocabulary;
 
 pub use blip2_core::layers::Packing;
@@ -40,8 +44,8 @@ pub use blip2_data::pixels::{
     DecodeOptions, MAX_PIXELS, Orientation, PixelsError, RgbImage, open as open_picture,
 };
 pub use blip2_generation::{
-    EarlyStopping, Event, Generated, GenerationConfig, GenerationError, Request, RowId, Session, TextStream,
-    Token, TokenScores,
+    EarlyStopping, Event, Generated, GenerationConfig, GenerationError, GenerationWishes, Request, RowId,
+    Session, StopFlag, TextStream, Token, TokenScores,
 };
 pub use blip2_hub::locate;
 pub use blip2_llm_adapters::LoadedLanguageModel;
@@ -49,7 +53,8 @@ pub use blip2_llm_adapters::LoadedLanguageModel;
 pub use burn;
 pub use captioner::Captioner;
 pub use captions::{Written, answer_settings, caption_settings, write_captions, write_captions_by_qformer};
-pub use chat::{Chat, Template, Turn};
+pub use causes::causes;
+pub use chat::{Chat, Template, Turn, UnknownTemplate};
 pub use config::{EncoderConfig, LanguageModelConfig, ModelConfig, Reads, home};
 pub use convert::{
     Conversion, LeftOut, convert_to_hugging_face, convert_to_lavis, trained_to_hugging_face, trained_to_lavis,
@@ -65,8 +70,10 @@ pub use many::{CaptionRequest, CaptionTask, OpenedBatch, Writer};
 pub use matching::Match;
 pub use measured::TextCost;
 pub use model::{Blip2, ImageEmbeddings, ImagePrompts, TextEmbeddings};
+pub use number_format::{NumberFormat, PackingChoice};
 pub use registry::{LoadedEncoder, LoaderError, Registry};
 pub use save::Trained;
 pub use session::Piece;
 pub use stored::StoredWeights;
 pub use text::text_batch;
+pub use vectors::join_vectors;

@@ -43,33 +43,34 @@ pub struct CaptionTask<'a> {
     pub open: &'a (dyn Fn(&Path) -> Result<RgbImage, PixelsError> + Sync),
 }
 
-/// Pictures of a batch of files that are to be used together.
+/// Pictures of a batch that are to be used together.
 pub struct OpenedBatch {
     /// Those that could be read, at the size that the encoder sees.
     pub pictures: Vec<RgbImage>,
-    /// What came of each file.
+    /// What came of each.
     pub opened: Vec<Result<(), Blip2Error>>,
 }
 
 impl Blip2 {
-    /// Reads `files` on other threads and hands them to `take`, `batch` at a time in their order, while the next are read.
+    /// Opens the pictures of `sources`, files or whatever stands for them, on other threads and hands them to `take`, `batch` at a
+    /// time in their order, while the next are opened.
     ///
     /// # Errors
     /// What `take` returns; it ends the reading.
-    pub fn open_in_batches<Failure>(
+    pub fn open_in_batches<Source: Sync, Failure>(
         &self,
-        files: &[&Path],
+        sources: &[Source],
         batch: usize,
-        open: &(dyn Fn(&Path) -> Result<RgbImage, PixelsError> + Sync),
+        open: &(dyn Fn(&Source) -> Result<RgbImage, PixelsError> + Sync),
         mut take: impl FnMut(OpenedBatch) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let (width, height) = (self.encoder.processor.width, self.encoder.processor.height);
         // Brought to size where it is read: what waits is small, however large the picture is.
-        let read = |file: &&Path| resize(&open(file)?, width, height);
+        let read = |source: &Source| resize(&open(source)?, width, height);
         let threads = available_parallelism().map_or(1, usize::from);
         let batch = batch.max(1);
-        ahead(files, threads, BATCHES_AHEAD * batch, read, |pictures| {
-            let mut left = files.len();
+        ahead(sources, threads, BATCHES_AHEAD * batch, read, |pictures| {
+            let mut left = sources.len();
             while left > 0 {
                 let mut next = OpenedBatch {
                     pictures: Vec::new(),
@@ -104,7 +105,7 @@ impl Blip2 {
         self.open_in_batches(
             &files,
             task.batch,
-            task.open,
+            &|file| (task.open)(file),
             |OpenedBatch { pictures, opened }| {
                 let prompts: Vec<String> = opened
                     .iter()

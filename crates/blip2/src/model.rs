@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use blip2_core::ModelError;
 use blip2_data::pixels::RgbImage;
 use blip2_data::text::{self, BertTokenizer};
-use blip2_generation::{GenerationConfig, TextStream, TokenCallback};
+use blip2_generation::{GenerationConfig, TokenCallback};
 use blip2_llm_adapters::{LoadedLanguageModel, PLACEHOLDER, TokenizerError};
 use blip2_qformer::{Bridge, RepresentationModel, TextBatch};
 use burn::tensor::{Device, Tensor};
@@ -118,58 +118,6 @@ impl Blip2 {
         self.write(pictures, prompts, prompts, settings)
     }
 
-    /// As [`Blip2::caption`] of one picture; `hear` gets the text piece by piece, as it is decided: with each word in greedy
-    /// search and sampling, all at the end in beam search.
-    ///
-    /// # Errors
-    /// As for [`Blip2::caption`].
-    pub fn caption_aloud(
-        &self,
-        picture: &RgbImage,
-        prompt: &str,
-        settings: &GenerationConfig,
-        hear: &mut dyn FnMut(&str),
-    ) -> Result<Written, Blip2Error> {
-        self.language_model()?;
-        let pixels = self.pixels(std::slice::from_ref(picture))?;
-        let streams = streams(&pixels, &[prompt], settings);
-        self.aloud((self.encode(pixels)?, streams[0]), prompt, prompt, settings, hear)
-    }
-
-    /// [`Blip2::caption_aloud`] about image features `[1, patches, encoder width]`, with the stream of what is drawn, while the
-    /// Q-Former reads `read` beside them, where it reads a text.
-    pub(crate) fn aloud(
-        &self,
-        (features, stream): (Tensor<3>, u64),
-        prompt: &str,
-        read: &str,
-        settings: &GenerationConfig,
-        hear: &mut dyn FnMut(&str),
-    ) -> Result<Written, Blip2Error> {
-        let tokenizer = &self.language_model()?.tokenizer;
-        let (mut ids, mut text) = (Vec::new(), TextStream::default());
-        let mut say = |piece: String| {
-            if !piece.is_empty() {
-                hear(&piece);
-            }
-        };
-        let mut callback = |_, token| {
-            ids.push(token);
-            say(text.push(&tokenizer.decode(&ids).unwrap_or_default()));
-        };
-        let (prompts, read) = ([prompt.to_owned()], [read.to_owned()]);
-        let written = self.write_about(
-            (features, &[stream]),
-            &prompts,
-            &read,
-            settings,
-            Some(&mut callback),
-        )?;
-        say(text.finish(&tokenizer.decode(&ids)?));
-        let written = written.into_iter().next();
-        Ok(written.expect("one picture gets one text"))
-    }
-
     /// Writes behind `prompts`, while the Q-Former reads `read` beside the pictures, where it reads a text.
     fn write(
         &self,
@@ -186,7 +134,7 @@ impl Blip2 {
     }
 
     /// The same about image features `[batch, patches, encoder width]`, with the streams of what is drawn.
-    fn write_about(
+    pub(crate) fn write_about(
         &self,
         (features, streams): (Tensor<3>, &[u64]),
         prompts: &[String],
@@ -249,18 +197,23 @@ impl Blip2 {
         questions: &[String],
         settings: &GenerationConfig,
     ) -> Result<Vec<Written>, Blip2Error> {
-        let questions = questions.iter().map(|question| match self.usage.trained_here {
+        let asked = questions.iter().map(|question| self.asked(question));
+        let (prompts, read): (Vec<_>, Vec<_>) = asked.unzip();
+        self.write(pictures, &prompts, &read, settings)
+    }
+
+    /// The prompt of `question`, and what the Q-Former reads of it, where it reads a text.
+    pub(crate) fn asked(&self, question: &str) -> (String, String) {
+        let question = match self.usage.trained_here {
             true => text::question(question),
-            false => question.clone(),
-        });
-        let questions: Vec<String> = questions.collect();
-        let prompt = |question: &String| self.usage.question_prompt.replace("{}", question);
-        let prompts: Vec<String> = questions.iter().map(prompt).collect();
-        let read = match self.usage.reads {
-            Reads::Question => &questions,
-            Reads::Prompt | Reads::Nothing => &prompts,
+            false => question.to_owned(),
         };
-        self.write(pictures, &prompts, read, settings)
+        let prompt = self.usage.question_prompt.replace("{}", &question);
+        let read = match self.usage.reads {
+            Reads::Question => question,
+            Reads::Prompt | Reads::Nothing => prompt.clone(),
+        };
+        (prompt, read)
     }
 
     /// What the Q-Former makes of `pictures`.

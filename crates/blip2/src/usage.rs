@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use blip2_core::files;
-use blip2_generation::{EarlyStopping, GenerationConfig};
+use blip2_generation::{GenerationConfig, GenerationWishes};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -58,7 +58,7 @@ impl Usage {
             max_text_tokens: usize::MAX,
             reads: Reads::Prompt,
             image_token: config.image_token_index,
-            captions: defaults.over(captions),
+            captions: defaults.over(&captions),
             answers,
         })
     }
@@ -80,40 +80,18 @@ struct TextFile {
 /// `generation_config.json`. Lengths that count the prompt in some families and not in others are left out.
 #[derive(Deserialize, Default)]
 struct GenerationFile {
-    max_new_tokens: Option<usize>,
-    min_new_tokens: Option<usize>,
-    num_beams: Option<usize>,
-    early_stopping: Option<EarlyStopping>,
-    num_return_sequences: Option<usize>,
-    length_penalty: Option<f64>,
-    repetition_penalty: Option<f32>,
-    no_repeat_ngram_size: Option<usize>,
-    do_sample: Option<bool>,
-    temperature: Option<f32>,
-    top_k: Option<usize>,
-    top_p: Option<f32>,
+    #[serde(flatten)]
+    wishes: GenerationWishes,
     eos_token_id: Option<Ids>,
 }
 
 impl GenerationFile {
-    fn over(self, base: GenerationConfig) -> GenerationConfig {
-        let sample = self.do_sample.unwrap_or(base.sample);
-        let beams = if sample { 1 } else { base.num_beams };
-        GenerationConfig {
-            max_new_tokens: self.max_new_tokens.unwrap_or(base.max_new_tokens),
-            min_new_tokens: self.min_new_tokens.unwrap_or(base.min_new_tokens),
-            num_beams: self.num_beams.unwrap_or(beams),
-            early_stopping: self.early_stopping.unwrap_or(base.early_stopping),
-            num_return_sequences: self.num_return_sequences.unwrap_or(base.num_return_sequences),
-            length_penalty: self.length_penalty.unwrap_or(base.length_penalty),
-            repetition_penalty: self.repetition_penalty.unwrap_or(base.repetition_penalty),
-            no_repeat_ngram_size: self.no_repeat_ngram_size.unwrap_or(base.no_repeat_ngram_size),
-            sample,
-            temperature: self.temperature.unwrap_or(base.temperature),
-            top_k: self.top_k.unwrap_or(base.top_k),
-            top_p: self.top_p.unwrap_or(base.top_p),
-            ..base
+    /// Who draws needs no beams, unless they are asked for.
+    fn over(mut self, base: &GenerationConfig) -> GenerationConfig {
+        if self.wishes.sample.unwrap_or(base.sample) {
+            self.wishes.num_beams.get_or_insert(1);
         }
+        self.wishes.over(base)
     }
 }
 

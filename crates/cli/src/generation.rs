@@ -1,6 +1,6 @@
 //! Options that decide how text is written.
 
-use blip2::{EarlyStopping, GenerationConfig};
+use blip2::{EarlyStopping, GenerationConfig, GenerationWishes};
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 
@@ -74,14 +74,15 @@ impl GenerationArguments {
     /// Ends the program as `command` wrongly used, where options contradict each other or the number of `texts` that are
     /// asked for.
     pub(crate) fn check(&self, command: &str, texts: usize) {
-        if self.sample == Some(false) && self.narrows() {
+        let wishes = self.wishes(Some(texts));
+        if self.sample == Some(false) && wishes.narrows() {
             wrong_usage(
                 command,
                 "--top-p, --top-k and --temperature sample: leave out --sample=false",
             );
         }
         match self.num_beams {
-            Some(1) if texts > 1 && !self.samples() => wrong_usage(
+            Some(1) if texts > 1 && !wishes.samples() => wrong_usage(
                 command,
                 "one beam writes one text: for --num-captions give more --num-beams, or --sample",
             ),
@@ -93,49 +94,33 @@ impl GenerationArguments {
         }
     }
 
-    /// Whether samples are asked for.
-    fn samples(&self) -> bool {
-        self.sample.unwrap_or(self.narrows())
-    }
-
-    fn narrows(&self) -> bool {
-        self.top_p.is_some() || self.top_k.is_some() || self.temperature.is_some()
+    /// What is asked for; `texts` is how many.
+    fn wishes(&self, texts: Option<usize>) -> GenerationWishes {
+        GenerationWishes {
+            max_new_tokens: self.max_new_tokens,
+            min_new_tokens: self.min_length,
+            num_beams: self.num_beams,
+            early_stopping: self.early_stopping.map(EarlyStopping::from),
+            num_return_sequences: texts,
+            length_penalty: self.length_penalty,
+            repetition_penalty: self.repetition_penalty,
+            no_repeat_ngram_size: self.no_repeat_ngram_size,
+            sample: self.sample,
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            seed: Some(self.seed),
+        }
     }
 
     /// `base` where an option is not given, for `texts` texts. A number of beams alone asks for no samples.
     pub(crate) fn settings(&self, base: &GenerationConfig, texts: Option<usize>) -> GenerationConfig {
-        let kept = base.sample && self.num_beams.is_none() && self.sample.is_none();
-        let sample = self.samples() || kept;
-        let texts = texts.unwrap_or(base.num_return_sequences);
-        let usual = if sample && !base.sample { 1 } else { base.num_beams };
-        // Drawn one by one, texts need no beams.
-        let num_beams = if sample && usual == 1 { 1 } else { usual.max(texts) };
-        GenerationConfig {
-            max_new_tokens: self.max_new_tokens.unwrap_or(base.max_new_tokens),
-            min_new_tokens: self.min_length.unwrap_or(base.min_new_tokens),
-            num_beams: self.num_beams.unwrap_or(num_beams),
-            early_stopping: self
-                .early_stopping
-                .map_or(base.early_stopping, EarlyStopping::from),
-            num_return_sequences: texts,
-            length_penalty: self.length_penalty.unwrap_or(base.length_penalty),
-            repetition_penalty: self.repetition_penalty.unwrap_or(base.repetition_penalty),
-            no_repeat_ngram_size: self.no_repeat_ngram_size.unwrap_or(base.no_repeat_ngram_size),
-            sample,
-            temperature: self.temperature.unwrap_or(base.temperature),
-            top_k: self.top_k.unwrap_or(base.top_k),
-            top_p: self.top_p.unwrap_or(base.top_p),
-            seed: self.seed,
-            end_tokens: base.end_tokens.clone(),
-        }
+        self.wishes(texts).meant(base)
     }
 }
 
-/// More of anything than a text has; keeps a slip of the finger from asking for all memory.
-const MOST: u64 = 1 << 16;
-
 pub(crate) fn at_least(least: u64) -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(least..=MOST)
+    RangedU64ValueParser::new().range(least..=GenerationWishes::MOST as u64)
 }
 
 fn finite(text: &str) -> Result<f64, String> {

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use blip2::locate;
-use blip2_hub::{Event, Hub};
+use blip2_hub::{DownloadError, Event, Hub, obtain};
 use clap::Args;
 use indicatif::ProgressBar;
 
@@ -23,23 +23,24 @@ pub(crate) struct HubArguments {
 impl HubArguments {
     /// The folder or file that `model`, a path or a name, stands for.
     pub(crate) fn folder(&self, model: &Path) -> Result<PathBuf> {
-        if !self.download {
-            return Ok(locate(model, self.revision.as_deref())?);
-        }
-        match model.to_str() {
-            Some(name) if !model.exists() => fetch(name, self.revision.as_deref()),
-            _ => bail!(
-                "{} is a folder or file of this machine: leave out --download",
-                model.display()
-            ),
+        let revision = self.revision.as_deref();
+        match self.download {
+            true => shown(|watch| obtain(model, revision, watch)),
+            false => Ok(locate(model, revision)?),
         }
     }
 }
 
 /// Fetches what the cache lacks of the model `name`, and gives its folder.
 pub(crate) fn fetch(name: &str, revision: Option<&str>) -> Result<PathBuf> {
+    let hub = Hub::of_environment()?;
+    shown(|watch| hub.fetch(name, revision, watch))
+}
+
+/// What `fetch` gives, with a bar while it lasts.
+fn shown(fetch: impl FnOnce(&mut dyn FnMut(Event)) -> Result<PathBuf, DownloadError>) -> Result<PathBuf> {
     let bar = progress::bytes();
-    let folder = Hub::of_environment()?.fetch(name, revision, &mut |event| show(&bar, event));
+    let folder = fetch(&mut |event| show(&bar, event));
     bar.finish_and_clear();
     Ok(folder?)
 }

@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use anyhow::{Context, Result};
-use blip2::{Blip2, LoadPlan, Packing, StoredWeights, home, model_folder};
+use blip2::{Blip2, LoadPlan, Packing, PackingChoice, home, model_folder};
 use blip2_mini::registry;
-use burn::tensor::Device;
 use clap::{Args, ValueEnum};
 use indicatif::DecimalBytes;
 use walkdir::WalkDir;
@@ -45,14 +44,31 @@ enum NumberFormat {
     Int4,
 }
 
+impl From<NumberFormat> for blip2::NumberFormat {
+    fn from(format: NumberFormat) -> Self {
+        match format {
+            NumberFormat::Auto => Self::Stored,
+            NumberFormat::F32 => Self::F32,
+            NumberFormat::Bf16 => Self::Packed(Packing::Bf16),
+            NumberFormat::Int8 => Self::Packed(Packing::Int8),
+            NumberFormat::Int4 => Self::Packed(Packing::Int4),
+        }
+    }
+}
+
 impl ModelArguments {
     pub(crate) fn load(&self) -> Result<Blip2> {
         let folder = self.hub.folder(&self.model)?;
         let device = self.device.open()?;
-        let packing = self.packing(&folder, &device)?;
+        let home = home()?;
+        let PackingChoice { packing, stored } =
+            blip2::NumberFormat::from(self.dtype).choose(&folder, &home, &device)?;
+        if let Some(weights) = stored {
+            say(packing, weights.bytes(packing));
+        }
         let spinner = progress::spinner("loading the model");
         let plan = LoadPlan::from(&device).packed(packing);
-        let model = Blip2::from_pretrained_with(&folder, &home()?, plan, &registry());
+        let model = Blip2::from_pretrained_with(&folder, &home, plan, &registry());
         spinner.finish_and_clear();
         Ok(model?)
     }
@@ -91,24 +107,6 @@ impl ModelArguments {
         let format = self.dtype.to_possible_value();
         let format = format.expect("no number format is hidden");
         Ok(format!("{}; {}", format.get_name(), files.join(", ")))
-    }
-
-    /// How linear layers are packed; where nothing is asked for, as they are stored, which is said.
-    fn packing(&self, folder: &Path, device: &Device) -> Result<Option<Packing>> {
-        let packing = match self.dtype {
-            NumberFormat::Auto => {
-                let weights = StoredWeights::of(folder, &home()?)?;
-                // Elsewhere packed weights are unpacked at every use.
-                let packing = weights.packing().filter(|_| *device == Device::flex());
-                say(packing, weights.bytes(packing));
-                packing
-            }
-            NumberFormat::F32 => None,
-            NumberFormat::Bf16 => Some(Packing::Bf16),
-            NumberFormat::Int8 => Some(Packing::Int8),
-            NumberFormat::Int4 => Some(Packing::Int4),
-        };
-        Ok(packing)
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
-use std::iter::successors;
 
 use anyhow::{Error, Result};
+use blip2::causes;
 use serde::Serialize;
 
 /// Writes one line to stdout.
@@ -35,19 +35,6 @@ pub(crate) fn report(error: &Error) {
 /// `error` and its causes on one line.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     causes(error).join(": ")
-}
-
-/// `error` and its causes. A cause that its consequence has quoted is not said twice.
-fn causes(error: &(dyn std::error::Error + 'static)) -> Vec<String> {
-    let mut said = vec![error.to_string()];
-    let mut last = error.to_string();
-    for cause in successors(error.source(), |cause| cause.source()).map(ToString::to_string) {
-        if !last.contains(&cause) {
-            said.push(cause.clone());
-        }
-        last = cause;
-    }
-    said
 }
 
 /// Writes one line to stderr.

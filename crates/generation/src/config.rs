@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::GenerationError;
+use crate::{GenerationError, StopFlag};
 
 /// Settings of one generation. Names, meaning and defaults are those of `transformers`' `GenerationConfig`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +37,9 @@ pub struct GenerationConfig {
     pub seed: u64,
     /// Any of these ends a text.
     pub end_tokens: Vec<u32>,
+    /// Gives the writing up once it is raised. No part of what is written down.
+    #[serde(skip)]
+    pub stop: StopFlag,
 }
 
 impl Default for GenerationConfig {
@@ -56,6 +59,7 @@ impl Default for GenerationConfig {
             top_p: 1.0,
             seed: 0,
             end_tokens: Vec::new(),
+            stop: StopFlag::default(),
         }
     }
 }

@@ -49,6 +49,9 @@ pub enum GenerationError {
         /// Tokens asked for.
         wanted: usize,
     },
+    /// The flag of the settings was raised ([`crate::StopFlag`]).
+    #[error("the writing was stopped before its end")]
+    Stopped,
     /// The model refused, or its logits could not be read.
     #[error("the language model cannot continue the text")]
     Model(#[from] ModelError),

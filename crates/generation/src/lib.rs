@@ -11,7 +11,9 @@ mod nucleus_sampling;
 mod rules;
 mod sequential;
 mod session;
+mod stop;
 mod text_stream;
+mod wishes;
 mod writing;
 
 use std::sync::Arc;
@@ -24,7 +26,9 @@ use crate::writing::{Start, Writing, advance};
 pub use config::{EarlyStopping, GenerationConfig};
 pub use error::GenerationError;
 pub use session::{Event, Request, RowId, Session};
+pub use stop::StopFlag;
 pub use text_stream::TextStream;
+pub use wishes::GenerationWishes;
 
 /// A text that a model wrote.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,7 +70,8 @@ pub type TokenCallback<'a> = &'a mut dyn FnMut(usize, u32);
 /// # Errors
 /// [`GenerationError::Config`] for settings that contradict themselves, [`GenerationError::Rows`] where `history` does not
 /// fit the model, [`GenerationError::NotFinite`] for logits that are no numbers, [`GenerationError::TooFew`] where the
-/// settings leave fewer texts than are asked for, [`GenerationError::Model`] from the model.
+/// settings leave fewer texts than are asked for, [`GenerationError::Stopped`] where they are told to stop,
+/// [`GenerationError::Model`] from the model.
 pub fn generate(
     model: &mut dyn NextTokenModel,
     history: &[Vec<u32>],

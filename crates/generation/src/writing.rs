@@ -60,6 +60,9 @@ impl Writing {
         logits: &Logits,
         hear: &mut dyn FnMut(usize, Token),
     ) -> Result<Option<Vec<Generated>>, GenerationError> {
+        if self.config.stop.is_raised() {
+            return Err(GenerationError::Stopped);
+        }
         match &mut self.search {
             Search::Texts(texts) => texts.step(logits, &self.config, hear),
             Search::Beams(beams) => {

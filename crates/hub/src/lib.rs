@@ -10,4 +10,4 @@ mod environment;
 
 pub use cache::{CacheError, hub_name, locate};
 #[cfg(feature = "download")]
-pub use download::{DownloadError, Event, Hub};
+pub use download::{DownloadError, Event, Hub, obtain};

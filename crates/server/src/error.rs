@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use blip2::{Blip2Error, GenerationError};
+use blip2::{Blip2Error, GenerationError, causes};
 use serde::Serialize;
 use thiserror::Error;
 use utoipa::ToSchema;
@@ -186,12 +186,6 @@ impl From<Blip2Error> for Refusal {
 }
 
 /// An error and what caused it, in one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
+fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    causes(error).join(": ")
 }

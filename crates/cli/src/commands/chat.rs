@@ -5,7 +5,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use blip2::{Chat as Conversation, GenerationConfig, Template, Turn, Written};
+use blip2::{Blip2, Chat as Conversation, GenerationConfig, Template, Turn, Written};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
@@ -62,14 +62,11 @@ enum TemplateChoice {
     Gemma,
 }
 
-impl From<TemplateChoice> for Template {
-    fn from(choice: TemplateChoice) -> Self {
-        match choice {
-            TemplateChoice::Dialogue => Self::Dialogue("Question: {} Answer:".to_owned()),
-            TemplateChoice::Instruction => Self::Instruction,
-            TemplateChoice::Qwen => Self::ChatMl,
-            TemplateChoice::Gemma => Self::Gemma,
-        }
+impl TemplateChoice {
+    fn template(self) -> Template {
+        let name = self.to_possible_value().expect("no template is hidden");
+        let template = name.get_name().parse();
+        template.expect("the choices are named as the templates are")
     }
 }
 
@@ -91,7 +88,7 @@ struct Saved<'a> {
 
 /// A conversation, and all that its lines need.
 struct Talk<'a> {
-    conversation: Conversation<'a>,
+    conversation: Conversation<&'a Blip2>,
     image: Option<PathBuf>,
     settings: GenerationConfig,
     arguments: &'a Chat,
@@ -103,7 +100,7 @@ impl Chat {
         let model = self.model.load()?;
         let template = self
             .template
-            .map_or_else(|| model.chat_template(), Template::from);
+            .map_or_else(|| model.chat_template(), TemplateChoice::template);
         let mut talk = Talk {
             conversation: model.chat(template),
             image: None,

@@ -1,11 +1,11 @@
 //! `blip2 embed`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Result, bail};
-use blip2::{Blip2, OpenedBatch, RgbImage};
+use anyhow::Result;
+use blip2::{Blip2, OpenedBatch, join_vectors};
 use blip2_core::weights::write_safetensors;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::TensorData;
 use clap::{Args, ValueEnum};
 
 use crate::failures::{FailureArguments, Failures};
@@ -121,12 +121,11 @@ impl Embed {
 
     fn of_pictures(&self, model: &Blip2, failures: &mut Failures) -> Result<Rows> {
         let mut rows = Rows::default();
-        let mut batches: Vec<(&str, Vec<Tensor<3>>)> = Vec::new();
+        let mut batches = Vec::new();
         let bar = progress::bar(self.images.len() as u64, "embedding");
-        let files: Vec<&Path> = self.images.iter().map(PathBuf::as_path).collect();
         let mut number = 0;
         model.open_in_batches(
-            &files,
+            &self.images,
             self.batch,
             &|path| self.reading.open(path),
             |OpenedBatch { pictures, opened }| {
@@ -134,7 +133,7 @@ impl Embed {
                 for opened in opened {
                     match opened {
                         Ok(()) => {
-                            rows.images.push(named(files[number]));
+                            rows.images.push(named(&self.images[number]));
                             rows.texts.extend(self.text.get(number).cloned());
                         }
                         Err(error) => bar.suspend(|| failures.note(error.into()))?,
@@ -142,78 +141,31 @@ impl Embed {
                     number += 1;
                 }
                 if !pictures.is_empty() {
-                    let batch = self.embed(model, &pictures, &rows.texts[first_text..])?;
-                    batches.resize_with(batch.len(), Default::default);
-                    for ((name, batches), (this, tensor)) in batches.iter_mut().zip(batch) {
-                        *name = this;
-                        batches.push(tensor);
-                    }
+                    let texts = &rows.texts[first_text..];
+                    batches.push(match self.mode {
+                        Mode::Multimodal => model.vectors_of_pairs(&pictures, texts, &self.only)?,
+                        Mode::Image | Mode::Text => model.vectors_of_pictures(&pictures, &self.only)?,
+                    });
                 }
                 bar.set_position(number as u64);
                 anyhow::Ok(())
             },
         )?;
         bar.finish_and_clear();
-        let joined = |(name, batches): (&str, _)| (name.to_owned(), Tensor::cat(batches, 0).into_data());
-        rows.tensors = batches.into_iter().map(joined).collect();
+        rows.tensors = named_tensors(join_vectors(batches));
         Ok(rows)
     }
 
-    /// Tensors of one row a picture, by name.
-    fn embed(
-        &self,
-        model: &Blip2,
-        pictures: &[RgbImage],
-        texts: &[String],
-    ) -> Result<Vec<(&'static str, Tensor<3>)>> {
-        let alone = self.mode == Mode::Image;
-        let by_bridge = model.has_bridge() && (alone || model.reads_instructions());
-        let mut tensors = Vec::new();
-        // Where neither stage can, the first says what is missing.
-        if model.has_representation() || !by_bridge {
-            if alone {
-                let embedded = model.embed_images(pictures)?;
-                tensors.push(("image_embeds", embedded.states));
-                tensors.push(("image_embeds_proj", embedded.embeddings));
-            } else {
-                tensors.push(("multimodal_embeds", model.embed_multimodal(pictures, texts)?));
-            }
-        }
-        if by_bridge {
-            let none = vec![String::new(); pictures.len()];
-            let prompts = model.image_prompts(pictures, if alone { &none } else { texts })?;
-            tensors.push(("vision", prompts.vision));
-            tensors.push(("qformer", prompts.qformer));
-            tensors.push(("projected", prompts.projected));
-        }
-        self.wanted(tensors)
-    }
-
-    /// Those of `tensors` that are to be written.
-    fn wanted<T>(&self, mut tensors: Vec<(&'static str, T)>) -> Result<Vec<(&'static str, T)>> {
-        let names: Vec<&str> = tensors.iter().map(|(name, _)| *name).collect();
-        if let Some(unknown) = self.only.iter().find(|name| !names.contains(&name.as_str())) {
-            bail!(
-                "`{unknown}` (--only) is not among what this model gives here: {}",
-                names.join(", ")
-            );
-        }
-        tensors.retain(|(name, _)| self.only.is_empty() || self.only.iter().any(|only| only == name));
-        Ok(tensors)
-    }
-
     fn of_texts(&self, model: &Blip2) -> Result<Rows> {
-        let embedded = model.embed_texts(&self.text)?;
-        let tensors = vec![
-            ("text_embeds", embedded.states.into_data()),
-            ("text_mask", embedded.mask.into_data()),
-            ("text_embeds_proj", embedded.embeddings.into_data()),
-        ];
-        let tensors = self.wanted(tensors)?.into_iter();
         Ok(Rows {
             texts: self.text.clone(),
-            tensors: tensors.map(|(name, data)| (name.to_owned(), data)).collect(),
+            tensors: named_tensors(model.vectors_of_texts(&self.text, &self.only)?),
             ..Rows::default()
         })
     }
+}
+
+fn named_tensors(vectors: Vec<(&'static str, TensorData)>) -> Vec<(String, TensorData)> {
+    let named = vectors.into_iter().map(|(name, data)| (name.to_owned(), data));
+    named.collect()
 }

@@ -5,3 +5,4 @@ mod beam_sample;
 mod chain;
 mod sequential;
 mod session;
+mod stopping;

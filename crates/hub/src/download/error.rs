@@ -17,6 +17,15 @@ pub enum DownloadError {
     /// The hub must not be asked, and the cache does not have it.
     #[error("HF_HUB_OFFLINE is set, so nothing is fetched; unset it to fetch the model")]
     Offline(#[source] CacheError),
+    /// What would be fetched is no name.
+    #[error(
+        "{path} is a folder or file of this machine: leave out --download (in Python, download=True)",
+        path = path.display()
+    )]
+    IsHere {
+        /// What was given.
+        path: PathBuf,
+    },
     /// Not the name of a model.
     #[error("`{name}` is not the name of a model on the hub: OWNER/NAME, such as Salesforce/blip2-opt-2.7b")]
     NoName {

@@ -141,6 +141,24 @@ impl Hub {
     }
 }
 
+/// The folder of `model`, a name on the hub, of which the cache is first given what it lacks: [`Hub::fetch`] of the hub that the
+/// environment names. [`locate`](crate::locate) is the same without fetching.
+///
+/// # Errors
+/// [`DownloadError::IsHere`] where `model` is a path that exists; else as for [`Hub::fetch`].
+pub fn obtain(
+    model: &Path,
+    revision: Option<&str>,
+    watch: &mut dyn FnMut(Event),
+) -> Result<PathBuf, DownloadError> {
+    if model.exists() {
+        let path = model.to_owned();
+        return Err(DownloadError::IsHere { path });
+    }
+    // What is no text is no name either, and is refused as such.
+    Hub::of_environment()?.fetch(&model.to_string_lossy(), revision, watch)
+}
+
 /// One commit on its way into the cache.
 struct Mirror<'a> {
     hub: &'a Hub,

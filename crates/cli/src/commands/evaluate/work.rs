@@ -53,7 +53,6 @@ impl Work<'_> {
             .iter()
             .map(|unit| DataSet::place(self.units[*unit].sample))
             .collect();
-        let places: Vec<&Path> = places.iter().map(PathBuf::as_path).collect();
         let mut journal = Journal::open(self.folder, name, self.part)?;
         let (bar, start) = (progress::bar(open.len() as u64, name), Instant::now());
         let mut left = open.as_slice();
