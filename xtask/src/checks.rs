@@ -7,7 +7,9 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::{assembly, assets, cuda, exit_code, launch, openai, package, places, process, ranks, tidy};
+use crate::{
+    assembly, assets, cuda, exit_code, launch, openai, package, places, process, python, ranks, tidy,
+};
 
 const CARGO_STEPS: &[(&str, &[&str])] = &[
     ("formatting", &["fmt", "--all", "--check"]),
@@ -128,6 +130,13 @@ pub(crate) fn run(home: &Path) -> Result<ExitCode> {
         Some(passed) => Ok(passed),
         None => {
             println!("SKIPPED: Python has no pip here, or pip nothing to fetch from: `blip2 serve` was not asked by OpenAI's client");
+            Ok(true)
+        }
+    })?;
+    steps.take("python", || match python::check(&target)? {
+        Some(passed) => Ok(passed),
+        None => {
+            println!("SKIPPED: Python has no venv with pip here, or pip nothing to fetch from: the package `blip2` was not tested");
             Ok(true)
         }
     })?;

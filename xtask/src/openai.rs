@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::environment::Environment;
 use crate::served::Served;
 use crate::{launch, places, process};
 
@@ -20,10 +21,9 @@ const KEY: &str = "a-key-of-the-tests";
 /// The program cannot be built or started.
 pub(crate) fn check(target: &Path) -> Result<Option<bool>> {
     let folder = target.join("openai");
-    let python = folder.join("bin/python");
-    if !imports(&python)? && !install(&folder, &python)? {
+    let Some(environment) = Environment::with(&folder, CLIENT)? else {
         return Ok(None);
-    }
+    };
     let binary = launch::build("blip2")?;
     let keys = folder.join("keys.txt");
     fs::write(&keys, format!("# for tests\n{KEY}\n"))
@@ -34,7 +34,7 @@ pub(crate) fn check(target: &Path) -> Result<Option<bool>> {
     let picture = model.join("image1.png");
     let server = Served::start(&binary, &model, &options)?;
     let vectors = Served::start(&binary, &Served::small_model("itm-tiny"), &options)?;
-    let mut client = Command::new(&python);
+    let mut client = environment.python();
     client
         .arg(places::root().join("tests/peer/openai_client.py"))
         .arg(server.address.to_string())
@@ -45,42 +45,6 @@ pub(crate) fn check(target: &Path) -> Result<Option<bool>> {
     passed &= curl(&server)?;
     passed &= server.stop()? & vectors.stop()?;
     Ok(Some(passed))
-}
-
-/// Whether the client is there already.
-fn imports(python: &Path) -> Result<bool> {
-    if !python.is_file() {
-        return Ok(false);
-    }
-    let (_, version) = CLIENT.split_once("==").context("a version")?;
-    let script = format!("import openai; assert openai.__version__ == '{version}'");
-    let status = Command::new(python)
-        .args(["-c", &script])
-        .stderr(Stdio::null())
-        .status()?;
-    Ok(status.success())
-}
-
-fn install(folder: &Path, python: &Path) -> Result<bool> {
-    let mut environment = Command::new("python3");
-    environment.args(["-m", "venv"]).arg(folder);
-    let mut client = Command::new(python);
-    client.args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        CLIENT,
-    ]);
-    for command in [&mut environment, &mut client] {
-        match process::run(command, || ()) {
-            Ok(ending) if ending.is_success() => {}
-            Err(error) if error.is::<process::Stopped>() => return Err(error),
-            _ => return Ok(false),
-        }
-    }
-    Ok(true)
 }
 
 /// What curl sees: a figure, a model, a refusal, pieces as they come.
