@@ -47,18 +47,13 @@ const CUDA: &[&str] = &["check", "--package", "blip2-cli", "--features", "cuda,r
 /// The variable that asks for the program for NVIDIA GPUs to be linked: `link`.
 const LINK: &str = "BLIP2_CUDA";
 
+/// The crates whose tests run once more with debug assertions and checks for overflow: those that count bytes, and where other people's
+/// files are read.
+const CHECKED: [&str; 3] = ["blip2-kernels", "blip2-core", "blip2-data"];
+/// What is switched on for these crates alone: what they stand on stays as it was compiled.
+const CHECKS: [&str; 2] = ["debug-assertions", "overflow-checks"];
 /// What reads object stores, against a server on this machine.
-const REMOTE: &[&str] = &[
-    "test",
-    "--release",
-    "--package",
-    "blip2-data",
-    "--features",
-    "remote",
-    "--test",
-    "main",
-    "remote::",
-];
+const REMOTE: &str = "blip2-data/remote";
 
 /// What trains over several processes, and the tests that start them.
 const RANKS: [&[&str]; 2] = [
@@ -148,7 +143,7 @@ pub(crate) fn run(home: &Path) -> Result<ExitCode> {
     })?;
     steps.take("assembly", || said(assembly::run(None)))?;
     // Other sets of features in the same folder would build the tensor crates anew at every turn.
-    steps.take("remote", || cargo(REMOTE, &target.join("remote"), home))?;
+    steps.take("checked", || cargo(&checked(), &target.join("remote"), home))?;
     steps.take("cuda", || {
         if cuda::was_linked()? || env::var_os(LINK).is_some_and(|asked| asked == "link") {
             println!("linked and started: for that was done here before, or {LINK}=link asks for it");
@@ -170,6 +165,20 @@ pub(crate) fn run(home: &Path) -> Result<ExitCode> {
     Ok(steps.conclude())
 }
 
+/// How cargo runs the tests of [`CHECKED`], those that [`REMOTE`] adds included.
+fn checked() -> Vec<String> {
+    let mut arguments = vec!["test".to_owned(), "--release".to_owned()];
+    for package in CHECKED {
+        for check in CHECKS {
+            let setting = format!("profile.release.package.{package}.{check}=true");
+            arguments.extend(["--config".to_owned(), setting]);
+        }
+        arguments.extend(["--package".to_owned(), package.to_owned()]);
+    }
+    arguments.extend(["--features".to_owned(), REMOTE.to_owned()]);
+    arguments
+}
+
 /// A failure that is said, so that the steps behind it are taken all the same; a wish to stop ends them.
 fn said(done: Result<bool>) -> Result<bool> {
     match done {
@@ -182,7 +191,8 @@ fn said(done: Result<bool>) -> Result<bool> {
 }
 
 /// Calls cargo, and says how; whether it succeeded.
-fn cargo(arguments: &[&str], target: &Path, home: &Path) -> Result<bool> {
+fn cargo(arguments: &[impl AsRef<str>], target: &Path, home: &Path) -> Result<bool> {
+    let arguments: Vec<&str> = arguments.iter().map(AsRef::as_ref).collect();
     println!("cargo {}", arguments.join(" "));
     let mut command = launch::cargo();
     command

@@ -118,12 +118,13 @@ vectorised! {
             let largest = f32::from_bits(if sizes[0] > least { sizes[0] } else { least });
             let (scale, inverse) = (largest / LARGEST, LARGEST / largest);
             let mut whole = [0u32; DEPTH];
-            let mut sum = 0;
+            // Of what is no number it means nothing, as the scale then is none either.
+            let mut sum = 0i32;
             for place in 0..DEPTH {
                 // To the nearest whole number, by the place of its last bit.
                 let bits = (numbers[place] * inverse + ROUND).to_bits();
                 whole[place] = bits.wrapping_sub(ROUND.to_bits());
-                sum += whole[place] as i32;
+                sum = sum.wrapping_add(whole[place] as i32);
             }
             let mut words = [[0; QUADS]; 2];
             for quad in 0..QUADS {
