@@ -1,6 +1,6 @@
 //! The Python package `blip2`. This is its module `blip2._blip2`; `python/blip2` gives its names out, with types and exceptions.
 //!
-//! All that takes long is done on threads of its own ([`work`]), so that Python's other threads run meanwhile, Ctrl-C is heard, and
+//! All that takes long is done on threads of its own (`work.rs`), so that Python's other threads run meanwhile, Ctrl-C is heard, and
 //! a panic ends a call instead of the interpreter.
 
 mod arrays;
