@@ -6,7 +6,7 @@ use std::error::Error;
 use std::io::Write;
 use std::path::Path;
 
-use blip2_mini::{SceneDataset, World, write_shards};
+use blip2_mini::{SceneDataset, Shown, World, write_shards};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -15,7 +15,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         [world, folder, home] => (world, folder, home.into()),
         _ => return Err("usage: export WORLD.toml FOLDER [ASSETS_HOME]".into()),
     };
-    let set = SceneDataset::new("scenes".to_owned(), World::read(Path::new(world))?, &home)?;
+    let world = World::read(Path::new(world))?;
+    let set = SceneDataset::new("scenes".to_owned(), world, Shown::TRAINING, &home)?;
     let written = write_shards(&set, Path::new(folder))?;
     writeln!(std::io::stdout(), "{written} scenes in {folder}")?;
     Ok(())

@@ -4,12 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use blip2_data::features::content_key;
-use blip2_data::sets::{DataSpec, Dataset, Formats, Picture, Sample, SampleError, SetError};
+use blip2_data::sets::{
+    Answer, DataSpec, Dataset, Formats, Picture, Question, Sample, SampleError, SetError,
+};
+use blip2_trainer::RecipeFile;
 use serde::{Deserialize, Serialize};
 
-use crate::MiniError;
 use crate::corpus::draw;
+use crate::evaluate::asked;
 use crate::scenes::{EmojiAssets, Relation, Repertoire, Scene, SceneArtist, SceneSet, Split};
+use crate::{MiniError, MiniRecipe, is_recipe};
 
 /// Which scenes, in a file of its own that `path` of a `[[data]]` entry names.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,12 +37,22 @@ pub struct World {
     pub corners: Option<bool>,
 }
 
+/// Scenes of a shard where a recipe of the embedded default stands for a world: it has no shards.
+const SHARD: u64 = 256;
+
 impl World {
-    /// Reads the file.
+    /// Reads the file, or what a recipe of the embedded default says of its scenes: that of a run, for what the run was trained on,
+    /// and was not.
     ///
     /// # Errors
     /// [`SetError`] where it cannot be read, or holds something else.
     pub fn read(path: &Path) -> Result<Self, SetError> {
+        if is_recipe(path) {
+            let recipe = MiniRecipe::read(path, &[]).map_err(|error| SetError::malformed(path, error))?;
+            return Self::of(recipe).ok_or_else(|| {
+                SetError::malformed(path, "`encoder.image_size` must say how large the pictures are")
+            });
+        }
         let text = std::fs::read_to_string(path).map_err(SetError::reading(path))?;
         let world: Self = toml::from_str(&text).map_err(|error| SetError::malformed(path, error))?;
         match world.side == 0 || world.shard == 0 {
@@ -46,9 +60,61 @@ impl World {
             false => Ok(world),
         }
     }
+
+    fn of(recipe: MiniRecipe) -> Option<Self> {
+        Some(Self {
+            side: recipe.encoder.image_size?,
+            shard: SHARD,
+            seed: recipe.data.seed,
+            scenes: recipe.data.training_scenes,
+            concepts: recipe.data.concepts,
+            relations: recipe.data.relations,
+            most_of_a_kind: recipe.data.most_of_a_kind,
+            corners: recipe.data.corners,
+        })
+    }
 }
 
-/// The formats of the library and `scenes`, whose path is the file of a [`World`]. The drawings lie under `home`.
+/// Which scenes of a world, and what is said of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// The part. Of those that are held out, no two scenes have the same caption.
+    pub part: Split,
+    /// A question about each picture with its answer, in place of the caption.
+    pub asked: bool,
+}
+
+impl Shown {
+    /// What training sees, with its captions.
+    pub const TRAINING: Self = Self {
+        part: Split::Train,
+        asked: false,
+    };
+
+    /// As `split` and `text` of `spec` have it.
+    fn of(spec: &DataSpec) -> Result<Self, SetError> {
+        let part = match &spec.split {
+            None => Split::Train,
+            Some(name) => {
+                let known = Split::ALL.into_iter().find(|part| part.name() == name);
+                known.ok_or_else(|| {
+                    let names = Split::ALL.map(Split::name).join(", ");
+                    spec.error(format!("it has no part `{name}`, but {names}"))
+                })?
+            }
+        };
+        let asked = match spec.text.as_deref() {
+            None | Some("caption") => false,
+            Some("answer") => true,
+            Some(other) => {
+                return Err(spec.error(format!("its text is `caption` or `answer`, not `{other}`")));
+            }
+        };
+        Ok(Self { part, asked })
+    }
+}
+
+/// The formats of the library and `scenes`, whose path is the file of a [`World`], or a recipe of the embedded default. The drawings lie under `home`.
 pub fn formats(home: &Path) -> Formats {
     let home = home.to_owned();
     Formats::standard().with("scenes", "emoji scenes, drawn in memory", move |spec, _| {
@@ -56,32 +122,35 @@ pub fn formats(home: &Path) -> Formats {
     })
 }
 
-/// The training scenes of a world: each with its caption, every second one a variation of the one before it.
+/// Scenes of a world, each with its caption, or a question and its answer. Of those for training every second one is a variation
+/// of the one before it.
 pub struct SceneDataset {
     name: String,
     world: World,
+    asked: bool,
     scenes: Vec<Scene>,
     artist: SceneArtist,
 }
 
 impl SceneDataset {
-    /// Those of the world in the file that `spec` names, with the drawings under `home`.
+    /// Those of the world in the file that `spec` names, with the drawings under `home`: the part that `split` names, `train` where
+    /// it names none; `text = "answer"` has questions answered in place of captions.
     ///
     /// # Errors
-    /// [`SetError`] where the file is no world, or the drawings are not there.
+    /// [`SetError`] where the file is no world, there is no such part or text, or the drawings are not there.
     pub fn open(spec: &DataSpec, home: &Path) -> Result<Self, SetError> {
-        let world = World::read(Path::new(&spec.path))?;
-        Self::new(spec.name(), world, home).map_err(|error| spec.error(error))
+        let (world, shown) = (World::read(Path::new(&spec.path))?, Shown::of(spec)?);
+        Self::new(spec.name(), world, shown, home).map_err(|error| spec.error(error))
     }
 
-    /// The scenes of `world`, with the drawings under `home`.
+    /// The scenes of `world` that are `shown`, with the drawings under `home`.
     ///
     /// # Errors
     /// [`MiniError::Scenes`] where nothing can be shown, or the drawings are not there.
-    pub fn new(name: String, world: World, home: &Path) -> Result<Self, MiniError> {
+    pub fn new(name: String, world: World, shown: Shown, home: &Path) -> Result<Self, MiniError> {
         let set = SceneSet {
             seed: world.seed,
-            split: Split::Train,
+            split: shown.part,
             repertoire: Repertoire::new(
                 world.concepts.as_deref(),
                 world.relations.as_deref(),
@@ -90,7 +159,11 @@ impl SceneDataset {
             )?,
         };
         Ok(Self {
-            scenes: draw(&set, world.scenes),
+            scenes: match shown.part {
+                Split::Train => draw(&set, world.scenes),
+                _ => set.distinct(world.scenes as usize),
+            },
+            asked: shown.asked,
             artist: SceneArtist::load(&EmojiAssets::in_home(home))?,
             name,
             world,
@@ -126,17 +199,33 @@ impl Dataset for SceneDataset {
                 reason: "picture_undecodable",
                 problem: error.to_string(),
             })?;
+        let (question, answer) = asked(scene);
+        let question = self.asked.then(|| Question {
+            id: key.clone(),
+            text: question.to_owned(),
+            answers: vec![Answer {
+                text: answer.to_owned(),
+                count: 1.0,
+            }],
+        });
         Ok(Sample {
+            texts: match question {
+                Some(_) => Vec::new(),
+                None => vec![scene.caption.clone()],
+            },
             key,
             picture: Picture::Pixels(Arc::new(picture)),
-            texts: vec![scene.caption.clone()],
-            question: None,
+            question,
             image_id: None,
         })
     }
 
     fn fingerprint(&self) -> String {
         let drawn: String = self.scenes.iter().map(|scene| format!("{scene:?}")).collect();
-        content_key(&[drawn.as_bytes(), &self.world.side.to_le_bytes()])
+        let side = self.world.side.to_le_bytes();
+        match self.asked {
+            true => content_key(&[drawn.as_bytes(), &side, b"answer"]),
+            false => content_key(&[drawn.as_bytes(), &side]),
+        }
     }
 }

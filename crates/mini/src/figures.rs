@@ -28,7 +28,7 @@ const LOOKS: usize = 2;
 /// Share of the steps of stage 2, its last ones, whose mean loss is reported.
 const LAST: f64 = 0.1;
 /// What training never showed, one thing each.
-const PARTS: [Split; 3] = [
+pub(crate) const PARTS: [Split; 3] = [
     Split::HeldOutStyle,
     Split::HeldOutPairs,
     Split::HeldOutCombination,

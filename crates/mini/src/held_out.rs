@@ -1,9 +1,11 @@
 //! Pictures that training never showed.
 
 use blip2_data::pixels::RgbImage;
-use burn::tensor::Tensor;
+use blip2_trainer::{FeatureSource, HeldOut as Samples, Prompts, Row, TrainError};
+use burn::tensor::{Device, Tensor};
 
 use crate::corpus::encode_scenes;
+use crate::evaluate::asked;
 use crate::pretrain::Frozen;
 use crate::scenes::{Scene, SceneSet, Split};
 use crate::{MiniError, MiniRecipe};
@@ -41,6 +43,27 @@ impl HeldOut {
         Self::encoded(split, scenes(recipe, split)?.distinct(count), frozen)
     }
 
+    /// A question about each picture, put by `prompts` and answered after every so many steps.
+    pub(crate) fn questions(&self, every: u64, prompts: &Prompts<'_>, device: &Device) -> Samples<'_> {
+        let rows = self.scenes.iter().enumerate().map(|(index, scene)| {
+            let (question, answer) = asked(scene);
+            Row {
+                index: index as u64,
+                key: format!("{} {index}", self.name),
+                prompt: Some(prompts.question(question)),
+                text: answer.to_owned(),
+                ..Row::default()
+            }
+        });
+        Samples {
+            name: self.name.clone(),
+            every,
+            rows: rows.collect(),
+            features: self,
+            device: device.clone(),
+        }
+    }
+
     fn encoded(split: Split, scenes: Vec<Scene>, frozen: &Frozen) -> Result<Self, MiniError> {
         let side = frozen.encoder.processor.width;
         let (pictures, features) = encode_scenes(frozen, side, &scenes)?;
@@ -50,6 +73,15 @@ impl HeldOut {
             pictures,
             features,
         })
+    }
+}
+
+/// The rows' indices name the pictures.
+impl FeatureSource for HeldOut {
+    fn features(&self, rows: &[Row], device: &Device) -> Result<Tensor<3>, TrainError> {
+        let rows = rows.iter().map(|row| row.index as usize);
+        let features = rows.map(|row| self.features.clone().narrow(0, row, 1));
+        Ok(Tensor::cat(features.collect(), 0).to_device(device))
     }
 }
 

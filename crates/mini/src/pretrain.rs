@@ -9,14 +9,16 @@ use blip2_distributed::Communicator;
 use blip2_objectives::RepresentationOptions;
 use blip2_qformer::{Bridge, RepresentationModel};
 use blip2_trainer::{
-    GenerativeObjective, Observer, Origin, PretrainOptions, Prompts, RecipeFile, RepresentationObjective,
-    Run, RunOptions, TrainError, Trained, Trainer, bridge_from, check_frozen, representation_from_bert,
+    GenerativeObjective, Objective, Observer, Origin, PretrainOptions, Prompts, RecipeFile,
+    RepresentationObjective, Run, RunOptions, TrainError, Trained, Trainer, bridge_from, check_frozen, found,
+    representation_at, representation_from_bert,
 };
 use burn::tensor::Device;
 
 use crate::baseline::{self, BaselineObjective, MeanBaseline};
 use crate::corpus::{Captions, CaptionsAndQuestions, Corpus};
-use crate::figures::{Outcome, Reporter};
+use crate::figures::{Outcome, PARTS, Reporter};
+use crate::held_out::HeldOut;
 use crate::scenes::{EmojiAssets, EmojiNames, SceneArtist};
 use crate::{MiniError, MiniRecipe};
 
@@ -211,9 +213,17 @@ impl Phases<'_> {
 
     fn stage1(&self, run: &mut Run<'_>) -> Result<Trained<RepresentationModel>, MiniError> {
         let stage = &self.recipe.stage1;
-        let model = match self.recipe.start_from_data {
-            true => self.started_from_data(self.initial(run)?, run.device())?,
-            false => self.initial(run)?,
+        let (model, origin): (_, fn(&str) -> Origin) = match &stage.from {
+            Some(from) => {
+                let sizes = &self.recipe.representation;
+                let model = representation_at(&found(from, self.home), sizes, run.device())?;
+                (model, Origin::from_stage1)
+            }
+            None if self.recipe.start_from_data => {
+                let model = self.started_from_data(self.initial(run)?, run.device())?;
+                (model, Origin::from_bert)
+            }
+            None => (self.initial(run)?, Origin::from_bert),
         };
         let objective = RepresentationObjective {
             tokenizer: &self.frozen.tokenizer,
@@ -228,7 +238,7 @@ impl Phases<'_> {
             rows: &mut self.captions(stage.batch),
             features: &self.corpus.features,
             objective: &objective,
-            origin: Origin::from_bert,
+            origin,
             layers: None,
             evaluators: Vec::new(),
         };
@@ -282,6 +292,15 @@ impl Phases<'_> {
         )?)
     }
 
+    /// The held-out pictures that are asked about while stage 2 trains.
+    fn asked(&self) -> Result<Vec<HeldOut>, MiniError> {
+        let evaluation = &self.recipe.evaluation;
+        let parts = PARTS.iter().filter(|_| evaluation.every > 0);
+        parts
+            .map(|part| HeldOut::first(self.recipe, *part, evaluation.captions, self.frozen))
+            .collect()
+    }
+
     fn stage2(
         &self,
         run: &mut Run<'_>,
@@ -305,6 +324,12 @@ impl Phases<'_> {
             max_text_tokens: None,
             reader: None,
         };
+        let asked = self.asked()?;
+        let device = run.device().clone().inner();
+        let evaluators = asked.iter().filter_map(|part| {
+            let samples = part.questions(self.recipe.evaluation.every, &prompts, &device);
+            objective.evaluator(samples)
+        });
         let mut trainer = Trainer {
             phase,
             stage,
@@ -313,7 +338,7 @@ impl Phases<'_> {
             objective: &objective,
             origin,
             layers: None,
-            evaluators: Vec::new(),
+            evaluators: evaluators.collect(),
         };
         Ok(trainer.train(run, bridge)?)
     }

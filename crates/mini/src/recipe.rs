@@ -96,6 +96,13 @@ pub struct EvaluationRecipe {
     pub captions: usize,
     /// Pictures shown in the report for each part.
     pub samples: usize,
+    /// Steps of stage 2 from one time that these pictures are asked about to the next; 0: at the end alone, for the report.
+    #[serde(default, skip_serializing_if = "is_never")]
+    pub every: u64,
+}
+
+fn is_never(every: &u64) -> bool {
+    *every == 0
 }
 
 impl MiniRecipe {
@@ -121,6 +128,11 @@ impl RecipeFile for MiniRecipe {
         ];
         for (name, stage, kept) in stages {
             let Some(stage) = stage else { continue };
+            if name != "stage1" && stage.from.is_some() {
+                return Err(format!(
+                    "{name}.from means nothing: say by stage1.from where this run begins"
+                ));
+            }
             stage.check(name, self.data.training_scenes)?;
             stage.check_recomputed(name, kept.iter().copied())?;
             if stage.batch % 2 == 1 {

@@ -15,7 +15,7 @@ use crate::{
     Adapters, DataRows, Evaluator, FeatureSource, GenerativeObjective, HeldOut, HeldOutLoss, LayerRates,
     Live, MeasureRecipe, Objective, Origin, PrefixRows, Projection, Prompts, Recipe, RepresentationObjective,
     Row, RowSource, Run, StageRecipe, TrainError, Trainer, Trunk, Tuned, WithinGraph, bridge_at, bridge_from,
-    representation_at, representation_from_bert,
+    found, representation_at, representation_from_bert,
 };
 
 const STAGE1: &str = "stage1";
@@ -191,14 +191,8 @@ impl Stages<'_> {
         ))
     }
 
-    /// A path as it is, or under the home folder, or what the Hugging Face cache holds under that name.
     fn found(&self, path: &Path) -> PathBuf {
-        let here = self.home.join(path);
-        match path.exists() {
-            true => path.to_owned(),
-            false if here.exists() => here,
-            false => blip2::locate(path, None).unwrap_or(here),
-        }
+        found(path, self.home)
     }
 
     /// Trains `model`, with the encoder in front of it and the updates of the language model behind it where the recipe says so. The

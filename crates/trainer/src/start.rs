@@ -1,6 +1,6 @@
 //! Where training starts: the Q-Former as BERT gave it, the bridge as stage 1 or somebody else left it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use blip2::Reads;
 use blip2_core::layers::{LayerNorm, Linear};
@@ -14,6 +14,16 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use crate::{Projection, TrainError};
+
+/// Where `from` in a stage is: at the path as it is, or under the folder `home`, or in the Hugging Face cache under that name.
+pub fn found(path: &Path, home: &Path) -> PathBuf {
+    let here = home.join(path);
+    match path.exists() {
+        true => path.to_owned(),
+        false if here.exists() => here,
+        false => blip2::locate(path, None).unwrap_or(here),
+    }
+}
 
 /// A stage-1 model as BERT (any supported weights at `bert`, [`open_any`]) and the seed make it, for features of `encoder_width`.
 ///

@@ -120,6 +120,8 @@ fn a_killed_run_resumes_to_the_figures_of_an_unbroken_one() {
     frozen_models_stay_frozen(&whole);
     the_run_captions_pictures(&home, &whole);
     another_recipe_is_refused(&home, &whole);
+    another_run_begins_where_this_one_ended_and_asks_on_the_way(&home, &whole);
+    what_the_run_never_saw_is_retrieved(&home, &whole);
 }
 
 #[cfg(not(feature = "mpi"))]
@@ -227,4 +229,53 @@ fn another_recipe_is_refused(home: &Path, run: &Path) {
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{message}");
     assert!(message.contains("holds a run already"), "{message}");
+}
+
+fn another_run_begins_where_this_one_ended_and_asks_on_the_way(home: &Path, run: &Path) {
+    let after = run.with_file_name("after");
+    let from = format!("stage1.from={}", run.display());
+    let changes = [&from, "stage1.steps=0", "evaluation.every=2"];
+    let changes = changes.iter().flat_map(|change| ["--set", change]);
+    finish(pretrain(home, &after, false).args(changes));
+    let model = |run: &Path| fs::read(run.join("model/representation.safetensors")).unwrap();
+    assert!(model(&after) == model(run), "stage 1 is another");
+    let log = log(&after);
+    assert!(log.iter().all(|line| line["phase"] != "stage1"));
+    for part in ["held-out style", "held-out pairs", "held-out combination"] {
+        let asked = log
+            .iter()
+            .filter(|line| line[part]["exact"].is_number() && line[part]["f1"].is_number());
+        let asked: Vec<_> = asked
+            .map(|line| (line["phase"].as_str(), line["step"].as_u64()))
+            .collect();
+        assert_eq!(
+            asked,
+            [2, 4, 6].map(|step| (Some("stage2"), Some(step))),
+            "{part}"
+        );
+    }
+}
+
+/// Scenes of a held-out part, of those that the recipe of the run speaks of.
+fn what_the_run_never_saw_is_retrieved(home: &Path, run: &Path) {
+    let out = run.with_file_name("retrieved");
+    let data = format!(
+        "scenes:{}#split=held-out pairs",
+        run.join("recipe.toml").display()
+    );
+    let mut command = Command::new(env!("CARGO_BIN_EXE_blip2"));
+    command
+        .env("BLIP2_HOME", home)
+        .args(["evaluate", "--task", "retrieval", "--limit", "20", "--k", "2"]);
+    finish(
+        command
+            .args(["--data", &data])
+            .arg("--model")
+            .arg(run)
+            .arg("--out")
+            .arg(&out),
+    );
+    let figures: Value = serde_json::from_slice(&fs::read(out.join("figures.json")).unwrap()).unwrap();
+    assert_eq!(figures["count"], 20);
+    assert!(figures["figures"]["txt_r1"].is_number(), "{figures}");
 }

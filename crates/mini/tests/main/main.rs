@@ -2,6 +2,7 @@
 //! program (`crates/cli/tests/main/pretrain.rs`).
 
 mod assets;
+mod dataset;
 mod drawing;
 mod pretraining;
 mod recipe;

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use blip2_distributed::{Communicator, Threads, WATCHDOG};
-use blip2_mini::{SceneDataset, World, formats, registry, write_shards};
+use blip2_mini::{SceneDataset, Shown, World, formats, registry, write_shards};
 use blip2_trainer::{Observer, PretrainOptions, pretrain};
 use burn::tensor::Device;
 use serde_json::Value;
@@ -151,7 +151,7 @@ fn memory_and_shards_and_any_number_of_threads_give_the_same_run() {
     );
 
     let world = World::read(&runs.path("world.toml")).expect("a world");
-    let set = SceneDataset::new("scenes".to_owned(), world, &runs.home).expect("scenes");
+    let set = SceneDataset::new("scenes".to_owned(), world, Shown::TRAINING, &runs.home).expect("scenes");
     assert_eq!(write_shards(&set, &runs.path("shards")).expect("shards"), 60);
     let shards = format!("data.0.path={}", runs.path("shards/{00000..00002}.tar").display());
     for threads in [1, 2, 5] {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use blip2_mini::{MiniRecipe, is_recipe};
-use blip2_trainer::{Precision, RecipeFile, TrainError};
+use blip2_trainer::{Precision, Recipe, RecipeFile, TrainError};
 
 fn recipes() -> Vec<PathBuf> {
     let mut folders = vec![PathBuf::from(concat!(
@@ -171,6 +171,32 @@ fn values_that_cannot_work_are_refused_by_name() {
         let text = message(read(&[assignment]), &demo());
         assert!(text.contains(key), "{assignment}: {text}");
     }
+}
+
+#[test]
+fn a_run_begins_before_its_first_stage_or_with_it() {
+    let recipe = read(&["stage1.from=runs/other", "stage1.steps=0"]).expect("recipe");
+    assert_eq!(recipe.stage1.from, Some(PathBuf::from("runs/other")));
+    let text = message(read(&["stage2.from=runs/other"]), &demo());
+    assert!(
+        text.contains("stage2.from") && text.contains("stage1.from"),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_bridge_of_the_evidence_is_the_demo_s() {
+    let demo = read(&[]).expect("recipe");
+    let file = demo_folder().join("../evidence/bridge.toml");
+    let bridge = Recipe::read(&file, &[]).expect("recipe");
+    assert_eq!(bridge.encoder.config, demo.encoder);
+    assert_eq!(bridge.language_model, Some(demo.language_model));
+    assert_eq!(bridge.representation, demo.representation);
+    assert_eq!(bridge.bridge, demo.bridge);
+}
+
+fn demo_folder() -> PathBuf {
+    demo().parent().expect("a folder").to_owned()
 }
 
 #[test]
