@@ -76,12 +76,13 @@ fn line(label: &str, decimals: usize, values: &[f64]) -> String {
     format!("| {label} | {} |\n", cells.join(" | "))
 }
 
-fn mean(values: &[f64]) -> f64 {
+/// The mean; of nothing no number.
+pub(crate) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
 /// From the least to the greatest.
-fn spread(values: &[f64]) -> f64 {
+pub(crate) fn spread(values: &[f64]) -> f64 {
     let [low, high] = values
         .iter()
         .fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], value| {

@@ -107,19 +107,19 @@ impl Pretrain {
 }
 
 /// A training run that is ready to be launched.
-struct Training {
+pub(crate) struct Training {
     /// Of `blip2`.
-    name: &'static str,
-    binary: PathBuf,
-    home: PathBuf,
-    recipe: PathBuf,
-    run: PathBuf,
-    set: Vec<String>,
-    resume: bool,
-    download: bool,
-    max_restarts: u32,
-    device: Device,
-    ranks: Ranks,
+    pub(crate) name: &'static str,
+    pub(crate) binary: PathBuf,
+    pub(crate) home: PathBuf,
+    pub(crate) recipe: PathBuf,
+    pub(crate) run: PathBuf,
+    pub(crate) set: Vec<String>,
+    pub(crate) resume: bool,
+    pub(crate) download: bool,
+    pub(crate) max_restarts: u32,
+    pub(crate) device: Device,
+    pub(crate) ranks: Ranks,
 }
 
 impl Training {
@@ -162,7 +162,7 @@ impl Training {
 
     /// Runs to the end, and again from the last checkpoint each time that the run is killed, or fails while it trains. What
     /// is refused before that would be refused again.
-    fn supervise(&self) -> Result<Ending> {
+    pub(crate) fn supervise(&self) -> Result<Ending> {
         let mut resume = self.resume;
         for restart in 1.. {
             let before = self.logged();

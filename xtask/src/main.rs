@@ -21,6 +21,7 @@ mod device;
 mod emulate;
 mod environment;
 mod evaluate;
+mod evidence;
 mod launch;
 mod load;
 mod openai;
@@ -102,6 +103,9 @@ enum Command {
     Cuda(cuda::Cuda),
     /// Pack every crate that is published, and check the packages side by side as a stranger has them
     Package,
+    /// Ask a claim of the paper in the small with several seeds, and write what came out into docs/evidence.md; without a name,
+    /// list the claims
+    Reproduce(evidence::Reproduce),
     /// What a recipe costs on so many devices: steps, operations, memory, network, hours
     Plan(plan::Plan),
 }
@@ -146,6 +150,7 @@ fn main() -> ExitCode {
         Command::Package => places::target()
             .and_then(|target| package::run(&target))
             .map(exit_code),
+        Command::Reproduce(reproduce) => reproduce.run(),
         Command::Plan(plan) => plan.run(),
     };
     outcome.unwrap_or_else(|error| {

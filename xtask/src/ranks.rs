@@ -13,7 +13,7 @@ const GIVEN: [&str; 2] = ["BLIP2_HOME", "MIMALLOC_PURGE_DELAY"];
 const SET: [&str; 2] = [THREADS, "RUST_LOG"];
 const THREADS: &str = "RAYON_NUM_THREADS";
 
-#[derive(Args)]
+#[derive(Args, Default)]
 pub(crate) struct Ranks {
     /// Train by so many processes, which mpirun starts: the number must divide `parts` of each stage
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]

@@ -147,12 +147,30 @@ impl fmt::Display for Unit {
 /// What the kernel says that the processor has: the compiler's own test knows no tile registers yet.
 #[cfg(target_arch = "x86_64")]
 fn flags() -> Vec<String> {
-    let facts = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let line = facts.lines().find(|line| line.starts_with("flags"));
-    line.unwrap_or_default()
-        .split_whitespace()
-        .map(str::to_owned)
-        .collect()
+    let flags = fact("flags").unwrap_or_default();
+    flags.split_whitespace().map(str::to_owned).collect()
+}
+
+/// The processor's name, as the kernel has it.
+pub(crate) fn processor() -> String {
+    fact("model name").unwrap_or_else(|| format!("a processor of {}", std::env::consts::ARCH))
+}
+
+/// What the kernel says of the first processor under this name.
+fn fact(name: &str) -> Option<String> {
+    let facts = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let mut facts = facts.lines().filter_map(|line| line.split_once(':'));
+    facts.find_map(|(known, fact)| (known.trim() == name).then(|| fact.trim().to_owned()))
+}
+
+/// The unit that our program works with: the one that the environment holds it to, else the best.
+pub(crate) fn at_work() -> String {
+    let held = std::env::var(KERNELS).unwrap_or_default();
+    let held = Unit::ALL.into_iter().find(|unit| unit.name() == held);
+    match held.or_else(|| Unit::present().next()) {
+        Some(unit) => unit.title().to_owned(),
+        None => "an unknown unit".to_owned(),
+    }
 }
 
 /// Gives the process a variable, or with an empty value takes it away.

@@ -51,9 +51,11 @@ impl World {
 
     fn xtask(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args(arguments);
+        if !arguments.starts_with(&["reproduce"]) {
+            command.args(["--recipe", "recipe.toml", "--run", "run", "--no-assets"]);
+        }
         command
-            .args(arguments)
-            .args(["--recipe", "recipe.toml", "--run", "run", "--no-assets"])
             .current_dir(self.folder.path())
             .env("CARGO", self.path("cargo"))
             .env("CARGO_TARGET_DIR", self.path("target"))
@@ -288,4 +290,125 @@ fn an_evaluation_goes_on_by_the_same_command_where_it_is_killed() {
     assert_eq!(command.stdin(Stdio::null()).status().unwrap().code(), Some(0));
     let launch = "evaluate --task vqa --out out".to_owned();
     assert_eq!(world.launches(), [launch.clone(), launch]);
+}
+
+/// A `blip2` that makes empty runs, and finds 10 points more with all losses than without one.
+const EVIDENCE: &str = r#"for word; do
+    case $word in *without*) points=40;; *demo*) points=50;; esac
+    case $before in
+        --run) mkdir -p "$word"; sed "s/SHARE/0.$points/g" report.json > "$word/report.json";;
+        --out) mkdir -p "$word"; echo "{\"figures\": {\"txt_r1\": $points, \"img_r1\": $points}}" > "$word/figures.json";;
+    esac
+    before=$word
+done"#;
+
+/// A world in which claims are asked, with a page for them.
+fn claims(script: &str) -> World {
+    let world = World::new(script);
+    let report = r#"{"title": "", "summary": {}, "recipe": "", "machine": "", "losses": [], "generation": [], "ablation": [],
+        "samples": [], "looks": [], "retrieval": [{"split": "held-out style", "model": "Q-Former, ITC",
+        "image_to_text": [SHARE, 1, 1], "text_to_image": [SHARE, 1, 1], "images": 9, "texts": 9, "relations": null}]}"#;
+    fs::write(world.path("report.json"), report).unwrap();
+    fs::create_dir(world.path("docs")).unwrap();
+    fs::write(world.path("docs/evidence.md"), "# Evidence\n").unwrap();
+    world
+}
+
+#[test]
+fn a_claim_is_asked_once_and_told_with_what_came_out() {
+    let world = claims(EVIDENCE);
+    let page = world.path("docs/evidence.md");
+    let reproduce = |more: &[&str]| {
+        let mut command = world.xtask(&["reproduce"]);
+        command
+            .args([
+                "--no-assets",
+                "--docs",
+                "docs",
+                "--runs",
+                "runs",
+                "--set",
+                "stage1.steps=3",
+            ])
+            .args(more);
+        command.output().unwrap()
+    };
+    let output = reproduce(&["itg", "--seed", "1", "--seed", "2"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let launches = world.launches();
+    let trained = |launches: &[String]| {
+        launches
+            .iter()
+            .filter(|launch| launch.starts_with("pretrain"))
+            .count()
+    };
+    assert_eq!(trained(&launches), 4, "{launches:#?}");
+    let without = "--run runs/without-itg-2 --set stage1.weights={ itg = 0.0 }";
+    assert!(
+        launches.iter().any(|launch| launch.contains(without)),
+        "{launches:#?}"
+    );
+    assert!(
+        launches[0].ends_with("--set stage1.steps=3 --set seed=1 --resume"),
+        "{}",
+        launches[0]
+    );
+    let text = fs::read_to_string(&page).unwrap();
+    assert!(text.contains("**The claim stands here.**"), "{text}");
+    assert!(text.contains("stands, +10.0 points (+10.0 to +10.0)"), "{text}");
+    assert!(
+        text.contains("**Not run yet**: `cargo xtask reproduce stage1`"),
+        "{text}"
+    );
+    assert!(world.path("docs/evidence-itg.svg").exists());
+
+    let output = reproduce(&["itg", "--seed", "1", "--seed", "2"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(
+        trained(&world.launches()),
+        4,
+        "what was trained is not trained again"
+    );
+    assert_eq!(fs::read_to_string(&page).unwrap(), text);
+
+    let output = reproduce(&["itg", "--seed", "1", "--set", "stage1.steps=4"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("runs/demo-1 was made by another recipe"), "{said}");
+    let output = reproduce(&["nothing"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("there is no claim `nothing`, but itg"), "{said}");
+}
+
+#[test]
+fn a_claim_goes_on_where_its_run_was_cut_off() {
+    let world = claims(&format!("[ $(wc -l < blip2.log) -ne 2 ] || exit 1\n{EVIDENCE}"));
+    let words = [
+        "--no-assets",
+        "--docs",
+        "docs",
+        "--runs",
+        "runs",
+        "itg",
+        "--seed",
+        "1",
+    ];
+    let reproduce = || world.xtask(&["reproduce"]).args(words).output().unwrap();
+    let output = reproduce();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("without-itg, seed 1: exit code 1"), "{said}");
+    assert_eq!(reproduce().status.code(), Some(0));
+    let runs: Vec<String> = world
+        .launches()
+        .iter()
+        .filter_map(|launch| {
+            launch
+                .split("--run runs/")
+                .nth(1)?
+                .split(' ')
+                .next()
+                .map(str::to_owned)
+        })
+        .collect();
+    assert_eq!(runs, ["demo-1", "without-itg-1", "without-itg-1"]);
 }

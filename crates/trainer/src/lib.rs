@@ -79,13 +79,8 @@ pub use run::{Run, RunOptions, check_frozen};
 pub use schedule::Schedule;
 pub use stage1::{RepresentationObjective, bounded, representation_gradients, tokenise};
 pub use stage2::{GenerativeObjective, Prompts};
-<<<<<<< HEAD
-pub use start::{Trunk, bridge_from, representation_from_bert};
-pub use stored::{FrozenEncoder, store_features};
-=======
 pub use start::{Trunk, bridge_from, found, representation_from_bert};
-pub use stored::store_features;
->>>>>>> d63a68f (Read held-out scenes and their questions as data sets; begin a run of the demo with the stage 1 of another, and ask on the way)
+pub use stored::{FrozenEncoder, store_features};
 pub use trainer::{Trained, Trainer};
 pub use tuned::{Sighted, Tuned, WithinGraph};
 pub use tuning_start::{bridge_at, representation_at};

@@ -6,7 +6,7 @@ mod sheet;
 
 use anyhow::{Context, Result, ensure};
 use blip2::home;
-use blip2_data::sets::{Cache, DataSpec, Dataset, Formats, OpenOptions};
+use blip2_data::sets::{Cache, DataSpec, Dataset, OpenOptions};
 use clap::{Args, Subcommand};
 
 use crate::output;
@@ -63,13 +63,15 @@ impl Data {
 
 impl Listing {
     fn run(&self) -> Result<()> {
-        Formats::standard().list().try_for_each(|(name, summary)| {
-            if self.json {
-                output::json(&serde_json::json!({"format": name, "summary": summary}))
-            } else {
-                output::line(format_args!("{name:15} {summary}"))
-            }
-        })
+        blip2_mini::formats(&home()?)
+            .list()
+            .try_for_each(|(name, summary)| {
+                if self.json {
+                    output::json(&serde_json::json!({"format": name, "summary": summary}))
+                } else {
+                    output::line(format_args!("{name:15} {summary}"))
+                }
+            })
     }
 }
 
@@ -80,7 +82,7 @@ fn sets(text: &str, textless: bool) -> Result<impl Iterator<Item = Result<(DataS
         textless,
     };
     let specs = DataSpec::all(text)?;
-    let formats = Formats::standard();
+    let formats = blip2_mini::formats(&home()?);
     Ok(specs.into_iter().map(move |spec| {
         let set = formats.open(&spec, &options);
         let set = set.with_context(|| format!("cannot open the data set {}", spec.name()))?;

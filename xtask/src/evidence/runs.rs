@@ -1,0 +1,174 @@
+//! The runs that claims stand on: trained once, finished where they were cut off, kept with who made them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::claim::{Claims, Training, place_of};
+use crate::device::Device;
+use crate::launch::{self, PRETRAIN};
+use crate::ranks::Ranks;
+use crate::{places, unit};
+
+/// The file in a run folder that says by what the run was made.
+const MADE: &str = "made.json";
+/// How often a run that is killed goes on by itself.
+const RESTARTS: u32 = 3;
+
+/// By what a run was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Made {
+    /// Of the repository.
+    pub(crate) commit: String,
+    /// Name and vector unit.
+    pub(crate) processor: String,
+    /// SHA-256 of the recipe and what was changed of it.
+    decided: String,
+    finished: bool,
+}
+
+/// Where runs lie, and what they are made with.
+pub(crate) struct Runs<'a> {
+    pub(crate) claims: &'a Claims,
+    pub(crate) folder: PathBuf,
+    pub(crate) binary: PathBuf,
+    pub(crate) home: PathBuf,
+    /// Changes of every recipe.
+    pub(crate) set: Vec<String>,
+}
+
+impl Runs<'_> {
+    /// The folder of `run` with this seed.
+    pub(crate) fn place(&self, run: &str, seed: u64) -> PathBuf {
+        self.folder.join(format!("{run}-{seed}"))
+    }
+
+    /// `text` with the folder of each run in place of its name in braces.
+    pub(crate) fn placed(&self, text: &str, seed: u64) -> String {
+        let names = self.claims.runs.keys();
+        names.fold(text.to_owned(), |text, run| {
+            text.replace(&place_of(run), &self.place(run, seed).to_string_lossy())
+        })
+    }
+
+    /// Trains `run` with this seed to its end, unless that was done.
+    ///
+    /// # Errors
+    /// A run of another recipe in its place, or one that fails.
+    pub(crate) fn finish(&self, run: &str, seed: u64) -> Result<Made> {
+        let (training, folder) = (&self.claims.runs[run], self.place(run, seed));
+        let changes = self.changes(training, seed);
+        let recipe = places::root().join(&training.recipe);
+        let decided = decided(&recipe, &changes)?;
+        let kept = fs::read_to_string(folder.join(MADE)).ok();
+        let kept: Option<Made> = kept
+            .map(|text| serde_json::from_str(&text))
+            .transpose()
+            .with_context(|| format!("{} is damaged", places::shown(&folder.join(MADE))))?;
+        let made = match kept {
+            Some(made) if made.decided != decided => bail!(
+                "{} was made by another recipe: remove it, or choose another folder with --runs",
+                places::shown(&folder)
+            ),
+            Some(made) if made.finished => return Ok(made),
+            Some(made) => made,
+            None if folder.exists() => bail!(
+                "{} is a run without {MADE}: remove it, or choose another folder with --runs",
+                places::shown(&folder)
+            ),
+            None => Made {
+                commit: commit(),
+                processor: processor(),
+                decided,
+                finished: false,
+            },
+        };
+        eprintln!("{run}, seed {seed}: about {} minutes", training.minutes);
+        keep(&folder, &made)?;
+        let ending = launch::Training {
+            name: PRETRAIN,
+            binary: self.binary.clone(),
+            home: self.home.clone(),
+            recipe,
+            set: changes,
+            // The program refuses a folder with a run only where there is one; going on in an empty one is beginning.
+            resume: true,
+            download: false,
+            max_restarts: RESTARTS,
+            device: Device::Flex,
+            ranks: Ranks::default(),
+            run: folder.clone(),
+        }
+        .supervise()?;
+        if !ending.is_success() {
+            bail!("{run}, seed {seed}: {ending}");
+        }
+        let made = Made {
+            finished: true,
+            ..made
+        };
+        keep(&folder, &made)?;
+        Ok(made)
+    }
+
+    fn changes(&self, training: &Training, seed: u64) -> Vec<String> {
+        let own = training.set.iter().chain(&self.set);
+        let own = own.map(|change| self.placed(change, seed));
+        own.chain([format!("seed={seed}")]).collect()
+    }
+}
+
+fn keep(folder: &Path, made: &Made) -> Result<()> {
+    let text = serde_json::to_string_pretty(made)? + "\n";
+    fs::create_dir_all(folder)
+        .and_then(|()| fs::write(folder.join(MADE), text))
+        .with_context(|| format!("cannot write into {}", places::shown(folder)))
+}
+
+/// What decides a run, short.
+fn decided(recipe: &Path, changes: &[String]) -> Result<String> {
+    let text = fs::read(recipe).with_context(|| format!("cannot read {}", places::shown(recipe)))?;
+    Ok(short_digest(&[&text, changes.join("\n").as_bytes()]))
+}
+
+/// The first digits of the SHA-256 of `parts`.
+pub(crate) fn short_digest(parts: &[&[u8]]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hash.finalize()[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// The commit of the repository, with a `+` where files differ from it; where there is no git, that it is not known.
+pub(crate) fn commit() -> String {
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git")
+            .arg("-C")
+            .arg(places::root())
+            .args(arguments)
+            .output();
+        let output = output.ok().filter(|output| output.status.success())?;
+        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let commit = git(&["rev-parse", "--short=12", "HEAD"]);
+    let changed = git(&["status", "--porcelain", "--untracked-files=no"]);
+    match (commit, changed) {
+        (Some(commit), Some(changed)) if changed.is_empty() => format!("commit {commit}"),
+        (Some(commit), _) => format!("commit {commit}+"),
+        _ => "a commit that is not known".to_owned(),
+    }
+}
+
+/// The processor by name, and the vector unit that works.
+pub(crate) fn processor() -> String {
+    format!("{}, {}", unit::processor(), unit::at_work())
+}
