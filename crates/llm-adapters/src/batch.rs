@@ -100,6 +100,11 @@ pub(crate) fn embed_prompt(prompt: &[Segment], words: Words<'_>) -> Result<Tenso
     Ok(Tensor::cat(parts, 1))
 }
 
+/// Places that `prompt` takes.
+pub(crate) fn places(prompt: &[Segment]) -> usize {
+    prompt.iter().map(Segment::places).sum()
+}
+
 /// Tokens of the longest of `texts`.
 pub(crate) fn longest(texts: &[&[u32]]) -> usize {
     texts.iter().map(|text| text.len()).max().unwrap_or(0)

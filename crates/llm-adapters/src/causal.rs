@@ -12,7 +12,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::attention::{attention, attention_in_parts};
 use crate::batch::{
-    Words, check_continuation, embed, embed_behind, embed_prompt, hide_far, list, longest, no_target,
+    Words, check_continuation, embed, embed_behind, embed_prompt, hide_far, list, longest, no_target, places,
 };
 use crate::beginnings::{Beginnings, Piece};
 use crate::cache::{LayerCache, Origins, Remembered};
@@ -433,9 +433,4 @@ impl<M: CausalModel> OpenTexts for CausalText<'_, M> {
 /// Logits `[0, vocabulary]`.
 fn no_rows(model: &impl CausalModel) -> Tensor<2> {
     Tensor::zeros([0, model.embedding().entries()], &device(model))
-}
-
-/// Places that `prompt` takes.
-fn places(prompt: &[Segment]) -> usize {
-    prompt.iter().map(Segment::places).sum()
 }

@@ -52,6 +52,25 @@ fn nothing_to_encode_is_an_error() {
     ));
 }
 
+#[test]
+fn a_prompt_whose_scores_no_memory_holds_is_refused() {
+    let model = T5::new(config(true), 1, &Device::flex());
+    let begun = |count| {
+        model
+            .start(Tensor::zeros([1, 4, 24], &Device::flex()), &[vec![1; count]])
+            .map(|_| ())
+    };
+    assert!(matches!(
+        begun(4093),
+        Err(ModelError::Context {
+            tokens: 4097,
+            limit: 4096,
+            ..
+        })
+    ));
+    assert!(begun(100).is_ok());
+}
+
 fn write(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) {
     std::fs::write(folder.join(name), bytes).unwrap();
 }
