@@ -106,12 +106,12 @@ impl Serve {
     }
 }
 
-/// The answer to one request on a connection of its own.
+/// The answer to one request on a connection of its own, as HTTP 1.0 has it: in one piece.
 fn post(address: SocketAddr, body: &str) -> Result<Value> {
     let mut stream = TcpStream::connect(address)?;
     write!(
         stream,
-        "POST /v1/chat/completions HTTP/1.1\r\nHost: bench\r\nConnection: close\r\nContent-Type: application/json\r\n\
+        "POST /v1/chat/completions HTTP/1.0\r\nHost: bench\r\nContent-Type: application/json\r\n\
          Content-Length: {}\r\n\r\n{body}",
         body.len()
     )?;
