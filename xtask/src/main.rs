@@ -70,7 +70,8 @@ enum Command {
     },
     /// Run the tests of the kernels on emulated processors: one with AVX2, one with SSE2 alone, two Arms; check all types for Arm
     Emulate,
-    /// All that CI runs: assets, formatting, tidiness, lints, tests, the kernels' assembly
+    /// All that CI runs: assets, formatting, tidiness, lints, tests, documentation, packages, several processes, clients, the wheel, the page,
+    /// the kernels' assembly, overflow checks, the types of the CUDA build; what cannot be run here is skipped with a word
     Test {
         /// Cache folder [default: $BLIP2_HOME, else blip2 in the user's cache folder]
         #[arg(long, value_name = "DIR")]

@@ -100,6 +100,14 @@ pub(crate) fn embed_prompt(prompt: &[Segment], words: Words<'_>) -> Result<Tenso
     Ok(Tensor::cat(parts, 1))
 }
 
+/// Refuses more `tokens` than `model` has positions for.
+pub(crate) fn check_context(model: &'static str, tokens: usize, limit: usize) -> Result<(), ModelError> {
+    if tokens > limit {
+        return Err(ModelError::Context { model, tokens, limit });
+    }
+    Ok(())
+}
+
 /// Places that `prompt` takes.
 pub(crate) fn places(prompt: &[Segment]) -> usize {
     prompt.iter().map(Segment::places).sum()

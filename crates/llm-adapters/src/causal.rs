@@ -12,7 +12,8 @@ use burn::tensor::{Device, Tensor};
 
 use crate::attention::{attention, attention_in_parts};
 use crate::batch::{
-    Words, check_continuation, embed, embed_behind, embed_prompt, hide_far, list, longest, no_target, places,
+    Words, check_context, check_continuation, embed, embed_behind, embed_prompt, hide_far, list, longest,
+    no_target, places,
 };
 use crate::beginnings::{Beginnings, Piece};
 use crate::cache::{LayerCache, Origins, Remembered};
@@ -167,18 +168,6 @@ fn window(model: &impl CausalModel) -> Option<usize> {
     model.layers().iter().find_map(CausalLayer::window)
 }
 
-fn check_context<M: CausalModel>(model: &M, tokens: usize) -> Result<(), ModelError> {
-    let limit = model.positions();
-    if tokens > limit {
-        return Err(ModelError::Context {
-            model: M::NAME,
-            tokens,
-            limit,
-        });
-    }
-    Ok(())
-}
-
 /// Logits `[rows, vocabulary]` of rows of the residual stream `[rows, hidden]`.
 fn head(model: &impl CausalModel, hidden: Tensor<2>) -> Tensor<2> {
     model.head().logits(model.leave(hidden))
@@ -192,7 +181,7 @@ fn read<M: CausalModel>(
     texts: &[&[u32]],
     keep: impl FnMut(Remembered),
 ) -> Result<Tensor<3>, ModelError> {
-    check_context(model, soft_prompt.dims()[1] + longest(texts))?;
+    check_context(M::NAME, soft_prompt.dims()[1] + longest(texts), model.positions())?;
     let embeddings = embed_behind(soft_prompt, texts, model.words())?;
     Ok(read_behind(model, &[], embeddings, keep))
 }
@@ -375,7 +364,8 @@ impl<M: CausalModel> NextTokenModel for CausalText<'_, M> {
         check_continuation(self.origins.rows(), parents, tokens, model.embedding())?;
         let lengths = || parents.iter().map(|parent| self.origins.lengths()[*parent]);
         let positions: Vec<usize> = lengths().collect();
-        check_context(model, lengths().max().map_or(0, |length| length + 1))?;
+        let longest = lengths().max().map_or(0, |length| length + 1);
+        check_context(M::NAME, longest, model.positions())?;
         let kept = self.origins.follow(parents);
         self.layers.iter_mut().for_each(|cache| cache.keep(&kept));
         if parents.is_empty() {
@@ -401,7 +391,7 @@ impl<M: CausalModel> NextTokenModel for CausalText<'_, M> {
 impl<M: CausalModel> OpenTexts for CausalText<'_, M> {
     fn admit(&mut self, prompt: &[Segment]) -> Result<(), ModelError> {
         let model = self.model;
-        check_context(model, places(prompt))?;
+        check_context(M::NAME, places(prompt), model.positions())?;
         let embeddings = embed_prompt(prompt, model.words())?;
         let places = self.beginnings.places(prompt);
         let mut pieces = self.beginnings.find(&places);

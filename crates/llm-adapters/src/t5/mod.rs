@@ -18,7 +18,7 @@ use burn::tensor::{DType, Device, Tensor};
 
 pub use config::{GateActivation, T5Config};
 
-use crate::batch::{embed, embed_behind, hide_padding, list, longest, no_target};
+use crate::batch::{check_context, embed, embed_behind, hide_padding, list, longest, no_target};
 use crate::config::language_model;
 use crate::head::Head;
 use crate::linears::{Linears, takes_updates};
@@ -27,6 +27,8 @@ use encoder::Encoder;
 pub(crate) use names::{HEAD, HUGGING_FACE};
 use text::T5Text;
 
+/// As errors call it.
+const NAME: &str = "T5";
 /// Places that a text may take. Distances have no limit, but scores of every place with every other one take their memory at once: at
 /// this length, 4.3 GB in FlanT5-XXL. The family was trained on 512.
 const POSITIONS: usize = 4096;
@@ -34,7 +36,8 @@ const POSITIONS: usize = 4096;
 /// A frozen encoder-decoder language model of the T5 family.
 ///
 /// The encoder reads the soft prompt and the prompt, which the original ends with `</s>`
-/// ([`crate::LanguageTokenizer::encode_prompt`]), up to 4096 places of both; the decoder writes behind [`T5Config::start_token`]. The weights live on a plain device, without autodiff.
+/// ([`crate::LanguageTokenizer::encode_prompt`]), up to 4096 places of both; the decoder writes behind
+/// [`T5Config::start_token`]. The weights live on a plain device, without autodiff.
 #[derive(Module, Debug)]
 pub struct T5 {
     shared: Embedding,
@@ -43,17 +46,6 @@ pub struct T5 {
     lm_head: Option<Linear>,
     #[module(skip)]
     config: T5Config,
-}
-
-fn check_context(places: usize) -> Result<(), ModelError> {
-    if places > POSITIONS {
-        return Err(ModelError::Context {
-            model: "T5",
-            tokens: places,
-            limit: POSITIONS,
-        });
-    }
-    Ok(())
 }
 
 /// What the encoder made of a batch.
@@ -110,7 +102,7 @@ impl T5 {
     fn encode(&self, soft_prompt: Tensor<3>, prompts: Vec<&[u32]>) -> Result<Encoded, ModelError> {
         let queries = soft_prompt.dims()[1];
         let real: Vec<usize> = prompts.iter().map(|prompt| queries + prompt.len()).collect();
-        check_context(queries + longest(&prompts))?;
+        check_context(NAME, queries + longest(&prompts), POSITIONS)?;
         let embeddings = embed_behind(soft_prompt, &prompts, (&self.shared).into())?;
         if real.contains(&0) {
             return Err(ModelError::Invalid(
@@ -139,7 +131,7 @@ impl T5 {
         written: &[&[u32]],
         keep: impl FnMut(DecoderBeginning),
     ) -> Result<Tensor<3>, ModelError> {
-        check_context(1 + longest(written))?;
+        check_context(NAME, 1 + longest(written), POSITIONS)?;
         let start = embed(
             (&self.shared).into(),
             &vec![self.config.start_token; written.len()],

@@ -4,8 +4,8 @@ use blip2_core::{ModelError, NextTokenModel, OpenTexts, Segment, with_recomputed
 use burn::tensor::Tensor;
 
 use super::decoder::{DecoderBeginning, DecoderCache};
-use super::{Encoded, T5, check_context};
-use crate::batch::{check_continuation, embed, embed_prompt, places};
+use super::{Encoded, NAME, POSITIONS, T5};
+use crate::batch::{check_context, check_continuation, embed, embed_prompt, places};
 use crate::cache::Origins;
 
 /// A batch of texts in the middle of being written, each behind an encoded prompt.
@@ -83,7 +83,7 @@ impl NextTokenModel for T5Text<'_> {
 
 impl OpenTexts for T5Text<'_> {
     fn admit(&mut self, prompt: &[Segment]) -> Result<(), ModelError> {
-        check_context(places(prompt))?;
+        check_context(NAME, places(prompt), POSITIONS)?;
         let embeddings = embed_prompt(prompt, (&self.model.shared).into())?;
         let [_, places, _] = embeddings.dims();
         let encoded = self.model.encode_embedded(embeddings, &[places]);

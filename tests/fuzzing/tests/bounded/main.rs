@@ -2,7 +2,7 @@
 //! may panic, hang, or take more than 64 MB of the heap.
 //!
 //! `BLIP2_FUZZ_INPUTS=N` makes up so many inputs for each reader in place of 100, `BLIP2_FUZZ_SEED=N` others. What breaks a reader is
-//! kept as `target/tmp/fuzzing/READER.input`, to become a test.
+//! kept as `fuzzing/READER.input` in cargo's folder for what tests write, to become a test.
 
 mod made;
 #[path = "../../../attacks/meter.rs"]
