@@ -6,8 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use blip2_data::sets::webdataset::{Rules, WebDataset};
 use blip2_data::sets::{Cache, Dataset};
+use md5::Digest;
 
 use crate::webdataset::{archive, belongs_together, samples};
 
@@ -19,6 +22,37 @@ enum Fault {
     Fails,
     /// The connection ends in the middle of the body.
     BreaksOff,
+    /// A byte of the body is another.
+    Damages,
+    /// The body is shorter than the range that it is said to be.
+    Shortens,
+}
+
+/// How a server answers.
+#[derive(Clone)]
+struct Habits {
+    /// They befall its requests in turn, over and over.
+    faults: &'static [Fault],
+    /// Behind so many requests all are said to be of another version.
+    unchanged: usize,
+    /// Whether it knows `If-Match`.
+    knows_versions: bool,
+    /// Bytes that an object has less when it is asked for as a whole.
+    missing: usize,
+    /// Lines among the headers of each answer.
+    headers: String,
+}
+
+impl Default for Habits {
+    fn default() -> Self {
+        Self {
+            faults: &[Fault::None],
+            unchanged: usize::MAX,
+            knows_versions: true,
+            missing: 0,
+            headers: String::new(),
+        }
+    }
 }
 
 struct Server {
@@ -27,25 +61,26 @@ struct Server {
 }
 
 impl Server {
-    /// Serves `bytes` as every name but those with "gone"; `faults` befall its requests in turn, over and over. Behind
-    /// `unchanged` requests all are said to be of another version.
-    fn start(bytes: Vec<u8>, faults: &'static [Fault], unchanged: usize) -> Self {
+    /// Serves `bytes` as every name but those with "gone".
+    fn start(bytes: Vec<u8>, habits: Habits) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = format!("http://{}", listener.local_addr().expect("an address"));
         let requests = Arc::new(AtomicUsize::new(0));
-        let (counted, bytes) = (requests.clone(), Arc::new(bytes));
+        let (counted, bytes, habits) = (requests.clone(), Arc::new(bytes), Arc::new(habits));
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let (counted, bytes) = (counted.clone(), bytes.clone());
+                let (counted, bytes, habits) = (counted.clone(), bytes.clone(), habits.clone());
                 thread::spawn(move || {
                     let next = || {
                         let number = counted.fetch_add(1, Ordering::SeqCst);
-                        (
-                            faults[number % faults.len()],
-                            if number < unchanged { "\"1\"" } else { "\"2\"" },
-                        )
+                        let tag = if number < habits.unchanged {
+                            "\"1\""
+                        } else {
+                            "\"2\""
+                        };
+                        (habits.faults[number % habits.faults.len()], tag)
                     };
-                    let _ = serve(stream.expect("a connection"), &bytes, next);
+                    let _ = serve(stream.expect("a connection"), &bytes, &habits, next);
                 });
             }
         });
@@ -62,6 +97,7 @@ impl Server {
 fn serve(
     mut stream: TcpStream,
     bytes: &[u8],
+    habits: &Habits,
     mut next: impl FnMut() -> (Fault, &'static str),
 ) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
@@ -87,7 +123,7 @@ fn serve(
         let (status, piece) = match header("range:").and_then(|range| range.strip_prefix("bytes=")) {
             _ if fault == Fault::Fails => ("500 Internal Server Error".to_owned(), &b""[..]),
             _ if lines[0].contains("gone") => ("404 Not Found".to_owned(), &b""[..]),
-            _ if header("if-match:").is_some_and(|wanted| wanted != tag) => {
+            _ if habits.knows_versions && header("if-match:").is_some_and(|wanted| wanted != tag) => {
                 ("412 Precondition Failed".to_owned(), &b""[..])
             }
             Some(range) => {
@@ -104,19 +140,26 @@ fn serve(
                 );
                 (range, &bytes[start..end])
             }
-            None => ("200 OK".to_owned(), bytes),
+            None => ("200 OK".to_owned(), &bytes[habits.missing..]),
         };
-        let length = piece.len();
+        let mut piece = piece.to_vec();
+        match fault {
+            Fault::Damages if !piece.is_empty() => piece[0] ^= 1,
+            Fault::Shortens if !is_head => piece.truncate(piece.len() / 2),
+            _ => {}
+        }
+        let (length, further) = (piece.len(), &habits.headers);
         write!(
             stream,
-            "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nETag: {tag}\r\nLast-Modified: Tue, 03 Nov 2026 09:00:00 GMT\r\n\r\n"
+            "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nETag: {tag}\r\nLast-Modified: Tue, 03 Nov 2026 09:00:00 GMT\r\n\
+             {further}\r\n"
         )?;
         if !is_head && fault == Fault::BreaksOff {
             stream.write_all(&piece[..length / 2])?;
             return Ok(());
         }
         if !is_head {
-            stream.write_all(piece)?;
+            stream.write_all(&piece)?;
         }
     }
 }
@@ -129,14 +172,16 @@ fn a_shard_is_fetched_once_whatever_the_server_does() {
     let bytes = archive(&samples("far", 4, 3 << 20));
     let server = Server::start(
         bytes,
-        &[
-            Fault::None,
-            Fault::Fails,
-            Fault::BreaksOff,
-            Fault::None,
-            Fault::BreaksOff,
-        ],
-        usize::MAX,
+        Habits {
+            faults: &[
+                Fault::None,
+                Fault::Fails,
+                Fault::BreaksOff,
+                Fault::None,
+                Fault::BreaksOff,
+            ],
+            ..Habits::default()
+        },
     );
     let set = server.open("shard.tar", &cache).expect("a shard");
     assert!(set.len() == 4 && belongs_together(&set));
@@ -153,7 +198,7 @@ fn a_shard_is_fetched_once_whatever_the_server_does() {
 fn what_is_not_there_is_said() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let cache = Cache::new(folder.path(), 1 << 30);
-    let server = Server::start(archive(&samples("far", 1, 0)), &[Fault::None], usize::MAX);
+    let server = Server::start(archive(&samples("far", 1, 0)), Habits::default());
     let error = server.open("gone.tar", &cache).err().expect("no shard");
     assert!(error.contains("gone.tar"), "{error}");
     let error = WebDataset::open("far", "ftp://127.0.0.1/a.tar", cache, Rules::default())
@@ -162,20 +207,90 @@ fn what_is_not_there_is_said() {
     assert!(error.to_string().contains("ftp://127.0.0.1/a.tar"), "{error}");
 }
 
-#[test]
-fn pieces_of_two_versions_are_never_joined() {
+/// Two pieces of 8 MiB, and where they are kept.
+fn large() -> (tempfile::TempDir, Cache, Vec<u8>) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let cache = Cache::new(folder.path(), 1 << 30);
-    // Asked for twice what it is, then for its first piece; the second piece is of another version.
-    let server = Server::start(archive(&samples("far", 4, 3 << 20)), &[Fault::None], 3);
-    let error = server.open("shard.tar", &cache).err().expect("it changed");
-    assert!(
-        error.contains("shard.tar") && server.requests.load(Ordering::SeqCst) == 4,
-        "{error}"
-    );
-    assert!(
-        server
-            .open("shard.tar", &cache)
-            .is_ok_and(|set| belongs_together(&set))
-    );
+    (folder, cache, archive(&samples("far", 4, 3 << 20)))
+}
+
+#[test]
+fn pieces_of_two_versions_are_never_joined() {
+    for knows_versions in [true, false] {
+        let (_folder, cache, bytes) = large();
+        // Asked for twice what it is, then for its first piece; the second piece is of another version.
+        let habits = Habits {
+            unchanged: 3,
+            knows_versions,
+            ..Habits::default()
+        };
+        let server = Server::start(bytes, habits);
+        let error = server.open("shard.tar", &cache).err().expect("it changed");
+        assert!(
+            error.contains("shard.tar") && error.contains("another version"),
+            "{error}"
+        );
+        assert_eq!(server.requests.load(Ordering::SeqCst), 4, "{error}");
+        assert!(
+            server
+                .open("shard.tar", &cache)
+                .is_ok_and(|set| belongs_together(&set))
+        );
+    }
+}
+
+#[test]
+fn lengths_that_are_not_what_was_said_are_errors() {
+    let short = Habits {
+        faults: &[Fault::Shortens],
+        ..Habits::default()
+    };
+    let other = Habits {
+        missing: 512,
+        ..Habits::default()
+    };
+    for (habits, why) in [
+        (short, "4194304 of 8388608 bytes came"),
+        (other, "another version"),
+    ] {
+        let (_folder, cache, bytes) = large();
+        let server = Server::start(bytes, habits);
+        let error = server.open("shard.tar", &cache).err().expect("a wrong length");
+        assert!(error.contains("shard.tar") && error.contains(why), "{error}");
+    }
+}
+
+#[test]
+fn bytes_are_those_that_the_store_speaks_of() {
+    let bytes = archive(&samples("far", 2, 0));
+    let md5 = BASE64_STANDARD.encode(md5::Md5::digest(&bytes));
+    let sha256 = BASE64_STANDARD.encode(<sha2::Sha256 as sha2::Digest>::digest(&bytes));
+    let crc32c = BASE64_STANDARD.encode(crc32c::crc32c(&bytes).to_be_bytes());
+    for headers in [
+        format!("Content-MD5: {md5}\r\n"),
+        format!("x-amz-checksum-sha256: {sha256}\r\n"),
+        format!("x-amz-checksum-crc32c: {crc32c}\r\n"),
+        format!("x-goog-hash: crc32c={crc32c}\r\nx-goog-hash: md5={md5}\r\n"),
+    ] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let cache = Cache::new(folder.path(), 1 << 30);
+        let mut habits = Habits {
+            faults: &[Fault::Damages],
+            headers,
+            ..Habits::default()
+        };
+        let server = Server::start(bytes.clone(), habits.clone());
+        let error = server.open("shard.tar", &cache).err().expect("damage");
+        assert!(
+            error.contains("shard.tar") && error.contains("damaged on its way"),
+            "{error}"
+        );
+        habits.faults = &[Fault::None];
+        let server = Server::start(bytes.clone(), habits);
+        assert!(
+            server
+                .open("shard.tar", &cache)
+                .is_ok_and(|set| belongs_together(&set))
+        );
+    }
 }

@@ -11,6 +11,8 @@ use object_store::client::{
 use ureq::Agent;
 use ureq::http::Request;
 
+use super::checksum::Checksum;
+
 /// How long a server may be silent.
 const SILENCE: Duration = Duration::from_secs(60);
 /// The largest answer that is taken: a piece of a shard and something to spare.
@@ -52,7 +54,10 @@ impl Client {
             None => self.0.run(Request::from_parts(parts, ())),
         };
         let answer = answer.map_err(failed)?;
-        let (parts, mut body) = answer.into_parts();
+        let (mut parts, mut body) = answer.into_parts();
+        if let Some(checksum) = Checksum::named(&parts.headers) {
+            parts.extensions.insert(checksum);
+        }
         let mut bytes = Vec::new();
         let mut reader = body.as_reader().take(LARGEST);
         reader

@@ -2,6 +2,7 @@
 //!
 //! Keys, regions and endpoints are read from the variables that the stores' own tools read (`AWS_...`, `GOOGLE_...`).
 
+mod checksum;
 mod connector;
 
 use std::fs::File;
@@ -13,13 +14,13 @@ use object_store::aws::AmazonS3Builder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::http::HttpBuilder;
 use object_store::path::Path;
-use object_store::{
-    ClientOptions, GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, ObjectStoreScheme, RetryConfig,
-};
+use object_store::{ClientOptions, GetOptions, GetResult, ObjectStore, ObjectStoreScheme, RetryConfig};
+use sha2::{Digest, Sha256};
 use tokio::runtime::{Builder, Runtime};
 use url::{Position, Url};
 
 use super::place::Stamp;
+use checksum::{Check, Checksum};
 use connector::Connector;
 
 /// Bytes that are asked for at a time: what a broken connection costs at most.
@@ -91,48 +92,78 @@ impl Object {
     /// # Errors
     /// If it is not there, or the store does not answer.
     pub(super) fn stamp(&self) -> Result<Stamp> {
-        let meta = self.meta(&runtime()?)?;
-        let changed = meta.last_modified.timestamp_nanos_opt().unwrap_or_default();
+        let meta = self.head(&runtime()?)?.meta;
+        let mut changed = meta.last_modified.timestamp_nanos_opt().unwrap_or_default();
+        // Times are of whole seconds, if there are any; a tag tells all versions apart.
+        if let Some(tag) = meta.e_tag {
+            let hash = Sha256::digest(format!("{changed} {tag}"));
+            changed = i64::from_le_bytes(hash.first_chunk().copied().unwrap_or_default());
+        }
         Ok(Stamp {
             size: meta.size,
             changed,
         })
     }
 
-    /// Writes all of it to `target`, piece by piece, all of one version.
+    /// Writes all of it to `target`, piece by piece, all of one version, and sees to it that the bytes are those that the store speaks
+    /// of, where it has a checksum of them.
     ///
     /// # Errors
-    /// If it cannot be read, becomes another one meanwhile, or cannot be written.
+    /// If it cannot be read, becomes another one meanwhile, is damaged, or cannot be written.
     pub(super) fn fetch(&self, target: &mut File) -> Result<()> {
         let runtime = runtime()?;
-        let meta = self.meta(&runtime)?;
+        let head = self.head(&runtime)?;
+        let mut check = head.extensions.get::<Checksum>().cloned().map(Check::new);
+        let meta = head.meta;
+        // A weak tag matches nothing.
+        let strong = meta.e_tag.clone().filter(|tag| !tag.starts_with("W/"));
         let mut start = 0;
         while start < meta.size {
             let end = meta.size.min(start + PIECE);
             let options = GetOptions {
-                if_match: meta.e_tag.clone(),
+                if_match: strong.clone(),
                 ..GetOptions::new().with_range(Some(start..end))
             };
-            let piece = async { self.store.get_opts(&self.path, options).await?.bytes().await };
-            let piece = runtime.block_on(piece).map_err(Error::other)?;
+            let piece = runtime.block_on(async {
+                let answer = self.store.get_opts(&self.path, options).await?;
+                let (size, tag) = (answer.meta.size, answer.meta.e_tag.clone());
+                Ok::<_, object_store::Error>((size, tag, answer.bytes().await?))
+            });
+            let (size, tag, piece) = piece.map_err(|error| match error {
+                object_store::Error::Precondition { .. } => another_version(),
+                error => Error::other(error),
+            })?;
+            // Servers need not know `If-Match`.
+            if size != meta.size || tag != meta.e_tag {
+                return Err(another_version());
+            }
             if piece.len() as u64 != end - start {
                 let problem = format!("{} of {} bytes came", piece.len(), end - start);
                 return Err(Error::new(ErrorKind::UnexpectedEof, problem));
             }
+            if let Some(check) = &mut check {
+                check.add(&piece);
+            }
             target.write_all(&piece)?;
             start = end;
         }
-        Ok(())
+        check.map_or(Ok(()), Check::end)
     }
 
-    fn meta(&self, runtime: &Runtime) -> Result<ObjectMeta> {
+    /// What the store says of it, without its bytes.
+    fn head(&self, runtime: &Runtime) -> Result<GetResult> {
+        let options = GetOptions::new().with_head(true);
         runtime
-            .block_on(self.store.head(&self.path))
+            .block_on(self.store.get_opts(&self.path, options))
             .map_err(|error| match error {
                 object_store::Error::NotFound { .. } => Error::new(ErrorKind::NotFound, error),
                 error => Error::other(error),
             })
     }
+}
+
+fn another_version() -> Error {
+    Error::other("it became another version while it was read: start again once nobody writes it")
 }
 
 /// Requests are made one after the other, by the thread that asks.
