@@ -16,7 +16,7 @@ use crate::{assets, places, report};
 
 /// Milliseconds before mimalloc gives freed memory back. Training frees and takes large tensors all the time; at the default
 /// of 10 ms a tenth of it is the kernel clearing pages.
-const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
+pub(crate) const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
 
 /// The command of `blip2` that trains by any recipe.
 pub(crate) const PRETRAIN: &str = "pretrain";

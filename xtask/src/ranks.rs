@@ -69,7 +69,7 @@ impl Ranks {
 }
 
 /// Open MPI's launcher, also where there are more processes than cores, and where root calls it, as in containers.
-fn mpirun() -> Command {
+pub(crate) fn mpirun() -> Command {
     let mut command = Command::new("mpirun");
     command.args(["--oversubscribe", "--bind-to", "none"]);
     if rustix::process::getuid().is_root() {

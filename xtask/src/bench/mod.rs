@@ -9,6 +9,7 @@ mod ground;
 mod measure;
 mod outcome;
 mod peer;
+mod ranks;
 mod scaling;
 mod table;
 
@@ -57,6 +58,11 @@ pub(crate) struct Bench {
     /// Plot how the cost of the Q-Former grows with batch, text, image and threads
     #[arg(long, conflicts_with_all = ["name", "quick"])]
     scaling: bool,
+    /// Train a little by so many processes with a core each and by one with a core, in turns, and print how much of so many times the
+    /// pace they reach
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..),
+        conflicts_with_all = ["name", "quick", "scaling", "setup", "unit", "device", "markdown"])]
+    ranks: Option<u32>,
     /// Print all that was measured so far as Markdown, a table for each unit, as it stands in docs/performance.md
     #[arg(long)]
     markdown: bool,
@@ -75,6 +81,9 @@ impl Bench {
             assets::ensure_joined(&home, &QWEN)?;
             Peer::set_up(&home, unit)?;
             return Ok(ExitCode::SUCCESS);
+        }
+        if let Some(ranks) = self.ranks {
+            return ranks::run(&home, &records, ranks);
         }
         if self.markdown {
             print!("{}", markdown(&records, self.unit)?);
