@@ -11,8 +11,8 @@ use burn::tensor::{Device, Tensor};
 use crate::hard_negatives::Draws;
 use crate::{
     Embeddings, ItgMean, NegativeSource, Negatives, PartSums, RepresentationLoss, RepresentationOptions,
-    StepGradients, SumOrder, Terms, itc_loss, itc_loss_among, itg_loss, itm_logits, itm_loss, similarities,
-    sums_of_parts,
+    Similarities, StepGradients, SumOrder, Terms, itc_loss, itc_loss_among, itg_loss, itm_logits, itm_loss,
+    similarities, sums_of_parts,
 };
 
 /// How far the seeds of two parts lie apart: not by 1, which is what steps are apart.
@@ -27,7 +27,7 @@ pub type FeaturesOf<'a, E> = &'a mut dyn FnMut(&[usize]) -> Result<Tensor<3>, E>
 ///
 /// On one device [`RepresentationStep::gradients`] is all that is needed. On several, each has a share of the texts
 /// ([`RepresentationStep::of_share`]), embeds its parts ([`RepresentationStep::embeddings`]), is given what all of them made
-/// ([`RepresentationStep::against`]), asks the others for the negatives that it has drawn ([`RepresentationStep::negatives`],
+/// ([`RepresentationStep::against`]), asks the others for the negatives that it has drawn ([`RepresentationStep::drawn`],
 /// [`RepresentationStep::know`]), and takes the gradients of its parts ([`RepresentationStep::sums`]).
 pub struct RepresentationStep<'a> {
     model: &'a RepresentationModel,
@@ -41,6 +41,8 @@ pub struct RepresentationStep<'a> {
     predicted: usize,
     parts: usize,
     draws: Draws,
+    /// By part, as far as they were drawn ahead.
+    drawn: BTreeMap<usize, Negatives>,
     seed: u64,
     /// Of the whole batch; `None` with a single part, which knows them itself.
     all: Option<Embeddings>,
@@ -94,6 +96,7 @@ impl<'a> RepresentationStep<'a> {
             predicted: lengths.iter().map(|length| length.saturating_sub(1)).sum(),
             parts,
             draws: Draws::new(negatives, pairs)?,
+            drawn: BTreeMap::new(),
             seed,
             all: None,
         })
@@ -140,8 +143,8 @@ impl<'a> RepresentationStep<'a> {
         features: FeaturesOf<'_, E>,
     ) -> Result<StepGradients, E> {
         if self.meets() {
-            let all = self.embeddings(0..self.parts, features)?;
-            self = self.against(all);
+            let (own, all) = (0..self.parts, self.embeddings(0..self.parts, features)?);
+            self = self.against(all, own)?;
         }
         let sums = self.sums(whole, 0..self.parts, SumOrder::Free, features)?;
         let nothing = || ModelError::Invalid("a batch needs at least one part".to_owned());
@@ -205,34 +208,54 @@ impl<'a> RepresentationStep<'a> {
         Ok(embeddings)
     }
 
-    /// Compares with `all` embeddings of the global batch from now on.
-    pub fn against(self, all: Embeddings) -> Self {
-        Self {
-            all: Some(all),
-            ..self
-        }
-    }
-
-    /// The negatives of `part`, drawn by the embeddings of the global batch: whoever asks, and whatever the losses are computed
-    /// with, they are the same. None where matching has no weight.
+    /// Compares with `all` embeddings of the global batch from now on, and draws the negatives of the parts `own` by them: whoever asks,
+    /// and whatever the losses are computed with, they are the same. This is the one place where a step waits for its device, before
+    /// the passes of the first part are asked for, and once for all parts.
     ///
     /// # Errors
-    /// [`ModelError::Invalid`] where the parts have not been compared yet, and as for [`crate::negative_weights`].
-    pub fn negatives(&self, part: usize) -> Result<Negatives, ModelError> {
-        if self.options.weights.itm == 0.0 {
-            return Ok(Negatives::default());
+    /// [`ModelError::Invalid`] where there is no such part, and as for [`crate::negative_weights`].
+    pub fn against(mut self, all: Embeddings, own: Range<usize>) -> Result<Self, ModelError> {
+        if self.options.weights.itm != 0.0 && !own.is_empty() {
+            let rows = self.rows(own.start)?.start..self.rows(own.end - 1)?.end;
+            // Each part by itself: kernels may add up in another order where there are more rows.
+            let parts = own.clone().map(|part| self.similarities(part, &all));
+            let parts: Vec<Similarities> = parts.collect::<Result<_, _>>()?;
+            let (image_to_text, text_to_image) = parts
+                .into_iter()
+                .map(|part| (part.image_to_text, part.text_to_image))
+                .unzip();
+            let similarities = Similarities {
+                image_to_text: Tensor::cat(image_to_text, 0),
+                text_to_image: Tensor::cat(text_to_image, 0),
+            };
+            let rule = self.options.negatives;
+            let Negatives { images, texts } =
+                self.draws.negatives(&similarities, rows, rule, self.pictures)?;
+            let pairs = self.pairs / self.parts;
+            let parts = images.chunks(pairs).zip(texts.chunks(pairs));
+            let parts = parts.map(|(images, texts)| Negatives {
+                images: images.to_vec(),
+                texts: texts.to_vec(),
+            });
+            self.drawn.extend(own.zip(parts));
         }
-        let all = self.all.as_ref().ok_or_else(|| {
-            ModelError::Invalid("negatives are drawn before the parts have been compared".to_owned())
-        })?;
+        self.all = Some(all);
+        Ok(self)
+    }
+
+    /// How alike `part` and the whole batch are by `all` embeddings, without graph.
+    fn similarities(&self, part: usize, all: &Embeddings) -> Result<Similarities, ModelError> {
         let rows = self.rows(part)?;
         let own = Embeddings {
             images: all.images.clone().narrow(0, rows.start, rows.len()),
             texts: all.texts.clone().narrow(0, rows.start, rows.len()),
         };
-        let similarities = similarities(&own, all, self.model.temperature.val().inner());
-        self.draws
-            .negatives(&similarities, rows, self.options.negatives, self.pictures)
+        Ok(similarities(&own, all, self.model.temperature.val().inner()))
+    }
+
+    /// The negatives that were drawn for the parts of [`RepresentationStep::against`]; none where matching has no weight.
+    pub fn drawn(&self) -> impl Iterator<Item = &Negatives> {
+        self.drawn.values()
     }
 
     /// Texts of rows that lie elsewhere, which were drawn as negatives.
@@ -272,12 +295,18 @@ impl<'a> RepresentationStep<'a> {
                 terms.add("itc", weights.itc, loss);
             }
             if weights.itm != 0.0 {
-                negatives = match self.all {
-                    Some(_) => self.negatives(part)?,
-                    None => {
+                negatives = match (self.drawn.get(&part), &self.all) {
+                    (Some(drawn), _) => drawn.clone(),
+                    (None, None) => {
                         let rule = options.negatives;
                         self.draws
                             .negatives(&similarities, rows.clone(), rule, self.pictures)?
+                    }
+                    (None, Some(_)) => {
+                        return Err(ModelError::Invalid(format!(
+                            "part {part} is none of those that negatives were drawn for"
+                        ))
+                        .into());
                     }
                 };
                 let (placed, elsewhere) = placed(&negatives, &rows);

@@ -135,10 +135,8 @@ pub fn representation_gradients<M: Sighted<Model = RepresentationModel>>(
         }
         let here = &mut |wanted: &[usize]| elsewhere.features_of(wanted, (model, batch), &rows);
         let embeddings = step.embeddings(parts.clone(), here)?;
-        step = step.against(gather_embeddings(ranks, embeddings)?);
-        let drawn = parts.clone().map(|part| step.negatives(part));
-        let drawn = drawn.collect::<Result<Vec<_>, _>>()?;
-        elsewhere = Elsewhere::exchange(ranks, batch, texts, &rows, &drawn)?;
+        step = step.against(gather_embeddings(ranks, embeddings)?, parts.clone())?;
+        elsewhere = Elsewhere::exchange(ranks, batch, texts, &rows, &step)?;
         step.know(elsewhere.texts.drain(..));
     }
     let features = &mut |wanted: &[usize]| elsewhere.features_of(wanted, (model, batch), &rows);

@@ -198,7 +198,7 @@ fn negatives_are_drawn_from_the_whole_batch_and_the_same_in_any_number_of_parts(
         };
         let all = (0..parts).map(|part| step.embed(&model, part, &mut of).expect("embeddings"));
         let all = Embeddings::gathered(all.collect());
-        let step = step.against(all);
+        let step = step.against(all, 0..parts).expect("negatives");
         let parts = (0..parts).map(|part| step.part(part, &mut of).expect("a loss").negatives);
         let (images, texts): (Vec<_>, Vec<_>) = parts.map(|part| (part.images, part.texts)).unzip();
         (images.concat(), texts.concat())

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use blip2_distributed::Communicator;
-use blip2_objectives::{Embeddings, Negatives};
+use blip2_objectives::{Embeddings, RepresentationStep};
 use burn::tensor::{Tensor, TensorData};
 use half::f16;
 
@@ -65,14 +65,14 @@ pub(crate) struct Elsewhere {
 }
 
 impl Elsewhere {
-    /// Asks for what was `drawn` here and lies on other ranks, and gives what they have drawn: of `batch` and `texts`, which are
+    /// Asks for what `step` has drawn here and lies on other ranks, and gives what they have drawn: of `batch` and `texts`, which are
     /// the rows `own` of the global batch.
     pub(crate) fn exchange(
         ranks: &Communicator,
         batch: &Batch,
         texts: &[Vec<u32>],
         own: &Range<usize>,
-        drawn: &[Negatives],
+        step: &RepresentationStep<'_>,
     ) -> Result<Self, TrainError> {
         if ranks.is_alone() {
             return Ok(Self::default());
@@ -81,8 +81,8 @@ impl Elsewhere {
             let rows: BTreeSet<usize> = rows.copied().filter(|row| !own.contains(row)).collect();
             rows.into_iter().collect()
         };
-        let images = elsewhere(&mut drawn.iter().flat_map(|drawn| &drawn.images));
-        let wanted = elsewhere(&mut drawn.iter().flat_map(|drawn| &drawn.texts));
+        let images = elsewhere(&mut step.drawn().flat_map(|drawn| &drawn.images));
+        let wanted = elsewhere(&mut step.drawn().flat_map(|drawn| &drawn.texts));
         let asked_images = asked(ranks, "images wanted", &images, own)?;
         let asked_texts = asked(ranks, "texts wanted", &wanted, own)?;
 

@@ -208,8 +208,11 @@ impl Run<'_> {
             let logits = itm_logits(model, &context, &own_texts.expect("texts"), &negatives).expect("logits");
             self.close(index, rank, "itm_logits", &logits, near);
 
-            let loss = self.begin(model, step).against(all.clone());
-            let loss = loss.part(rank, &mut step.of()).expect("a loss");
+            let begun = self.begin(model, step).against(all.clone(), rank..rank + 1);
+            let loss = begun
+                .expect("negatives")
+                .part(rank, &mut step.of())
+                .expect("a loss");
             for (name, theirs) in TERMS {
                 let ours = loss.terms.get(name).expect("a term");
                 self.close(index, rank, theirs, &ours, of_losses);
