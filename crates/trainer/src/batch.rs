@@ -26,6 +26,15 @@ pub struct Row {
     pub picture: Option<RgbImage>,
 }
 
+impl Row {
+    /// Its picture, where an encoder is to see it.
+    pub(crate) fn seen(&self) -> Result<&RgbImage, TrainError> {
+        self.picture
+            .as_ref()
+            .ok_or_else(|| TrainError::NoPicture(self.key.clone()))
+    }
+}
+
 /// The rows of a step that this rank has, all of them where it is alone, and what the frozen encoder makes of their pictures.
 #[derive(Clone, Debug)]
 pub struct Batch {

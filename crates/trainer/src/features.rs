@@ -7,7 +7,6 @@ use blip2_data::features::FeatureStore;
 use blip2_data::pixels::RgbImage;
 use burn::tensor::{Device, Tensor};
 
-use crate::tuned::picture;
 use crate::{Row, TrainError};
 
 /// Where image features come from.
@@ -36,7 +35,7 @@ pub struct Live<'a> {
 
 impl FeatureSource for Live<'_> {
     fn features(&self, rows: &[Row], device: &Device) -> Result<Tensor<3>, TrainError> {
-        let pictures = rows.iter().map(picture).collect::<Result<Vec<_>, _>>()?;
+        let pictures = rows.iter().map(Row::seen).collect::<Result<Vec<_>, _>>()?;
         let features = encode(self.encoder, &pictures, &device.clone().inner())?;
         Ok(match device.is_autodiff() {
             true => Tensor::from_inner(features).to_device(device),

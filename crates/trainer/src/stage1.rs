@@ -1,6 +1,6 @@
 //! Stage 1: representation learning by contrast (ITC), matching against hard negatives (ITM) and generation (ITG).
 
-use blip2_data::text::{BertTokenizer, Padding};
+use blip2_data::text::BertTokenizer;
 use blip2_objectives::{
     NegativeSource, RepresentationLoss, RepresentationOptions, RepresentationStep, StepGradients, Terms,
 };
@@ -12,7 +12,9 @@ use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
 use crate::ranks::{Elsewhere, gather_embeddings, gather_lengths, gather_pictures, mean_over_ranks};
-use crate::{Batch, Evaluator, HeldOut, HeldOutRetrieval, Objective, Sighted, StepContext, TrainError};
+use crate::{
+    Batch, Evaluator, HeldOut, HeldOutRetrieval, Objective, Sighted, StepContext, TrainError, tokenise,
+};
 
 /// Texts of a picture, and pictures of a text, that are re-ranked where retrieval is measured on the way.
 const CANDIDATES: usize = 16;
@@ -174,28 +176,4 @@ pub fn bounded(temperature: Param<Tensor<1>>, limit: f32) -> Param<Tensor<1>> {
             .to_device(&device)
             .require_grad()
     })
-}
-
-/// Ids of each text, cleaned as LAVIS's `BlipCaptionProcessor` does, cut to `max_tokens` with `[CLS]` and `[SEP]`, without
-/// padding.
-///
-/// # Errors
-/// [`TrainError::Text`] where the tokenizer refuses.
-pub fn tokenise<'a>(
-    tokenizer: &BertTokenizer,
-    texts: impl Iterator<Item = &'a str>,
-    max_tokens: usize,
-) -> Result<Vec<Vec<u32>>, TrainError> {
-    let texts: Vec<String> = texts.map(|text| blip2_data::text::caption(text, "")).collect();
-    let batch = tokenizer.encode(&texts, max_tokens, Padding::Longest)?;
-    let rows = batch.ids.into_iter().zip(batch.mask);
-    Ok(rows
-        .map(|(ids, mask)| {
-            ids.into_iter()
-                .zip(mask)
-                .filter(|(_, seen)| *seen)
-                .map(|(id, _)| id)
-                .collect()
-        })
-        .collect())
 }

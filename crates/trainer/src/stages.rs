@@ -10,7 +10,7 @@ use blip2_qformer::{Bridge, RepresentationModel};
 use blip2_vision_encoder::VisionTransformer;
 use burn::module::{Module, ModuleDisplay};
 
-use crate::pretrain::Loaded;
+use crate::loaded::Loaded;
 use crate::{
     Adapters, DataRows, Evaluator, FeatureSource, GenerativeObjective, HeldOut, HeldOutLoss, LayerRates,
     Live, MeasureRecipe, Objective, Origin, PrefixRows, Projection, Prompts, Recipe, RepresentationObjective,

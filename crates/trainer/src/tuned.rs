@@ -3,7 +3,7 @@
 
 use blip2::LoadedEncoder;
 use blip2_core::VisionEncoder;
-use blip2_data::pixels::{ImageProcessor, RgbImage};
+use blip2_data::pixels::ImageProcessor;
 use blip2_qformer::{Bridge, RepresentationModel};
 use blip2_vision_encoder::VisionTransformer;
 use burn::module::{Module, ModuleDisplay, ModuleMapper, Param};
@@ -141,7 +141,7 @@ impl<M: Module + ModuleDisplay> Sighted for Tuned<M> {
         let device = batch.features.device();
         let pictures = rows
             .iter()
-            .map(|row| picture(&batch.rows[*row]))
+            .map(|row| batch.rows[*row].seen())
             .collect::<Result<Vec<_>, _>>()?;
         let pixels = self.processor.batch(&pictures, &device.clone().inner())?;
         let pixels = match device.is_autodiff() {
@@ -158,13 +158,6 @@ impl<M: Module + ModuleDisplay> Sighted for Tuned<M> {
     fn adapters(&self) -> Option<&Adapters> {
         self.adapters.as_ref()
     }
-}
-
-/// The picture of a row.
-pub(crate) fn picture(row: &Row) -> Result<&RgbImage, TrainError> {
-    row.picture
-        .as_ref()
-        .ok_or_else(|| TrainError::NoPicture(row.key.clone()))
 }
 
 /// In the place of features where the encoder is trained: it makes them anew in every step, within the graph.

@@ -44,12 +44,12 @@ fn path(path: &Path) -> toml::Value {
     toml::Value::String(path.to_str().expect("a name in UTF-8").to_owned())
 }
 
-fn section<'t>(table: &'t mut Table, name: &str) -> &'t mut Table {
+pub(crate) fn section<'t>(table: &'t mut Table, name: &str) -> &'t mut Table {
     table[name].as_table_mut().expect("a section")
 }
 
 /// Lists of captions and questions about the pictures of a tiny model.
-fn write_lists(folder: &Path) {
+pub(crate) fn write_lists(folder: &Path) {
     let captions = ["a woman with a dog", "a red bus", "two cats on a couch"];
     let entry = |index: usize| {
         let caption = captions[index / 2 % 3];
@@ -96,7 +96,7 @@ fn write_stage1(folder: &Path, sizes: &RepresentationConfig) {
 }
 
 /// The recipe in `file` for the tiny model in `model`, with everything else as it stands there.
-fn scaled_down(file: &Path, model: &Path, folder: &Path) -> Table {
+pub(crate) fn scaled_down(file: &Path, model: &Path, folder: &Path) -> Table {
     let mut recipe: Table = fs::read_to_string(file).expect("readable").parse().expect("TOML");
     let config: Value =
         serde_json::from_slice(&fs::read(model.join("config.json")).expect("a configuration")).expect("JSON");
@@ -115,7 +115,8 @@ fn scaled_down(file: &Path, model: &Path, folder: &Path) -> Table {
     let encoder = section(&mut recipe, "encoder");
     encoder["path"] = path(model);
     // Larger pictures than the positions were learned for, as in the paper.
-    encoder["image_size"] = (pixels("image_size") + 2 * pixels("patch_size")).into();
+    let larger = pixels("image_size") + 2 * pixels("patch_size");
+    encoder.insert("image_size".to_owned(), larger.into());
     if recipe.contains_key("language_model") {
         section(&mut recipe, "language_model")["path"] = path(model);
     }
@@ -130,6 +131,7 @@ fn scaled_down(file: &Path, model: &Path, folder: &Path) -> Table {
         set.insert("path".to_owned(), path(&folder.join(list)));
         set.insert("images".to_owned(), path(model));
         set.remove("annotations");
+        set.remove("captions");
     };
     let sets = recipe["data"].as_array_mut().expect("sets");
     sets.iter_mut()
@@ -149,7 +151,7 @@ fn scaled_down(file: &Path, model: &Path, folder: &Path) -> Table {
         .into_iter()
         .find(|name| recipe.contains_key(*name));
     let stage = section(&mut recipe, name.expect("a stage"));
-    stage["from"] = path(model);
+    stage.insert("from".to_owned(), path(model));
     if stage.contains_key("text_from") {
         stage["text_from"] = path(&folder.join("stage1"));
     }
@@ -162,6 +164,11 @@ fn scaled_down(file: &Path, model: &Path, folder: &Path) -> Table {
 }
 
 fn run(recipe: &Table, folder: &Path) -> PathBuf {
+    run_on(&Device::flex(), recipe, folder)
+}
+
+/// Takes the steps of `recipe` on `device`, and gives the run folder.
+pub(crate) fn run_on(device: &Device, recipe: &Table, folder: &Path) -> PathBuf {
     let file = folder.join("recipe.toml");
     fs::write(&file, recipe.to_string()).expect("written");
     let options = PretrainOptions {
@@ -172,7 +179,7 @@ fn run(recipe: &Table, folder: &Path) -> PathBuf {
         home: folder.join("home"),
         registry: Registry::default(),
         formats: Formats::standard(),
-        device: Device::flex(),
+        device: device.clone(),
     };
     let run = options.run.clone();
     pretrain(options, Communicator::alone(), &Nobody)

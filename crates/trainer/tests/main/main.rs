@@ -3,6 +3,7 @@
 #[path = "../../../objectives/tests/main/case.rs"]
 mod case;
 mod checkpoints;
+mod circles;
 mod evaluators;
 mod finetune;
 mod golden;

@@ -16,7 +16,9 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use serde_json::Value;
 
+use crate::finetune::{run_on, scaled_down, write_lists};
 use crate::tiny;
 
 /// Width of the encoder, and what stage 1 trains behind it: a public log of LAVIS, and the same arithmetic for ViT-L.
@@ -182,5 +184,35 @@ fn every_recipe_takes_three_steps_at_a_small_width() {
                 })
             });
         }
+    }
+}
+
+#[test]
+fn every_recipe_is_run_from_its_file() {
+    for (file, recipe) in recipes() {
+        let behind = recipe
+            .stage2
+            .as_ref()
+            .map(|stage| stage.prefix_language_modelling);
+        let model = fixture(match behind {
+            None => "hf/itm-tiny",
+            Some(true) => "hf/flant5-tiny",
+            Some(false) => "hf/opt-tiny",
+        });
+        let folder = tempfile::tempdir().expect("folder");
+        write_lists(folder.path());
+        let run = run_on(
+            &Device::flex(),
+            &scaled_down(&file, &model, folder.path()),
+            folder.path(),
+        );
+        let log = std::fs::read_to_string(run.join("metrics.jsonl")).expect("a log");
+        let lines = log
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        let losses: Vec<f64> = lines.filter_map(|line| line["loss"].as_f64()).collect();
+        assert_eq!(losses.len(), STEPS as usize, "{}", file.display());
+        assert!(losses.iter().all(|loss| loss.is_finite()), "{losses:?}");
+        assert!(run.join("model").is_dir(), "{}", file.display());
     }
 }
