@@ -118,6 +118,10 @@ impl Run {
         let features = self.device.features();
         arguments.extend(features.iter().map(String::as_str));
         arguments.extend(["--test", "main", "--no-fail-fast", "golden"]);
+        if self.device != Device::Flex {
+            // Those that compare a device with the processor.
+            arguments.extend(["--", "--include-ignored"]);
+        }
         let mut command = launch::cargo();
         self.device.prepare(&mut command, &places::home(None)?)?;
         let device = self.device.name();

@@ -7,6 +7,7 @@ mod circles;
 mod evaluators;
 mod finetune;
 mod golden;
+mod golden_device;
 mod golden_finetune;
 mod golden_ranks;
 #[path = "../../../objectives/tests/main/gradients.rs"]
