@@ -144,7 +144,7 @@ pub(crate) fn ended_by(settings: &GenerationConfig, ends: Vec<u32>) -> Generatio
     settings
 }
 
-fn written(text: String, Generated { ids, score }: Generated) -> Written {
+pub(crate) fn written(text: String, Generated { ids, score }: Generated) -> Written {
     Written {
         text: text.trim().to_owned(),
         ids,

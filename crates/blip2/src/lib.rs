@@ -18,6 +18,7 @@ mod encoded;
 mod error;
 mod folder;
 mod hugging_face;
+mod in_context;
 mod lazy;
 mod looks;
 mod many;
@@ -65,6 +66,7 @@ pub use folder::{
     ADAPTER, BRIDGE, CONFIG, ENCODER, REPRESENTATION, model_folder, read_config, save_pretrained, save_tuned,
 };
 pub use hugging_face::{HuggingFaceFolder, HuggingFaceKind};
+pub use in_context::{Asked, Example};
 pub use looks::{LayerLook, Looks, Stage, WordLook, WordLooks};
 pub use many::{CaptionRequest, CaptionTask, OpenedBatch, Writer};
 pub use matching::Match;

@@ -54,13 +54,6 @@ impl Blip2 {
         captions.iter().map(ids).collect()
     }
 
-    /// What stands in front of an answer to `question`, which is cleaned as LAVIS cleans it: `prompt` with the question in the
-    /// place of `{}`; absent: the model's own.
-    pub fn question_text(&self, question: &str, prompt: Option<&str>) -> String {
-        let prompt = prompt.unwrap_or(&self.usage.question_prompt);
-        prompt.replace("{}", &text::question(question))
-    }
-
     /// Whether the folder was trained here; else `transformers` wrote it.
     pub fn is_trained_here(&self) -> bool {
         self.usage.trained_here

@@ -119,7 +119,7 @@ impl Blip2 {
     }
 
     /// Writes behind `prompts`, while the Q-Former reads `read` beside the pictures, where it reads a text.
-    fn write(
+    pub(crate) fn write(
         &self,
         pictures: &[RgbImage],
         prompts: &[String],
@@ -208,7 +208,12 @@ impl Blip2 {
             true => text::question(question),
             false => question.to_owned(),
         };
-        let prompt = self.usage.question_prompt.replace("{}", &question);
+        self.put(question, &self.usage.question_prompt)
+    }
+
+    /// `prompt` with `question` in the place of `{}`, and what the Q-Former reads of it, where it reads a text.
+    pub(crate) fn put(&self, question: String, prompt: &str) -> (String, String) {
+        let prompt = prompt.replace("{}", &question);
         let read = match self.usage.reads {
             Reads::Question => question,
             Reads::Prompt | Reads::Nothing => prompt.clone(),

@@ -45,6 +45,18 @@ impl Blip2 {
         number: u64,
         scores: Option<usize>,
     ) -> Result<Request, Blip2Error> {
+        self.request_reading(pieces, std::iter::repeat(read), settings, number, scores)
+    }
+
+    /// The same, while the Q-Former reads the next of `read` beside each picture.
+    pub(crate) fn request_reading<'a>(
+        &self,
+        pieces: &[Piece],
+        mut read: impl Iterator<Item = &'a str>,
+        settings: &GenerationConfig,
+        number: u64,
+        scores: Option<usize>,
+    ) -> Result<Request, Blip2Error> {
         let language_model = self.language_model()?;
         let texts: Vec<&str> = pieces
             .iter()
@@ -58,6 +70,7 @@ impl Blip2 {
         for piece in pieces {
             let segment = match piece {
                 Piece::Picture(picture) => {
+                    let read = read.next().expect("a text for each picture");
                     let soft = self.bridged(picture.features.clone(), &[read])?.projected;
                     let queries = soft.dims()[1];
                     history.extend(self.usage.image_token.iter().cycle().take(queries));

@@ -94,6 +94,11 @@ impl GenerationArguments {
         }
     }
 
+    /// What decides draws.
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// What is asked for; `texts` is how many.
     fn wishes(&self, texts: Option<usize>) -> GenerationWishes {
         GenerationWishes {

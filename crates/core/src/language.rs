@@ -74,6 +74,27 @@ pub trait LanguageModel: Send + Sync {
     /// [`ModelError`] where sizes disagree, an id lies outside of the vocabulary, no target is left, or a text is too long.
     fn loss(&self, soft_prompt: Tensor<3>, examples: &[TextExample]) -> Result<Tensor<1>, ModelError>;
 
+    /// The same where pictures and words take turns: `pairs` rows of `soft_prompt` and `examples` that follow each other are one text,
+    /// in which each picture stands in front of its own prompt and target and behind those of the rows before. All targets are
+    /// learned. With 1 it is [`LanguageModel::loss`]; a model that learns from one picture a text takes nothing else.
+    ///
+    /// # Errors
+    /// As for [`LanguageModel::loss`]; [`ModelError::Invalid`] where the rows are no whole number of texts, or the model takes none
+    /// of several pictures.
+    fn interleaved_loss(
+        &self,
+        soft_prompt: Tensor<3>,
+        examples: &[TextExample],
+        pairs: usize,
+    ) -> Result<Tensor<1>, ModelError> {
+        match pairs {
+            1 => self.loss(soft_prompt, examples),
+            _ => Err(ModelError::Invalid(format!(
+                "this language model learns from one picture a text, but a text of {pairs} was given: leave it at 1"
+            ))),
+        }
+    }
+
     /// Logits `[batch, places, vocabulary]` at every place that the model predicts from: a decoder-only model behind each row
     /// of `soft_prompt` `[batch, queries, hidden]` and each token of prompt and target, an encoder-decoder model behind its
     /// start token and each token of the target. Shorter rows are padded on the right; what stands there means nothing.

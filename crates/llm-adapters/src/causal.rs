@@ -35,6 +35,18 @@ macro_rules! reads_and_writes {
             $crate::causal::loss(self, soft_prompt, examples)
         }
 
+        fn interleaved_loss(
+            &self,
+            soft_prompt: Tensor<3>,
+            examples: &[blip2_core::TextExample],
+            pairs: usize,
+        ) -> Result<Tensor<1>, blip2_core::ModelError> {
+            match pairs {
+                1 => self.loss(soft_prompt, examples),
+                _ => $crate::interleaved::loss(self, soft_prompt, examples, pairs),
+            }
+        }
+
         fn logits(
             &self,
             soft_prompt: Tensor<3>,
@@ -187,7 +199,7 @@ fn read<M: CausalModel>(
 }
 
 /// The same of `embeddings` `[batch, tokens, width]` behind `past`, where there is one.
-fn read_behind<M: CausalModel>(
+pub(crate) fn read_behind<M: CausalModel>(
     model: &M,
     past: &[Piece],
     embeddings: Tensor<3>,
@@ -225,7 +237,7 @@ fn recomputed<L: CausalLayer>(
 }
 
 /// Prompt and target of each example as one text.
-fn whole(examples: &[TextExample]) -> Vec<Vec<u32>> {
+pub(crate) fn whole(examples: &[TextExample]) -> Vec<Vec<u32>> {
     examples
         .iter()
         .map(|example| [&example.prompt[..], &example.target].concat())
@@ -277,14 +289,24 @@ pub(crate) fn loss(
         return Err(no_target());
     }
     let hidden = read(model, soft_prompt, &read_texts, drop)?;
-    let [batch, tokens, hidden_size] = hidden.dims();
+    Ok(predicted(model, hidden, rows, targets))
+}
+
+/// Mean cross-entropy `[1]` of `targets` at `rows` of all places of `hidden` `[batch, tokens, width]`.
+pub(crate) fn predicted(
+    model: &impl CausalModel,
+    hidden: Tensor<3>,
+    rows: Vec<i64>,
+    targets: Vec<i64>,
+) -> Tensor<1> {
+    let [batch, tokens, width] = hidden.dims();
     let device = device(model);
     let labelled = hidden
-        .reshape([batch * tokens, hidden_size])
+        .reshape([batch * tokens, width])
         .select(0, list(rows, &device));
-    Ok(model
+    model
         .head()
-        .cross_entropy(model.leave(labelled), list(targets, &device)))
+        .cross_entropy(model.leave(labelled), list(targets, &device))
 }
 
 /// [`blip2_core::LanguageModel::start`].

@@ -31,6 +31,7 @@ pub mod conformance;
 mod gemma3;
 mod gguf_tokenizer;
 mod head;
+mod interleaved;
 mod linears;
 mod llama;
 mod loading;

@@ -323,6 +323,7 @@ impl Phases<'_> {
             prompts: &prompts,
             max_text_tokens: None,
             reader: None,
+            interleaved: stage.pairs_a_text(),
         };
         let asked = self.asked()?;
         let device = run.device().clone().inner();

@@ -54,8 +54,31 @@ impl<'a> Prompts<'a> {
     /// # Errors
     /// [`TrainError::Tokenizer`] where a text cannot be encoded.
     pub fn example(&self, row: &Row, max_tokens: Option<usize>) -> Result<TextExample, TrainError> {
-        let prompt = row.prompt.as_deref().unwrap_or(self.caption_prompt);
-        let (mut given, mut target) = (self.tokenizer.encode_prompt(prompt)?, Vec::new());
+        let given = self.tokenizer.encode_prompt(self.prompt(row))?;
+        self.behind(given, row, max_tokens)
+    }
+
+    /// The same of a row that stands behind others in one text: what begins a text stands in front of the first alone.
+    ///
+    /// # Errors
+    /// As for [`Prompts::example`].
+    pub fn following(&self, row: &Row, max_tokens: Option<usize>) -> Result<TextExample, TrainError> {
+        let given = self.tokenizer.encode(self.prompt(row))?;
+        self.behind(given, row, max_tokens)
+    }
+
+    fn prompt<'r>(&'r self, row: &'r Row) -> &'r str {
+        row.prompt.as_deref().unwrap_or(self.caption_prompt)
+    }
+
+    /// `row` with the ids of its prompt.
+    fn behind(
+        &self,
+        mut given: Vec<u32>,
+        row: &Row,
+        max_tokens: Option<usize>,
+    ) -> Result<TextExample, TrainError> {
+        let (prompt, mut target) = (self.prompt(row), Vec::new());
         // A prompt that ends is a text of its own, the encoder's: its length is none of the decoder's.
         let end = self.tokenizer.end();
         let apart = end == self.tokenizer.end_of_text() && given.last() == Some(&end);
@@ -99,6 +122,8 @@ pub struct GenerativeObjective<'a> {
     pub max_text_tokens: Option<usize>,
     /// Cuts what the Q-Former reads beside the picture, where it reads a text.
     pub reader: Option<&'a BertTokenizer>,
+    /// Neighbouring rows that are one text, pictures and words in turn: usually 1.
+    pub interleaved: usize,
 }
 
 impl GenerativeObjective<'_> {
@@ -116,10 +141,12 @@ impl GenerativeObjective<'_> {
 
 impl<M: Sighted<Model = Bridge>> Objective<M> for GenerativeObjective<'_> {
     fn terms(&self, model: &M, batch: &Batch, _context: &StepContext<'_>) -> Result<Terms, TrainError> {
-        let examples = batch
-            .rows
-            .iter()
-            .map(|row| self.prompts.example(row, self.max_text_tokens))
+        let rows = batch.rows.iter().enumerate();
+        let examples = rows
+            .map(|(place, row)| match place.is_multiple_of(self.interleaved) {
+                true => self.prompts.example(row, self.max_text_tokens),
+                false => self.prompts.following(row, self.max_text_tokens),
+            })
             .collect::<Result<Vec<_>, _>>()?;
         let bridge = model.model();
         let features = model.features(batch, &batch.all())?;
@@ -130,10 +157,11 @@ impl<M: Sighted<Model = Bridge>> Objective<M> for GenerativeObjective<'_> {
             .adapters()
             .map(|adapters| adapters.attach(frozen))
             .transpose()?;
-        let loss = adapted
-            .as_deref()
-            .unwrap_or(frozen)
-            .loss(soft_prompt, &examples)?;
+        let loss = adapted.as_deref().unwrap_or(frozen).interleaved_loss(
+            soft_prompt,
+            &examples,
+            self.interleaved,
+        )?;
         let mut terms = Terms::default();
         terms.add("lm", 1.0, loss);
         Ok(terms)

@@ -132,6 +132,7 @@ impl Stages<'_> {
             prompts: &prompts,
             max_text_tokens: Some(self.recipe.max_text_tokens),
             reader: (!stage.reads.is_nothing()).then_some(&self.loaded.tokenizer),
+            interleaved: stage.pairs_a_text(),
         };
         let phase = Phase {
             name: STAGE2,

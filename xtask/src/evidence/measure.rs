@@ -16,7 +16,7 @@ use crate::{places, process};
 
 /// The folder beside the runs in which evaluations lie.
 const EVALUATIONS: &str = "evaluations";
-/// What stands for the arm's own run in data sets.
+/// What stands for the arm's own run in options and data sets.
 const OWN: &str = "run";
 
 /// Figures by step, or one at the arm's place on the axis.
@@ -37,9 +37,12 @@ impl Runs<'_> {
             } => {
                 let mut found = Vec::new();
                 for data in data {
-                    let own = data.replace(&place_of(OWN), &run.to_string_lossy());
-                    let options: Vec<&String> = options.iter().chain(&arm.options).collect();
-                    let record = self.evaluate(&run, &options, &self.placed(&own, seed))?;
+                    let placed = |text: &String| {
+                        let own = text.replace(&place_of(OWN), &run.to_string_lossy());
+                        self.placed(&own, seed)
+                    };
+                    let options: Vec<String> = options.iter().chain(&arm.options).map(placed).collect();
+                    let record = self.evaluate(&run, &options, &placed(data))?;
                     for name in figures {
                         let figure = record["figures"][name].as_f64();
                         found.push(figure.with_context(|| format!("the evaluation has no figure `{name}`"))?);
@@ -69,7 +72,7 @@ impl Runs<'_> {
     }
 
     /// What `blip2 evaluate` finds, which goes on where it was cut off and knows what it has found already.
-    fn evaluate(&self, run: &Path, options: &[&String], data: &str) -> Result<Value> {
+    fn evaluate(&self, run: &Path, options: &[String], data: &str) -> Result<Value> {
         let name = run.file_name().unwrap_or_default().to_string_lossy();
         let words: Vec<&[u8]> = options.iter().map(|option| option.as_bytes()).collect();
         let digest = short_digest(&[&words[..], &[data.as_bytes()]].concat());

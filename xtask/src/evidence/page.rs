@@ -87,7 +87,9 @@ impl Findings<'_> {
         let curves: Vec<LossCurve> = match (points, self.over_steps()) {
             (true, _) => {
                 let measures = self.claim.measures.iter();
-                measures.map(|measure| self.over_arms(&measure.name)).collect()
+                measures
+                    .flat_map(|measure| self.over_arms(&measure.name))
+                    .collect()
             }
             (false, true) => {
                 let rows = self.rows.iter().filter(of_first);
@@ -102,11 +104,30 @@ impl Findings<'_> {
         plot(&curves)
     }
 
-    /// The means of one measure, at the places of the arms.
-    fn over_arms(&self, measure: &str) -> LossCurve {
-        let rows = self.rows.iter().filter(|row| row.measure == measure);
-        let points = rows.filter_map(|row| Some((mean_curve(&row.curves).last()?.0, mean(&row.ends()))));
-        named(measure, points.collect())
+    /// The means of one measure, at the places of the arms: a curve for each run that they are of.
+    fn over_arms(&self, measure: &str) -> Vec<LossCurve> {
+        let mut runs: Vec<&str> = Vec::new();
+        for arm in &self.claim.arms {
+            if !runs.contains(&arm.run.as_str()) {
+                runs.push(&arm.run);
+            }
+        }
+        let curve = |run: &&str| {
+            let arms = self.claim.arms.iter().filter(|arm| arm.run == *run);
+            let points = arms.filter_map(|arm| {
+                let row = self
+                    .rows
+                    .iter()
+                    .find(|row| row.measure == measure && row.arm == arm.name)?;
+                Some((mean_curve(&row.curves).last()?.0, mean(&row.ends())))
+            });
+            let name = match runs.len() {
+                1 => measure.to_owned(),
+                _ => format!("{measure}, {run}"),
+            };
+            named(&name, points.collect())
+        };
+        runs.iter().map(curve).collect()
     }
 }
 
@@ -197,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn curves_are_averaged_step_by_step_and_arms_with_places_make_one() {
+    fn curves_are_averaged_step_by_step_and_arms_with_places_make_one_a_run() {
         assert_eq!(
             mean_curve(&[vec![(5, 1.0), (10, 2.0)], vec![(5, 3.0), (10, 6.0)]]),
             [(5, 2.0), (10, 4.0)]
@@ -210,13 +231,25 @@ mod tests {
         for (row, at) in rows.iter_mut().zip([0, 16]) {
             row.curves = row.curves.iter().map(|curve| vec![(at, curve[1].1)]).collect();
         }
-        let findings = Findings {
-            claim: &claim,
-            seeds: &[1, 2, 3],
-            rows,
-            made: Vec::new(),
+        let drawn = |claim: &Claim| {
+            let findings = Findings {
+                claim,
+                seeds: &[1, 2, 3],
+                rows: rows.clone(),
+                made: Vec::new(),
+            };
+            let curves = findings.over_arms("R@1").into_iter();
+            curves.map(|curve| (curve.name, curve.points)).collect::<Vec<_>>()
         };
-        assert_eq!(findings.over_arms("R@1").points, [(0, 52.0), (16, 50.0)]);
+        assert_eq!(drawn(&claim), [("R@1".to_owned(), vec![(0, 52.0), (16, 50.0)])]);
+        claim.arms[1].run = "other".to_owned();
+        assert_eq!(
+            drawn(&claim),
+            [
+                ("R@1, run".to_owned(), vec![(0, 52.0)]),
+                ("R@1, other".to_owned(), vec![(16, 50.0)])
+            ]
+        );
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::slice::from_ref;
 
-use blip2::{Blip2, Event, Generated, GenerationConfig, PictureCache, Piece, Request, RowId, Session};
+use blip2::{
+    Asked, Blip2, Event, Example, Generated, GenerationConfig, PictureCache, Piece, Request, RowId, Session,
+};
 use blip2_golden::fixture;
 use serde_json::Value;
 
@@ -135,4 +137,55 @@ fn what_is_drawn_depends_on_the_request_alone() {
     let alone = write(&mut session, vec![same.clone()]);
     let together = write(&mut session, vec![request("image1.png", "a", 0), same]);
     assert_eq!(together[1][0].ids, alone[0][0].ids);
+}
+
+#[test]
+fn a_question_stands_behind_its_examples() {
+    for (name, stop) in [("hf/opt-tiny", "\n"), ("hf/flant5-tiny", ". ")] {
+        let folder = fixture(name);
+        let model = load(&folder).unwrap();
+        let pictures =
+            ["image0.png", "image1.png", "image2.png"].map(|file| picture(&folder, &Value::from(file)));
+        let encoded = pictures.each_ref().map(|picture| {
+            let cache = PictureCache::new(0);
+            model.encode_picture(picture, &cache).unwrap()
+        });
+        let settings = model.answer_settings();
+        let asked = |examples: Vec<Example>| Asked {
+            picture: encoded[0].clone(),
+            question: "What is it?".to_owned(),
+            examples,
+        };
+        let example = |picture: usize, question: &str, answer: &str| Example {
+            picture: encoded[picture].clone(),
+            question: question.to_owned(),
+            answer: answer.to_owned(),
+        };
+        let prompt = Some("Q: {} A:");
+        let alone = model
+            .answer(&pictures[..1], &["What is it?"], prompt, settings)
+            .unwrap();
+        let shown = [
+            asked(Vec::new()),
+            asked(vec![example(1, "Who?", "a dog"), example(2, "Where?", "here ")]),
+        ];
+        let answers = model.answer_by_example(&shown, prompt, settings).unwrap();
+        // Without examples it is the question alone, whoever stands beside it.
+        assert_eq!(answers[0].ids, alone[0].ids, "{name}");
+        let pieces = [
+            Piece::Picture(encoded[1].clone()),
+            Piece::Text(format!("Q: who? A: a dog{stop}")),
+            Piece::Picture(encoded[2].clone()),
+            Piece::Text(format!("Q: where? A: here{stop}")),
+            Piece::Picture(encoded[0].clone()),
+            Piece::Text("Q: what is it? A:".to_owned()),
+        ];
+        let request = model.request(&pieces, "", settings, 0, None).unwrap();
+        let by_hand = write(&mut model.session(0).unwrap(), vec![request]);
+        assert_eq!(answers[1].ids, by_hand[0][0].ids, "{name}");
+        // A length penalty of -1 multiplies what rounding leaves.
+        let near = |score: f64| (answers[1].score - score).abs() < 1e-5 * score.abs();
+        let [shown, alone] = [by_hand[0][0].score, answers[0].score];
+        assert!(near(shown) && !near(alone), "{name}: {answers:?}, {shown}");
+    }
 }

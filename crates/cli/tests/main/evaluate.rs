@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::dataset::{killed, photos};
 use crate::support::{Fixture, Stages, stderr};
 
-const MODEL: [&str; 3] = ["evaluate", "--model", "model"];
+pub(crate) const MODEL: [&str; 3] = ["evaluate", "--model", "model"];
 /// Short texts, so that many pictures take a moment.
 const SHORT: [&str; 4] = ["--num-beams", "2", "--max-new-tokens", "4"];
 
@@ -27,7 +27,7 @@ fn asked() -> serde_json::Map<String, Value> {
     expected["files"].as_object().unwrap().clone()
 }
 
-fn run<'a>(task: &'a str, data: &'a str, out: &'a str) -> Vec<&'a str> {
+pub(crate) fn run<'a>(task: &'a str, data: &'a str, out: &'a str) -> Vec<&'a str> {
     [
         &MODEL[..],
         &["--task", task, "--data", data, "--out", out],
@@ -37,7 +37,7 @@ fn run<'a>(task: &'a str, data: &'a str, out: &'a str) -> Vec<&'a str> {
 }
 
 /// Evaluates, and gives back what `--json` says, which is what the folder holds.
-fn evaluate(fixture: &Fixture, task: &str, data: &str, out: &str, more: &[&str]) -> Value {
+pub(crate) fn evaluate(fixture: &Fixture, task: &str, data: &str, out: &str, more: &[&str]) -> Value {
     let records = fixture.records(&[&run(task, data, out)[..], more].concat());
     assert_eq!(records.len(), 1);
     assert_eq!(records[0], file(fixture, &format!("{out}/figures.json")));
@@ -47,7 +47,7 @@ fn evaluate(fixture: &Fixture, task: &str, data: &str, out: &str, more: &[&str])
 }
 
 /// Photographs with a caption or two each, as JSON lines.
-fn listed(fixture: &Fixture, count: u32) -> String {
+pub(crate) fn listed(fixture: &Fixture, count: u32) -> String {
     photos(fixture, count);
     // Words of the tiny vocabulary, a caption of its own for each picture.
     let (colours, things, places) = (

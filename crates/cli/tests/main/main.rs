@@ -12,6 +12,7 @@ mod dtype;
 mod evaluate;
 mod hub;
 mod hugging_face;
+mod in_context;
 mod inspect;
 mod live;
 mod pictures;

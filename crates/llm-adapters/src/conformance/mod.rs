@@ -22,6 +22,7 @@
 //! conformance::check(&Llama::new(config, 0, &device), &device).unwrap();
 //! ```
 
+mod interleaved;
 mod joining;
 
 use std::slice::from_ref;
@@ -61,7 +62,7 @@ pub enum Violation {
 
 /// Runs the whole suite on `model`, whose weights live on `device`: shapes, independence of the rows of a batch, a
 /// gradient that reaches every soft prompt, step-wise reading that agrees with reading at once, beams that fan out, texts that
-/// join others at any time, pictures between words, and errors for bad input. The vocabulary must have at least 8 ids.
+/// join others at any time, pictures between words, also in training where the model takes several, and errors for bad input. The vocabulary must have at least 8 ids.
 ///
 /// # Errors
 /// The first [`Violation`].
@@ -89,6 +90,7 @@ pub fn check_within(model: &dyn LanguageModel, device: &Device, tolerance: f64) 
     suite.texts_join_at_any_time()?;
     suite.pictures_stand_between_words()?;
     suite.what_cannot_join_is_an_error()?;
+    suite.pairs_of_one_text_are_learned_where_they_stand()?;
     suite.bad_input_is_an_error()
 }
 

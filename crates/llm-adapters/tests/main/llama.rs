@@ -175,3 +175,47 @@ fn nothing_to_read_is_an_error() {
     let mut without_soft_prompt = model.start(nothing, &[vec![1]]).unwrap();
     assert!(without_soft_prompt.advance(&[0], &[2]).is_ok());
 }
+
+#[test]
+fn several_pictures_with_their_words_are_one_text() {
+    let model = Llama::new(config(true), 5, &Device::flex());
+    let pair = |prompt: &[u32], target: &[u32]| TextExample {
+        prompt: prompt.to_vec(),
+        target: target.to_vec(),
+    };
+    let examples = [
+        pair(&[1], &[2, 3]),
+        pair(&[], &[4]),
+        pair(&[5, 6], &[7]),
+        pair(&[8], &[9, 9]),
+    ];
+    let soft = soft_prompt(&model, 4, 3);
+    let loss = |pairs| {
+        let loss = model.interleaved_loss(soft.clone(), &examples, pairs).unwrap();
+        loss.into_scalar::<f32>()
+    };
+    // What stands before counts: neither of the four alone, nor in twos as all together.
+    let all = [loss(1), loss(2), loss(4)];
+    assert!(
+        all[0] != all[1] && all[1] != all[2] && all[0] != all[2],
+        "{all:?}"
+    );
+    // Both texts of two, each by itself: their mean over tokens is that of both.
+    let text = |first: usize| {
+        let soft = soft.clone().narrow(0, first, 2);
+        let loss = model
+            .interleaved_loss(soft, &examples[first..first + 2], 2)
+            .unwrap();
+        loss.into_scalar::<f32>()
+    };
+    assert!((loss(2) - (text(0) + text(2)) / 2.0).abs() < 1e-5);
+    let long = vec![pair(&[1; 40], &[2]); 4];
+    assert!(matches!(
+        model.interleaved_loss(soft, &long, 4),
+        Err(ModelError::Context {
+            tokens: 176,
+            limit: 160,
+            ..
+        })
+    ));
+}

@@ -46,6 +46,10 @@ pub struct StageRecipe {
     /// Stage 2 alone: where the Q-Former's text branch comes from, if `from` has none, since stage 2 drops it: what stage 1 saved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text_from: Option<PathBuf>,
+    /// Stage 2 alone: so many neighbouring pairs are one text, in which the language model reads pictures and words in turn and learns
+    /// the words of all: what in-context examples need (the paper's section 5). Decoder-only models alone; absent: 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interleaved: Option<usize>,
     /// Learning rate of tensors that start at random.
     pub schedule: Schedule,
     /// Learning rate of tensors that start pretrained, as a share of the schedule's.
@@ -123,6 +127,11 @@ impl StageRecipe {
         }
     }
 
+    /// Neighbouring pairs that are one text of the language model.
+    pub fn pairs_a_text(&self) -> usize {
+        self.interleaved.unwrap_or(1)
+    }
+
     /// What of the section called `name` cannot work on `samples` samples.
     ///
     /// # Errors
@@ -139,6 +148,17 @@ impl StageRecipe {
             return Err(format!(
                 "{name}.parts is {}: it must divide the batch of {}",
                 self.parts, self.batch
+            ));
+        }
+        let (part, pairs) = (self.batch / self.parts, self.pairs_a_text());
+        if pairs == 0 || !part.is_multiple_of(pairs) {
+            return Err(format!(
+                "{name}.interleaved is {pairs}: it must divide the {part} pairs of a part"
+            ));
+        }
+        if pairs > 1 && name != "stage2" {
+            return Err(format!(
+                "{name}.interleaved means nothing: pictures and words take turns in stage 2"
             ));
         }
         if self.checkpoint_every == 0 || self.log_every == 0 || self.compare_every == 0 {

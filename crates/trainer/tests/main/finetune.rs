@@ -5,17 +5,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use blip2::{
-    ADAPTER, Blip2, DecodeOptions, ENCODER, EncoderConfig, HuggingFaceFolder, ModelConfig, Reads, Registry,
-    RgbImage, open_picture, save_pretrained, trained_to_hugging_face, trained_to_lavis,
+    ADAPTER, Blip2, DecodeOptions, ENCODER, EncoderConfig, HuggingFaceFolder, LanguageModelConfig,
+    ModelConfig, Reads, Registry, RgbImage, open_picture, save_pretrained, trained_to_hugging_face,
+    trained_to_lavis,
 };
 use blip2_core::weights::{SafetensorsStore, TensorStore, collect};
 use blip2_core::{Initializer, LoadPlan};
 use blip2_data::sets::Formats;
 use blip2_distributed::Communicator;
 use blip2_golden::fixture;
-use blip2_llm_adapters::PeftFolder;
+use blip2_llm_adapters::{LanguageTokenizer, PeftFolder};
 use blip2_qformer::{RepresentationConfig, RepresentationModel};
-use blip2_trainer::{Observer, PretrainOptions, pretrain};
+use blip2_trainer::{Observer, PretrainOptions, Prompts, Row, TrainError, pretrain};
 use burn::tensor::Device;
 use serde_json::{Value, json};
 use toml::Table;
@@ -169,10 +170,14 @@ fn run(recipe: &Table, folder: &Path) -> PathBuf {
 
 /// Takes the steps of `recipe` on `device`, and gives the run folder.
 pub(crate) fn run_on(device: &Device, recipe: &Table, folder: &Path) -> PathBuf {
+    try_run_on(device, recipe, folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+}
+
+fn try_run_on(device: &Device, recipe: &Table, folder: &Path) -> Result<PathBuf, TrainError> {
     let file = folder.join("recipe.toml");
     fs::write(&file, recipe.to_string()).expect("written");
     let options = PretrainOptions {
-        recipe: file.clone(),
+        recipe: file,
         overrides: Vec::new(),
         run: folder.join("run"),
         resume: false,
@@ -182,9 +187,8 @@ pub(crate) fn run_on(device: &Device, recipe: &Table, folder: &Path) -> PathBuf 
         device: device.clone(),
     };
     let run = options.run.clone();
-    pretrain(options, Communicator::alone(), &Nobody)
-        .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    run
+    pretrain(options, Communicator::alone(), &Nobody)?;
+    Ok(run)
 }
 
 /// Every tensor of the encoder was trained, and none has another shape than the new size of pictures asks for.
@@ -280,6 +284,58 @@ fn low_rank_updates_are_learned_beside_a_frozen_language_model() {
 }
 
 #[test]
+fn neighbouring_pairs_are_one_text_of_a_decoder_only_model() {
+    let losses = |recipe: &str, model: &str, pairs: i64| {
+        let (model, folder) = (fixture(model), tempfile::tempdir().expect("folder"));
+        write_lists(folder.path());
+        let mut recipe = scaled_down(&Path::new(RECIPES).join(recipe), &model, folder.path());
+        section(&mut recipe, "stage2").insert("interleaved".to_owned(), pairs.into());
+        let run = try_run_on(&Device::flex(), &recipe, folder.path())?;
+        let log = fs::read_to_string(run.join("metrics.jsonl")).expect("a log");
+        let lines = log
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        Ok::<Vec<f64>, TrainError>(lines.filter_map(|line| line["lm"].as_f64()).collect())
+    };
+    let caption = |pairs| losses("caption-vit-g-opt-2.7b.toml", "hf/opt-tiny", pairs);
+    let [alone, in_twos] = [1, 2].map(|pairs| caption(pairs).expect("losses"));
+    assert!(alone.len() == in_twos.len() && alone.len() >= 3, "{alone:?}");
+    assert!(
+        alone
+            .iter()
+            .zip(&in_twos)
+            .all(|(alone, in_twos)| alone != in_twos),
+        "{alone:?}"
+    );
+    let error = losses("caption-vit-g-flan-t5-xl.toml", "hf/flant5-tiny", 2).expect_err("a refusal");
+    assert!(error.to_string().contains("one picture a text"), "{error}");
+}
+
+#[test]
+fn what_begins_a_text_stands_in_front_of_the_first_pair_alone() {
+    let tokenizer = LanguageTokenizer::from_hugging_face(&fixture("hf/opt-tiny")).expect("a vocabulary");
+    let config = LanguageModelConfig {
+        path: "opt-tiny".into(),
+        model_type: None,
+        prompt: "a photo of".to_owned(),
+        question_prompt: "Question: {} Answer:".to_owned(),
+    };
+    let prompts = Prompts::new(&config, &tokenizer);
+    for prompt in [None, Some("Question: what is it? Answer:".to_owned())] {
+        let row = Row {
+            prompt,
+            text: "a dog".to_owned(),
+            ..Row::default()
+        };
+        let first = prompts.example(&row, None).expect("ids");
+        let second = prompts.following(&row, None).expect("ids");
+        assert_eq!(first.prompt[1..], second.prompt);
+        assert_eq!(Some(first.prompt[0]), tokenizer.beginning());
+        assert_eq!(first.target, second.target);
+    }
+}
+
+#[test]
 fn every_recipe_of_fine_tuning_takes_three_steps_and_is_read_back() {
     for file in recipes() {
         let name = file.file_stem().and_then(|name| name.to_str()).expect("a name");
@@ -317,6 +373,9 @@ fn every_recipe_of_fine_tuning_takes_three_steps_and_is_read_back() {
         let one = tuned.ask(&pictures, &asked, settings).expect("an answer");
         let again = tuned.ask(&pictures, &asked, settings).expect("an answer");
         assert_eq!(one[0].ids, again[0].ids, "{name}");
+        // As an evaluation asks: also a Q-Former that reads the question reads the same.
+        let put = tuned.answer(&pictures, &[&asked[0]], None, settings);
+        assert_eq!(put.expect("an answer"), one, "{name}");
         assert_eq!(
             tuned.reads_instructions(),
             name.starts_with("vqa") || name.starts_with("instruct"),

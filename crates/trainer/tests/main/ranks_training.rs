@@ -103,6 +103,7 @@ fn stage(steps: u64) -> StageRecipe {
         image_ids: false,
         reads: blip2::Reads::Nothing,
         text_from: None,
+        interleaved: None,
         schedule: Schedule {
             peak: 0.1,
             minimum: 0.1,

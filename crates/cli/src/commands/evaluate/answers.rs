@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Result, bail};
-use blip2::{Blip2Error, GenerationConfig};
+use blip2::{Asked, Blip2Error, GenerationConfig};
 use blip2_data::sets::{DataSpec, Question};
 use blip2_evaluation::official::{Document, Id, vqa_questions};
 use blip2_evaluation::vqa::{AnsweredQuestion, exact_accuracy, lemmatise, vqa_accuracy, without_types};
@@ -11,6 +11,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::examples::Examples;
 use super::measured::{Case, Measured, document};
 use super::units::Unit;
 use super::work::Work;
@@ -65,6 +66,7 @@ pub(super) struct Asking<'a> {
     pub(super) protocol: Protocol,
     pub(super) prompt: Option<&'a str>,
     pub(super) settings: &'a GenerationConfig,
+    pub(super) examples: Option<&'a Examples>,
 }
 
 /// Asks all questions, and judges the answers where the set has people's.
@@ -75,14 +77,23 @@ pub(super) fn measure(work: &Work, asking: &Asking) -> Result<Option<Measured>> 
     // Read first: hours of answers are not to end at a file of another form.
     let official = official(&work.data.spec)?;
     let known = work.each("answers", |pictures, units| -> Result<Vec<String>, Blip2Error> {
-        let prompts: Vec<String> = units
-            .iter()
-            .map(|unit| {
+        let written = match asking.examples {
+            Some(examples) => {
+                let asked = units.iter().zip(pictures);
+                let asked = asked.map(|(unit, picture)| examples.in_front_of(work, *unit, picture));
+                let asked: Vec<Asked> = asked.collect::<Result<_, _>>()?;
                 work.model
-                    .question_text(&question(&work.units[*unit]).text, asking.prompt)
-            })
-            .collect();
-        let written = work.model.caption(pictures, &prompts, asking.settings)?;
+                    .answer_by_example(&asked, asking.prompt, asking.settings)?
+            }
+            None => {
+                let questions = units
+                    .iter()
+                    .map(|unit| question(&work.units[*unit]).text.as_str());
+                let questions: Vec<&str> = questions.collect();
+                work.model
+                    .answer(pictures, &questions, asking.prompt, asking.settings)?
+            }
+        };
         Ok(written.into_iter().map(|written| written.text).collect())
     })?;
     let Some(found) = work.whole(known)? else {
@@ -235,12 +246,12 @@ fn mean(figures: &[f64]) -> f64 {
     figures.iter().sum::<f64>() / figures.len() as f64
 }
 
-fn most_given(question: &Question) -> String {
+pub(super) fn most_given(question: &Question) -> String {
     let answers = question.answers.iter().rev();
     let most = answers.max_by(|one, other| one.count.total_cmp(&other.count));
     most.map_or(String::new(), |answer| answer.text.clone())
 }
 
-fn question(unit: &Unit) -> &Question {
+pub(super) fn question(unit: &Unit) -> &Question {
     unit.question.as_ref().expect("units of questions have one")
 }

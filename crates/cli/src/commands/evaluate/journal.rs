@@ -141,11 +141,13 @@ pub(super) fn begin(folder: &Path, settings: &Value) -> Result<()> {
     // As a file has it: numbers are written as short as they can be.
     let now: Value = serde_json::from_str(&serde_json::to_string(settings)?)?;
     let fields = now.as_object().context("settings are an object")?;
-    match fields.iter().find(|(key, value)| before.get(key) != Some(value)) {
+    // What an older version did not know yet is as if it were not asked for.
+    let begun = |key: &str| before.get(key).unwrap_or(&Value::Null);
+    match fields.iter().find(|(key, value)| begun(key) != *value) {
         Some((key, value)) => bail!(
             "{} was begun with another `{key}`: {}, not {value}; repeat its options, or name another --out",
             named(folder),
-            before.get(key).unwrap_or(&Value::Null)
+            begun(key)
         ),
         None => Ok(()),
     }

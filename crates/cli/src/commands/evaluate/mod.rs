@@ -2,6 +2,7 @@
 
 mod answers;
 mod captions;
+mod examples;
 mod journal;
 mod measured;
 mod page;
@@ -19,6 +20,7 @@ use serde_json::{Value, json};
 
 use self::answers::{Asking, Protocol};
 use self::captions::Writing;
+use self::examples::Examples;
 use self::measured::Measured;
 use self::page::Heading;
 use self::work::Work;
@@ -35,6 +37,8 @@ Examples:
   blip2 evaluate --task vqa --model Salesforce/blip2-opt-2.7b --out vqav2 \\
         --data 'vqav2:v2_OpenEnded_mscoco_val2014_questions.json#annotations=v2_mscoco_val2014_annotations.json,images=coco'
   blip2 evaluate --task vqa --model runs/demo --data 'gqa:testdev_balanced_questions.json#images=gqa' --out gqa
+  blip2 evaluate --task vqa --model runs/demo --data 'scenes:recipes/mini/demo.toml#split=held-out style,text=answer' \\
+        --examples 4 --examples-from 'scenes:recipes/mini/demo.toml#text=answer' --out shown
   blip2 evaluate --task caption --model runs/demo --data 'karpathy:dataset_coco.json#images=coco,split=test' --out coco
   blip2 evaluate --task caption --model runs/demo --data 'nocaps:nocaps_val_4500_captions.json#images=val' --out nocaps
   blip2 evaluate --task retrieval --model runs/demo --data 'karpathy:dataset_flickr30k.json#split=test' --out flickr
@@ -43,7 +47,8 @@ Examples:
 
 vqa: a question at a time, answers of at most 10 tokens by 5 beams with length penalty -1. VQAv2 (agreement with ten people, in
   percent), OK-VQA (the same, of lemmatised answers), GQA (exactly the true answer), VizWiz (unanswerable also apart); by
-  kind of answer and question where the annotations tell them.
+  kind of answer and question where the annotations tell them. With --examples each question stands behind others, each with its
+  picture and the answer that most people gave, in one text.
 caption: 5 beams, 30 tokens at most. The scores of `blip2 score`, for NoCaps by domain, too.
 retrieval: contrast of all pictures with all texts, then matching of the k best both ways; R@1, 5, 10 as LAVIS reports them. A
   text counts as below all others of the same score.
@@ -78,6 +83,13 @@ pub(crate) struct Evaluate {
     /// photo of` for captions by a Hugging Face folder that names none]
     #[arg(long, value_name = "T")]
     prompt: Option<String>,
+    /// Questions with their pictures and answers that stand in front of each question (in-context examples), drawn by --seed from
+    /// 64 of --examples-from
+    #[arg(long, value_name = "K", default_value_t = 0, value_parser = at_least(0))]
+    examples: usize,
+    /// The data set that examples are drawn from; those about the picture of the question itself are left out
+    #[arg(long, value_name = "SPEC")]
+    examples_from: Option<String>,
     /// Candidates that are re-ranked by matching; 0 ranks by contrast alone
     #[arg(long, value_name = "K", default_value_t = 128, value_parser = at_least(0))]
     k: usize,
@@ -134,11 +146,19 @@ impl Evaluate {
             Task::Vqa => units::questions(data.samples(), limit)?,
             _ => units::pictures(data.samples(), limit)?,
         };
+        let examples = match (&self.examples_from, self.examples) {
+            (Some(spec), number @ 1..) => {
+                Some(Examples::open(spec, number, self.generation.seed(), &units.list)?)
+            }
+            _ => None,
+        };
         let model = self.model.load()?;
         let protocol = self.protocol.unwrap_or(Protocol::of(&data.spec));
         let settings = self.settings(&model);
         let prompt = self.caption_prompt(&model);
-        journal::begin(&self.out, &self.decisions(&data, protocol, &settings, &prompt)?)?;
+        let mut decisions = self.decisions(&data, protocol, &settings, &prompt)?;
+        decisions["examples"] = examples.as_ref().map_or(Value::Null, Examples::decisions);
+        journal::begin(&self.out, &decisions)?;
         let work = Work {
             model: &model,
             data: &data,
@@ -156,6 +176,7 @@ impl Evaluate {
                     protocol,
                     prompt: self.prompt.as_deref(),
                     settings: &settings,
+                    examples: examples.as_ref(),
                 },
             )?,
             Task::Caption => captions::measure(
@@ -208,6 +229,18 @@ impl Evaluate {
             wrong_usage(
                 "evaluate",
                 "--protocol is a rule for answers: it goes with --task vqa",
+            );
+        }
+        if self.examples_from.is_some() && self.task != Task::Vqa {
+            wrong_usage(
+                "evaluate",
+                "--examples-from puts questions in front of questions: it goes with --task vqa",
+            );
+        }
+        if self.examples > 0 && self.examples_from.is_none() {
+            wrong_usage(
+                "evaluate",
+                "--examples needs --examples-from: where they are drawn from",
             );
         }
         if self.scorers.are_named() && self.task != Task::Caption {

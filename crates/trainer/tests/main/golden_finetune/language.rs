@@ -100,6 +100,7 @@ impl Run {
             prompts: &prompts,
             max_text_tokens: Some(most),
             reader: None,
+            interleaved: 1,
         };
         let before = language_model.model.fingerprint();
         let bridge = self.bridge(&names, language_model.model.hidden_size());
