@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::corpus::draw;
 use crate::evaluate::asked;
-use crate::scenes::{EmojiAssets, Relation, Repertoire, Scene, SceneArtist, SceneSet, Split};
+use crate::scenes::{EmojiAssets, Relation, Repertoire, Scene, SceneArtist, SceneSet, Split, noisy_captions};
 use crate::{MiniError, MiniRecipe, is_recipe};
 
 /// Which scenes, in a file of its own that `path` of a `[[data]]` entry names.
@@ -80,15 +80,35 @@ impl World {
 pub struct Shown {
     /// The part. Of those that are held out, no two scenes have the same caption.
     pub part: Split,
-    /// A question about each picture with its answer, in place of the caption.
-    pub asked: bool,
+    /// What is said of them.
+    pub said: Said,
+}
+
+/// What is said of each scene.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// Its caption.
+    Caption,
+    /// A question about it with its answer.
+    Answer,
+    /// Its caption, or one in three times that of another ([`noisy_captions`]): what CapFilt is for.
+    Noisy,
+}
+
+impl Said {
+    /// As it is named in a data set's `text`.
+    const ALL: [(&str, Self); 3] = [
+        ("caption", Self::Caption),
+        ("answer", Self::Answer),
+        ("noisy", Self::Noisy),
+    ];
 }
 
 impl Shown {
     /// What training sees, with its captions.
     pub const TRAINING: Self = Self {
         part: Split::Train,
-        asked: false,
+        said: Said::Caption,
     };
 
     /// As `split` and `text` of `spec` have it.
@@ -103,14 +123,15 @@ impl Shown {
                 })?
             }
         };
-        let asked = match spec.text.as_deref() {
-            None | Some("caption") => false,
-            Some("answer") => true,
-            Some(other) => {
-                return Err(spec.error(format!("its text is `caption` or `answer`, not `{other}`")));
-            }
+        let text = spec.text.as_deref().unwrap_or("caption");
+        let said = Said::ALL.into_iter().find(|(name, _)| *name == text);
+        let unknown = || {
+            spec.error(format!(
+                "its text is `caption`, `answer` or `noisy`, not `{text}`"
+            ))
         };
-        Ok(Self { part, asked })
+        let (_, said) = said.ok_or_else(unknown)?;
+        Ok(Self { part, said })
     }
 }
 
@@ -122,19 +143,21 @@ pub fn formats(home: &Path) -> Formats {
     })
 }
 
-/// Scenes of a world, each with its caption, or a question and its answer. Of those for training every second one is a variation
+/// Scenes of a world, each with a caption, or a question and its answer. Of those for training every second one is a variation
 /// of the one before it.
 pub struct SceneDataset {
     name: String,
     world: World,
-    asked: bool,
+    said: Said,
     scenes: Vec<Scene>,
+    captions: Vec<String>,
     artist: SceneArtist,
 }
 
 impl SceneDataset {
     /// Those of the world in the file that `spec` names, with the drawings under `home`: the part that `split` names, `train` where
-    /// it names none; `text = "answer"` has questions answered in place of captions.
+    /// it names none; `text = "answer"` has questions answered in place of captions, `text = "noisy"` captions that are true two times in
+    /// three.
     ///
     /// # Errors
     /// [`SetError`] where the file is no world, there is no such part or text, or the drawings are not there.
@@ -158,12 +181,18 @@ impl SceneDataset {
                 world.corners,
             )?,
         };
+        let scenes = match shown.part {
+            Split::Train => draw(&set, world.scenes),
+            _ => set.distinct(world.scenes as usize),
+        };
+        let captions = match shown.said {
+            Said::Noisy => noisy_captions(&scenes),
+            Said::Caption | Said::Answer => scenes.iter().map(|scene| scene.caption.as_str()).collect(),
+        };
         Ok(Self {
-            scenes: match shown.part {
-                Split::Train => draw(&set, world.scenes),
-                _ => set.distinct(world.scenes as usize),
-            },
-            asked: shown.asked,
+            captions: captions.into_iter().map(str::to_owned).collect(),
+            scenes,
+            said: shown.said,
             artist: SceneArtist::load(&EmojiAssets::in_home(home))?,
             name,
             world,
@@ -200,7 +229,7 @@ impl Dataset for SceneDataset {
                 problem: error.to_string(),
             })?;
         let (question, answer) = asked(scene);
-        let question = self.asked.then(|| Question {
+        let question = (self.said == Said::Answer).then(|| Question {
             id: key.clone(),
             text: question.to_owned(),
             answers: vec![Answer {
@@ -211,7 +240,7 @@ impl Dataset for SceneDataset {
         Ok(Sample {
             texts: match question {
                 Some(_) => Vec::new(),
-                None => vec![scene.caption.clone()],
+                None => vec![self.captions[index as usize].clone()],
             },
             key,
             picture: Picture::Pixels(Arc::new(picture)),
@@ -223,9 +252,10 @@ impl Dataset for SceneDataset {
     fn fingerprint(&self) -> String {
         let drawn: String = self.scenes.iter().map(|scene| format!("{scene:?}")).collect();
         let side = self.world.side.to_le_bytes();
-        match self.asked {
-            true => content_key(&[drawn.as_bytes(), &side, b"answer"]),
-            false => content_key(&[drawn.as_bytes(), &side]),
+        match self.said {
+            Said::Caption => content_key(&[drawn.as_bytes(), &side]),
+            Said::Answer => content_key(&[drawn.as_bytes(), &side, b"answer"]),
+            Said::Noisy => content_key(&[drawn.as_bytes(), &side, b"noisy"]),
         }
     }
 }

@@ -22,7 +22,7 @@ mod shards;
 
 /// The tensors that signatures here speak of, in the one version that they can be of.
 pub use burn;
-pub use dataset::{SceneDataset, Shown, World, formats};
+pub use dataset::{Said, SceneDataset, Shown, World, formats};
 pub use encoder::registry;
 pub use error::MiniError;
 pub use pretrain::pretrain;

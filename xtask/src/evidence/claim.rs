@@ -90,6 +90,16 @@ pub(crate) enum Source {
     Trained,
 }
 
+/// How a run is made.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Making {
+    /// A model is trained.
+    Training(Training),
+    /// Captions are filtered.
+    Filtering(Filtering),
+}
+
 /// How a model is trained; its seed is added.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -103,10 +113,38 @@ pub(crate) struct Training {
     pub(crate) minutes: u64,
 }
 
+/// How captions are filtered; the seed is added.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Filtering {
+    /// What `blip2 capfilt` is told.
+    pub(crate) capfilt: Vec<String>,
+    /// About how long it takes on two cores.
+    pub(crate) minutes: u64,
+}
+
+impl Making {
+    /// About how long it takes on two cores.
+    pub(crate) fn minutes(&self) -> u64 {
+        match self {
+            Self::Training(training) => training.minutes,
+            Self::Filtering(filtering) => filtering.minutes,
+        }
+    }
+
+    /// What may name other runs.
+    fn words(&self) -> &[String] {
+        match self {
+            Self::Training(training) => &training.set,
+            Self::Filtering(filtering) => &filtering.capfilt,
+        }
+    }
+}
+
 /// All claims, and the runs that they stand on.
 pub(crate) struct Claims {
     pub(crate) list: Vec<Claim>,
-    pub(crate) runs: BTreeMap<String, Training>,
+    pub(crate) runs: BTreeMap<String, Making>,
 }
 
 impl Claims {
@@ -160,15 +198,12 @@ impl Claims {
     }
 
     fn add<'a>(&'a self, run: &str, names: &mut Vec<&'a str>) {
-        let Some((name, training)) = self.runs.get_key_value(run) else {
+        let Some((name, making)) = self.runs.get_key_value(run) else {
             return;
         };
         for other in self.runs.keys().filter(|other| *other != name) {
-            if training
-                .set
-                .iter()
-                .any(|change| change.contains(&place_of(other)))
-            {
+            let place = place_of(other);
+            if making.words().iter().any(|word| word.contains(&place)) {
                 self.add(other, names);
             }
         }
@@ -180,7 +215,7 @@ impl Claims {
     /// About how many minutes `claim` takes with so many seeds where nothing is there yet.
     pub(crate) fn minutes(&self, claim: &Claim, seeds: usize) -> u64 {
         let runs = self.runs_of(claim).into_iter();
-        seeds as u64 * runs.map(|run| self.runs[run].minutes).sum::<u64>()
+        seeds as u64 * runs.map(|run| self.runs[run].minutes()).sum::<u64>()
     }
 
     fn check(&self, claim: &Claim) -> Result<()> {
@@ -219,8 +254,10 @@ mod tests {
         assert!(claims.list.len() >= 3, "{}", claims.list.len());
         for claim in &claims.list {
             for run in claims.runs_of(claim) {
-                let recipe = places::root().join(&claims.runs[run].recipe);
-                assert!(recipe.is_file(), "{run}: {}", recipe.display());
+                if let Making::Training(training) = &claims.runs[run] {
+                    let recipe = places::root().join(&training.recipe);
+                    assert!(recipe.is_file(), "{run}: {}", recipe.display());
+                }
             }
             assert!(claims.minutes(claim, 3) > 0, "{}", claim.name);
         }
@@ -241,7 +278,8 @@ mod tests {
         };
         let written = |claim: &str| {
             let folder = tempfile::tempdir().unwrap();
-            let runs = "[base]\nrecipe = 'r'\nminutes = 2\n[after]\nrecipe = 'r'\nminutes = 3\nset = ['from={base}']\n";
+            let runs = "[base]\nrecipe = 'r'\nminutes = 2\n[after]\nrecipe = 'r'\nminutes = 3\nset = ['from={base}']\n\
+                        [filtered]\ncapfilt = ['--ranker', '{base}']\nminutes = 4\n";
             fs::write(folder.path().join(RUNS), runs).unwrap();
             fs::create_dir(folder.path().join(CLAIMS)).unwrap();
             fs::write(folder.path().join("claims/one.toml"), claim).unwrap();
@@ -253,6 +291,11 @@ mod tests {
         .unwrap();
         assert_eq!(claims.runs_of(&claims.list[0]), ["base", "after"]);
         assert_eq!(claims.minutes(&claims.list[0], 3), 15);
+        let filtered = written(&claim(
+            "{ name = 'a', run = 'filtered' }, { name = 'b', run = 'filtered' }",
+        ));
+        let filtered = filtered.unwrap();
+        assert_eq!(filtered.runs_of(&filtered.list[0]), ["base", "filtered"]);
         for (arms, named) in [
             ("{ name = 'a', run = 'after' }", "`b`"),
             (

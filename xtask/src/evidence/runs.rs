@@ -8,14 +8,17 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::claim::{Claims, Training, place_of};
+use super::claim::{Claims, Filtering, Making, Training, place_of};
 use crate::device::Device;
 use crate::launch::{self, PRETRAIN};
+use crate::process::{self, Ending};
 use crate::ranks::Ranks;
 use crate::{places, unit};
 
 /// The file in a run folder that says by what the run was made.
 const MADE: &str = "made.json";
+/// What stands for the cache folder in options and data sets.
+const HOME: &str = "home";
 /// How often a run that is killed goes on by itself.
 const RESTARTS: u32 = 3;
 
@@ -47,10 +50,11 @@ impl Runs<'_> {
         self.folder.join(format!("{run}-{seed}"))
     }
 
-    /// `text` with the folder of each run in place of its name in braces.
+    /// `text` with the folder of each run in place of its name in braces, and the cache folder in place of `home`.
     pub(crate) fn placed(&self, text: &str, seed: u64) -> String {
         let names = self.claims.runs.keys();
-        names.fold(text.to_owned(), |text, run| {
+        let text = text.replace(&place_of(HOME), &self.home.to_string_lossy());
+        names.fold(text, |text, run| {
             text.replace(&place_of(run), &self.place(run, seed).to_string_lossy())
         })
     }
@@ -60,10 +64,8 @@ impl Runs<'_> {
     /// # Errors
     /// A run of another recipe in its place, or one that fails.
     pub(crate) fn finish(&self, run: &str, seed: u64) -> Result<Made> {
-        let (training, folder) = (&self.claims.runs[run], self.place(run, seed));
-        let changes = self.changes(training, seed);
-        let recipe = places::root().join(&training.recipe);
-        let decided = decided(&recipe, &changes)?;
+        let (making, folder) = (&self.claims.runs[run], self.place(run, seed));
+        let decided = self.decided(making, seed)?;
         let kept = fs::read_to_string(folder.join(MADE)).ok();
         let kept: Option<Made> = kept
             .map(|text| serde_json::from_str(&text))
@@ -87,23 +89,12 @@ impl Runs<'_> {
                 finished: false,
             },
         };
-        eprintln!("{run}, seed {seed}: about {} minutes", training.minutes);
+        eprintln!("{run}, seed {seed}: about {} minutes", making.minutes());
         keep(&folder, &made)?;
-        let ending = launch::Training {
-            name: PRETRAIN,
-            binary: self.binary.clone(),
-            home: self.home.clone(),
-            recipe,
-            set: changes,
-            // The program refuses a folder with a run only where there is one; going on in an empty one is beginning.
-            resume: true,
-            download: false,
-            max_restarts: RESTARTS,
-            device: Device::Flex,
-            ranks: Ranks::default(),
-            run: folder.clone(),
-        }
-        .supervise()?;
+        let ending = match making {
+            Making::Training(training) => self.train(training, seed, &folder)?,
+            Making::Filtering(filtering) => self.filter(filtering, seed, &folder)?,
+        };
         if !ending.is_success() {
             bail!("{run}, seed {seed}: {ending}");
         }
@@ -113,6 +104,55 @@ impl Runs<'_> {
         };
         keep(&folder, &made)?;
         Ok(made)
+    }
+
+    fn train(&self, training: &Training, seed: u64, folder: &Path) -> Result<Ending> {
+        launch::Training {
+            name: PRETRAIN,
+            binary: self.binary.clone(),
+            home: self.home.clone(),
+            recipe: places::root().join(&training.recipe),
+            set: self.changes(training, seed),
+            // The program refuses a folder with a run only where there is one; going on in an empty one is beginning.
+            resume: true,
+            download: false,
+            max_restarts: RESTARTS,
+            device: Device::Flex,
+            ranks: Ranks::default(),
+            run: folder.to_owned(),
+        }
+        .supervise()
+    }
+
+    fn filter(&self, filtering: &Filtering, seed: u64, folder: &Path) -> Result<Ending> {
+        let mut command = Command::new(&self.binary);
+        command.arg("capfilt").args(self.options(filtering, seed));
+        command.arg("--out").arg(folder).arg("--resume");
+        command.env("BLIP2_HOME", &self.home);
+        process::run(&mut command, || ())
+    }
+
+    /// What decides a run, short.
+    fn decided(&self, making: &Making, seed: u64) -> Result<String> {
+        match making {
+            Making::Training(training) => {
+                let recipe = places::root().join(&training.recipe);
+                let text =
+                    fs::read(&recipe).with_context(|| format!("cannot read {}", places::shown(&recipe)))?;
+                let changes = self.changes(training, seed).join("\n");
+                Ok(short_digest(&[&text, changes.as_bytes()]))
+            }
+            Making::Filtering(filtering) => {
+                let options = self.options(filtering, seed).join("\n");
+                Ok(short_digest(&[options.as_bytes()]))
+            }
+        }
+    }
+
+    fn options(&self, filtering: &Filtering, seed: u64) -> Vec<String> {
+        let own = filtering.capfilt.iter();
+        let own = own.map(|option| self.placed(option, seed));
+        own.chain([format!("--seed={seed}")]).collect()
     }
 
     fn changes(&self, training: &Training, seed: u64) -> Vec<String> {
@@ -127,12 +167,6 @@ fn keep(folder: &Path, made: &Made) -> Result<()> {
     fs::create_dir_all(folder)
         .and_then(|()| fs::write(folder.join(MADE), text))
         .with_context(|| format!("cannot write into {}", places::shown(folder)))
-}
-
-/// What decides a run, short.
-fn decided(recipe: &Path, changes: &[String]) -> Result<String> {
-    let text = fs::read(recipe).with_context(|| format!("cannot read {}", places::shown(recipe)))?;
-    Ok(short_digest(&[&text, changes.join("\n").as_bytes()]))
 }
 
 /// The first digits of the SHA-256 of `parts`.

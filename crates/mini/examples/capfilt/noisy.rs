@@ -7,10 +7,7 @@ use anyhow::Result;
 use blip2_data::pixels::RgbImage;
 use blip2_data::sets::{Dataset, Picture, Sample, SampleError};
 use blip2_mini::MiniRecipe;
-use blip2_mini::scenes::{EmojiAssets, Scene, SceneArtist, SceneSet, Split};
-
-/// One in so many captions is another picture's.
-const SWAPPED: usize = 3;
+use blip2_mini::scenes::{EmojiAssets, Scene, SceneArtist, SceneSet, Split, noisy_captions};
 
 /// A picture, what it came with, and all that is true of it.
 pub(crate) struct Shown {
@@ -42,22 +39,24 @@ impl NoisySet {
         };
         let artist = SceneArtist::load(&EmojiAssets::in_home(home))?;
         let side = recipe.encoder.image_size.unwrap_or(224);
-        let show = |index: usize| -> Result<Shown> {
-            let scene = set.scene(index as u64);
-            let picture = Arc::new(artist.render(&scene, side)?);
-            let Scene {
-                caption, paraphrases, ..
-            } = scene;
+        let scenes: Vec<Scene> = (0..count + others).map(|index| set.scene(index as u64)).collect();
+        let show = |(scene, caption): (&Scene, &str)| -> Result<Shown> {
             Ok(Shown {
-                picture,
-                truths: [vec![caption.clone()], paraphrases].concat(),
-                caption,
+                picture: Arc::new(artist.render(scene, side)?),
+                truths: [vec![scene.caption.clone()], scene.paraphrases.clone()].concat(),
+                caption: caption.to_owned(),
             })
         };
-        let mut pictures = (0..count).map(show).collect::<Result<Vec<_>>>()?;
-        let others = (count..count + others).map(show).collect::<Result<_>>()?;
-        swap(&mut pictures);
-        Ok(Self { pictures, others })
+        let (pictures, others) = scenes.split_at(count);
+        let told = others.iter().map(|scene| (scene, scene.caption.as_str()));
+        Ok(Self {
+            pictures: pictures
+                .iter()
+                .zip(noisy_captions(pictures))
+                .map(show)
+                .collect::<Result<_>>()?,
+            others: told.map(show).collect::<Result<_>>()?,
+        })
     }
 
     /// With the captions that the pictures came with.
@@ -88,22 +87,6 @@ impl NoisySet {
                 .map(|shown| (shown, &shown.truths[0]))
                 .collect(),
         )
-    }
-}
-
-/// Gives every third picture the caption of the next of these that is not true of it.
-fn swap(pictures: &mut [Shown]) {
-    let places: Vec<usize> = (0..pictures.len()).step_by(SWAPPED).collect();
-    let captions: Vec<String> = places
-        .iter()
-        .map(|place| pictures[*place].caption.clone())
-        .collect();
-    for (number, place) in places.iter().enumerate() {
-        let shown = &mut pictures[*place];
-        let others = captions.iter().cycle().skip(number + 1).take(captions.len());
-        if let Some(other) = others.into_iter().find(|caption| !shown.truths.contains(caption)) {
-            shown.caption.clone_from(other);
-        }
     }
 }
 

@@ -79,6 +79,25 @@ fn questions_stand_in_place_of_captions() {
 }
 
 #[test]
+fn one_noisy_caption_in_three_is_another_scene_s() {
+    let Some(home) = home() else { return };
+    let [said, noisy] = ["split=validation", "split=validation,text=noisy"]
+        .map(|options| open(&home, options).expect("scenes"));
+    assert_ne!(said.fingerprint(), noisy.fingerprint());
+    let caption = |set: &SceneDataset, index| set.read(index).expect("a scene").texts.concat();
+    for index in 0..60 {
+        let same = caption(&said, index) == caption(&noisy, index);
+        assert_eq!(same, !index.is_multiple_of(3), "scene {index}");
+    }
+    // It is the caption of a scene that is mistold itself.
+    let others: HashSet<String> = (0..said.len())
+        .step_by(3)
+        .map(|index| caption(&said, index))
+        .collect();
+    assert!(others.contains(&caption(&noisy, 30)));
+}
+
+#[test]
 fn a_recipe_speaks_of_the_world_that_its_keys_make() {
     let Some(home) = home() else { return };
     let world = World::read(Path::new(DEMO)).expect("a world");
