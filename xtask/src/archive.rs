@@ -21,9 +21,13 @@ pub(crate) fn read_members(
     mut each: impl FnMut(&str, &mut dyn Read) -> Result<()>,
 ) -> Result<()> {
     let broken = || format!("{} is not a whole archive", archive.display());
-    let file = File::open(archive).with_context(|| format!("cannot open {}", archive.display()))?;
+    let mut file = File::open(archive).with_context(|| format!("cannot open {}", archive.display()))?;
     let mut missing = members.to_vec();
     match registry {
+        Registry::Pip if *members == [WHOLE] => {
+            each(WHOLE, &mut file)?;
+            missing.clear();
+        }
         Registry::Pip => {
             let mut wheel = zip::ZipArchive::new(file).with_context(broken)?;
             for &member in members {

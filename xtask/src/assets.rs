@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::archive::read_members;
 use crate::catalogue::{self, Joined, OPTIONAL, PACKAGES, Package};
 use crate::clients::Clients;
-use crate::photographs;
+use crate::{easy_vqa, photographs};
 
 /// Makes sure that every asset is whole and true under `home`, fetching what is missing.
 pub(crate) fn ensure(home: &Path) -> Result<()> {
@@ -37,6 +37,8 @@ pub(crate) enum Optional {
     Joined(&'static Joined),
     /// Photographs, as shards.
     Photographs,
+    /// Questions about pictures of shapes.
+    EasyVqa,
 }
 
 impl Optional {
@@ -45,6 +47,7 @@ impl Optional {
         match self {
             Self::Joined(joined) => ensure_joined(home, joined),
             Self::Photographs => photographs::ensure(home),
+            Self::EasyVqa => easy_vqa::ensure(home),
         }
     }
 }
@@ -64,16 +67,19 @@ pub(crate) fn ensure_joined(home: &Path, joined: &Joined) -> Result<()> {
 /// # Errors
 /// There is none.
 pub(crate) fn optional(name: &str) -> Result<Optional, String> {
-    if name == photographs::NAME {
-        return Ok(Optional::Photographs);
-    }
-    let names = OPTIONAL
+    let joined = OPTIONAL
         .iter()
-        .map(|joined| joined.name)
-        .chain([photographs::NAME]);
-    let found = OPTIONAL.iter().find(|joined| joined.name == name);
-    let unknown = || format!("there are: {}", names.collect::<Vec<_>>().join(", "));
-    found.map(Optional::Joined).ok_or_else(unknown)
+        .map(|joined| (joined.name, Optional::Joined(joined)));
+    let made = [
+        (photographs::NAME, Optional::Photographs),
+        (easy_vqa::NAME, Optional::EasyVqa),
+    ];
+    let all: Vec<_> = joined.chain(made).collect();
+    let found = all.iter().find(|(known, _)| *known == name);
+    let names = || all.iter().map(|(known, _)| *known).collect::<Vec<_>>().join(", ");
+    found
+        .map(|(_, optional)| *optional)
+        .ok_or_else(|| format!("there are: {}", names()))
 }
 
 struct Assets {

@@ -4,7 +4,7 @@
 /// A package registry, which is to say the client that fetches from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Registry {
-    /// Python packages: a wheel, which is a zip archive.
+    /// Python packages: a wheel, which is a zip archive, or the member [`WHOLE`] that is this archive itself.
     Pip,
     /// JavaScript packages: a gzipped tar archive.
     Npm,
@@ -12,8 +12,8 @@ pub(crate) enum Registry {
     Apt,
 }
 
-/// What a Debian package's archive is called as a member of the package.
-pub(crate) const WHOLE: &str = "data.tar";
+/// What the archive of a package is called as a member of the package.
+pub(crate) const WHOLE: &str = "the whole archive";
 
 /// One package and the files that are wanted out of it.
 #[derive(Debug)]
@@ -376,3 +376,17 @@ pub(crate) const PHOTOGRAPHS: &[Package] = &[
         }],
     },
 ];
+
+/// A package with pictures of shapes and questions about them (MIT).
+pub(crate) const EASY_VQA: &[Package] = &[Package {
+    registry: Registry::Pip,
+    name: "easy-vqa",
+    version: "1.0",
+    packed_bytes: 3_215_672,
+    files: &[File {
+        member: WHOLE,
+        place: "easy-vqa/easy-vqa.whl",
+        bytes: 3_215_672,
+        sha256: "fcb51b309b78c7b00f97b64cdbcbcf5c105f94da1b39c0796cee5a787c4f650f",
+    }],
+}];

@@ -18,6 +18,7 @@ mod clients;
 mod comparison;
 mod cuda;
 mod device;
+mod easy_vqa;
 mod emulate;
 mod environment;
 mod evaluate;
@@ -56,7 +57,8 @@ enum Command {
     /// Fetch and verify the models and pictures that the demo needs
     Assets {
         /// Fetch this, too: qwen2.5-coder-0.5b, a language model of 0.5 GB; gemma-3-270m, one of 0.25 GB under Google's Gemma terms
-        /// of use; photographs, 500 of them with captions as webdataset shards, from two packages of Debian 12
+        /// of use; photographs, 500 of them with captions as webdataset shards, from two packages of Debian 12; easy-vqa, 48,248
+        /// questions about pictures of shapes
         #[arg(long, value_name = "NAME", value_parser = assets::optional)]
         with: Vec<assets::Optional>,
         /// Cache folder [default: $BLIP2_HOME, else blip2 in the user's cache folder]

@@ -185,13 +185,18 @@ fn a_run_begins_before_its_first_stage_or_with_it() {
 }
 
 #[test]
-fn the_bridge_of_the_evidence_is_the_demo_s() {
+fn the_models_of_the_evidence_are_the_demo_s() {
     let demo = read(&[]).expect("recipe");
-    let file = demo_folder().join("../evidence/bridge.toml");
-    let bridge = Recipe::read(&file, &[]).expect("recipe");
-    assert_eq!(bridge.encoder.config, demo.encoder);
-    assert_eq!(bridge.language_model, Some(demo.language_model));
-    assert_eq!(bridge.representation, demo.representation);
+    let evidence = |name: &str| {
+        let file = demo_folder().join("../evidence").join(name);
+        Recipe::read(&file, &[]).expect("recipe")
+    };
+    let (bridge, easy_vqa) = (evidence("bridge.toml"), evidence("easy-vqa.toml"));
+    for recipe in [&bridge, &easy_vqa] {
+        assert_eq!(recipe.encoder.config, demo.encoder);
+        assert_eq!(recipe.language_model.as_ref(), Some(&demo.language_model));
+        assert_eq!(recipe.representation, demo.representation);
+    }
     assert_eq!(bridge.bridge, demo.bridge);
 }
 
