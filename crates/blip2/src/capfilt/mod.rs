@@ -29,6 +29,16 @@ pub trait Captioner {
     fn write(&self, picture: &RgbImage, settings: &GenerationConfig) -> Result<Vec<String>, Blip2Error>;
 }
 
+/// Writes nothing: pictures keep their own captions, ranked.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Captioner for Silent {
+    fn write(&self, _: &RgbImage, _: &GenerationConfig) -> Result<Vec<String>, Blip2Error> {
+        Ok(Vec::new())
+    }
+}
+
 /// Tells how well texts belong to a picture.
 pub trait Ranker {
     /// The cosine of `picture` with each of `texts`, -1 to 1.
@@ -41,7 +51,7 @@ pub trait Ranker {
 /// How many captions are drawn and kept.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// Captions drawn for a picture, at least 1.
+    /// Captions drawn for a picture, at least 1 but with [`Silent`].
     pub number: usize,
     /// Captions kept of them and the picture's own, at least 1.
     pub keep: usize,

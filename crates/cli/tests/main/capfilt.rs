@@ -92,6 +92,55 @@ fn the_best_are_kept_whoever_wrote_them() {
 }
 
 #[test]
+fn what_a_retrieval_model_finds_unlike_its_picture_is_kept_out_and_counted() {
+    let place = place(Stages::First);
+    let scored = [
+        "capfilt",
+        "folder:photos",
+        "--number",
+        "0",
+        "--ranker",
+        "model",
+        "--out",
+        "scored",
+    ];
+    place.stdout(&scored);
+    let [lines, _] = files(&place, "scored");
+    let records: Vec<Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(records.len(), PICTURES);
+    for (index, record) in records.iter().enumerate() {
+        assert_eq!(texts(record), [format!("the picture of number {index}")]);
+        assert_eq!(record["origins"], json!(["web"]));
+    }
+    let mut all: Vec<f64> = records.iter().flat_map(scores).collect();
+    all.sort_by(f64::total_cmp);
+    let least = (all[4] + all[5]) / 2.0;
+    let out = place.stdout(&[
+        "data",
+        "check",
+        &format!("folder:photos#similarity={least},scores=scored/captions.jsonl"),
+    ]);
+    assert!(
+        out.contains("7 can be used") && out.contains("similarity"),
+        "{out}"
+    );
+    let without = [
+        "capfilt",
+        "folder:photos",
+        "--number",
+        "1",
+        "--ranker",
+        "model",
+        "--out",
+        "x",
+    ];
+    place.assert_fails(&without, &["no captioner"]);
+}
+
+#[test]
 fn a_caption_that_fits_stays_and_another_goes() {
     // The Q-Former writes, whose words the ranker knows.
     let place = place(Stages::First);

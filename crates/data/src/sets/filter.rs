@@ -1,5 +1,5 @@
-//! What is kept out of a data set: captions of an unusual length, pictures of an unusual shape, words in a list. A sample that
-//! a filter refuses is one that cannot be used: it is skipped, counted and listed like a damaged one.
+//! What is kept out of a data set: captions of an unusual length, pictures of an unusual shape, words in a list, captions that say
+//! little of their picture. A sample that a filter refuses is one that cannot be used: it is skipped, counted and listed like a damaged one.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -11,6 +11,7 @@ use image::ImageReader;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::similarity::Similarity;
 use super::{Dataset, Picture, Report, Sample, SampleError, SetError};
 
 /// Decides which samples are used. Asked by many threads at once, always with the same answer for the same sample; what decides
@@ -36,6 +37,12 @@ pub struct FilterSpec {
     /// A file with a word or phrase a line that no text may hold.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub list: Option<PathBuf>,
+    /// The least similarity of each caption to the picture, a cosine,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub similarity: Option<f64>,
+    /// and where `blip2 capfilt` wrote what a retrieval model says of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scores: Option<PathBuf>,
 }
 
 impl FilterSpec {
@@ -47,7 +54,7 @@ impl FilterSpec {
     /// The filters themselves.
     ///
     /// # Errors
-    /// A list that cannot be read, limits that nothing can keep.
+    /// A file that cannot be read, limits that nothing can keep.
     pub fn filters(&self) -> Result<Vec<Box<dyn Filter>>, SetError> {
         let mut filters: Vec<Box<dyn Filter>> = Vec::new();
         let wrong = |problem: String| SetError::Spec {
@@ -70,6 +77,23 @@ impl FilterSpec {
         }
         if let Some(path) = &self.list {
             filters.push(Box::new(WordList::read(path)?));
+        }
+        match (self.similarity, &self.scores) {
+            (None, None) => {}
+            (Some(least), Some(scores)) if (-1.0..=1.0).contains(&least) => {
+                filters.push(Box::new(Similarity::read(least, scores)?));
+            }
+            (Some(least), Some(_)) => {
+                return Err(wrong(format!("`similarity` is a cosine, -1 to 1, not {least}")));
+            }
+            (Some(_), None) => {
+                return Err(wrong(
+                    "`similarity` needs `scores`: what `blip2 capfilt --number 0` writes".to_owned(),
+                ));
+            }
+            (None, Some(_)) => {
+                return Err(wrong("`scores` mean nothing without `similarity`".to_owned()));
+            }
         }
         Ok(filters)
     }

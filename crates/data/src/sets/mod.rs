@@ -29,6 +29,7 @@ mod report;
 mod rows;
 mod sample;
 mod sbu;
+mod similarity;
 mod spec;
 mod summary;
 mod tsv;

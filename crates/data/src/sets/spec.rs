@@ -65,7 +65,8 @@ pub struct DataSpec {
 }
 
 /// The keys that may follow `#`.
-const KEYS: &str = "name, images, annotations, split, image, text, key, strip, outside, captions, prompt, weight, words, aspect, list";
+const KEYS: &str = "name, images, annotations, split, image, text, key, strip, outside, captions, prompt, weight, words, aspect, list, \
+                    similarity, scores";
 
 impl DataSpec {
     /// The data set of `format` at `path`, with nothing else said.
@@ -168,6 +169,8 @@ impl DataSpec {
             }
             "aspect" => self.filter.aspect = Some(parsed(key, value, "a number")?),
             "list" => self.filter.list = Some(value.into()),
+            "similarity" => self.filter.similarity = Some(parsed(key, value, "a number")?),
+            "scores" => self.filter.scores = Some(value.into()),
             _ => return Err(format!("`{key}` is no key; behind `#` stand {KEYS}")),
         }
         Ok(())

@@ -83,6 +83,52 @@ fn each_filter_refuses_what_it_is_about_and_says_so() {
 }
 
 #[test]
+fn captions_are_kept_out_by_the_scores_of_a_retrieval_model() {
+    let place = Place::new();
+    let scored = |key: &str, captions: &[&str], scores: &[f64]| {
+        let line = serde_json::json!({"key": key, "captions": captions, "scores": scores, "origins": []});
+        format!("{line}\n")
+    };
+    let lines = [
+        scored("one two", &["another", "A dog!"], &[0.9, 0.25]),
+        scored("three", &["a dog and a cat on a table"], &[0.2]),
+        scored("five", &["another"], &[0.9]),
+    ];
+    let file = place.write("scores.jsonl", lines.concat());
+    let kept = |least: f64| spec(&place, &format!("similarity={least},scores={file}"));
+    // What cleaning makes equal has one score; what has none is kept out.
+    let unknown = "similarity";
+    assert_eq!(reasons(&kept(0.25)), ["", "similarity", unknown, unknown]);
+    assert_eq!(
+        reasons(&kept(0.26)),
+        ["similarity", "similarity", unknown, unknown]
+    );
+    assert_eq!(reasons(&kept(-1.0)), ["", "", unknown, unknown]);
+    let set = opened(&kept(0.25)).expect("a data set");
+    let problem = |index| set.read(index).expect_err("refused").problem;
+    assert!(problem(1).contains("0.200, below 0.25") && problem(1).contains("cat"));
+    assert!(problem(2).contains("does not know"));
+    let fingerprint = |spec: &DataSpec| opened(spec).expect("a data set").fingerprint();
+    assert_eq!(fingerprint(&kept(0.25)), set.fingerprint());
+    let before = [fingerprint(&kept(0.25)), fingerprint(&kept(0.26))];
+    assert_ne!(before[0], before[1]);
+    place.write("scores.jsonl", lines[..2].concat());
+    assert_ne!(fingerprint(&kept(0.25)), before[0]);
+
+    let uneven = place.write("uneven.jsonl", scored("three", &["a", "b"], &[0.2]));
+    for (options, said) in [
+        ("similarity=0.2".to_owned(), "`scores`"),
+        (format!("scores={file}"), "`similarity`"),
+        (format!("similarity=2,scores={file}"), "-1 to 1"),
+        (format!("similarity=0.2,scores={uneven}"), "line 1"),
+        ("similarity=0.2,scores=absent.jsonl".to_owned(), "absent.jsonl"),
+    ] {
+        let error = opened(&spec(&place, &options)).err().expect("a refusal");
+        assert!(error.to_string().contains(said), "{options}: {error}");
+    }
+}
+
+#[test]
 fn limits_that_nothing_keeps_are_refused() {
     let place = Place::new();
     let empty = place.write("empty.txt", "# nothing\n");

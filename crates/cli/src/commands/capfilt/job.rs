@@ -14,6 +14,9 @@ use crate::generation::{at_least, probability};
 use crate::model::named;
 use crate::part::Part;
 
+/// More captions than any picture has.
+const ALL: usize = u32::MAX as usize;
+
 /// Options, and keys of a recipe's table `[capfilt]`.
 #[derive(Args, Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
@@ -24,10 +27,10 @@ pub(super) struct Options {
     /// Who compares: the folder or hub name of a CLIP, or of any model that `blip2 match` takes
     #[arg(long, value_name = "DIR")]
     ranker: Option<String>,
-    /// Captions drawn for a picture [default: 10]
-    #[arg(long, value_name = "N", value_parser = at_least(1))]
+    /// Captions drawn for a picture [default: 10]; with 0 its own are ranked alone, and no captioner is needed
+    #[arg(long, value_name = "N", value_parser = at_least(0))]
     number: Option<usize>,
-    /// Captions kept for a picture [default: 2]
+    /// Captions kept for a picture [default: 2; all where none is drawn]
     #[arg(long, value_name = "N", value_parser = at_least(1))]
     keep: Option<usize>,
     /// Draw among the likeliest tokens that together have this probability [default: 0.9]
@@ -44,7 +47,8 @@ pub(super) struct Options {
 /// Everything that decides what is written.
 #[derive(Serialize)]
 pub(super) struct Job {
-    pub(super) captioner: String,
+    /// Absent where nothing is drawn.
+    pub(super) captioner: Option<String>,
     pub(super) ranker: String,
     number: usize,
     keep: usize,
@@ -79,11 +83,17 @@ impl Job {
         let seed = options.seed.or(written.seed).unwrap_or(usual.seed);
         let size =
             |option: Option<usize>, of_recipe: Option<usize>, usual| option.or(of_recipe).unwrap_or(usual);
+        let number = size(options.number, written.number, usual.number);
+        let captioner = || model("captioner", &options.captioner, &written.captioner);
         let job = Self {
-            captioner: model("captioner", &options.captioner, &written.captioner)?,
+            captioner: (number > 0).then(captioner).transpose()?,
             ranker: model("ranker", &options.ranker, &written.ranker)?,
-            number: size(options.number, written.number, usual.number),
-            keep: size(options.keep, written.keep, usual.keep),
+            number,
+            keep: size(
+                options.keep,
+                written.keep,
+                if number > 0 { usual.keep } else { ALL },
+            ),
             top_p: options.top_p.or(written.top_p).unwrap_or(usual.top_p),
             max_new_tokens: size(
                 options.max_new_tokens,
@@ -95,8 +105,8 @@ impl Job {
             fingerprint: set.fingerprint(),
             data,
         };
-        if job.number == 0 || job.keep == 0 || job.max_new_tokens == 0 {
-            bail!("`number`, `keep` and `max_new_tokens` of [capfilt] are at least 1");
+        if job.keep == 0 || job.max_new_tokens == 0 {
+            bail!("`keep` and `max_new_tokens` of [capfilt] are at least 1");
         }
         if !(job.top_p > 0.0 && job.top_p <= 1.0) {
             bail!(

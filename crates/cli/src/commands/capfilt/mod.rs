@@ -10,8 +10,8 @@ use std::thread::available_parallelism;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use blip2::capfilt::{Captioner, Ranker, filter, open_captioner, open_ranker};
-use blip2::{RgbImage, home};
+use blip2::capfilt::{Captioner, Ranker, Silent, filter, open_captioner, open_ranker};
+use blip2::{Blip2Error, RgbImage, home};
 use blip2_data::ahead;
 use blip2_data::sets::{Dataset, SampleError};
 use clap::Args;
@@ -30,13 +30,15 @@ Examples:
         --ranker openai/clip-vit-large-patch14 --out filtered --resume
   blip2 capfilt --recipe recipe.toml --out filtered-1 --shard 1/4       the first quarter; others elsewhere
   blip2 capfilt --recipe recipe.toml --out filtered --shards filtered/shards
+  blip2 capfilt folder:photos --number 0 --ranker openai/clip-vit-large-patch14 --out scored
 
 For each picture, captions are drawn from the captioner (10, by nucleus sampling with p = 0.9), ranked together with the picture's
 own by the ranker's image-text similarity, and the best are kept (2): CapFilt as in BLIP-2, section 3.4. The folder OUT gets
   captions.jsonl   a line a picture: index, key, captions (best first), scores (cosines), origins (web or model)
   skipped.jsonl    a line for each picture that cannot be used: index, key, reason, problem
   job.json         what was asked for; --resume goes on with the same alone
-Train on them by `captions = \"OUT/captions.jsonl\"` in the [[data]] entry of a recipe.
+Train on them by `captions = \"OUT/captions.jsonl\"` in the [[data]] entry of a recipe. With --number 0 nothing is written: the
+picture's own captions get their scores, and `filter = { similarity = 0.2, scores = \"OUT/captions.jsonl\" }` keeps out what is below.
 What is drawn depends on the seed and the picture's key, not on its neighbours: parts joined by `cat` are the whole, and a run that
 was killed and resumed ends with the same bytes. A recipe has these options as keys of a table [capfilt], and one [[data]] entry;
 options of the command line count more. With --json, the lines of both files go to stdout, too.";
@@ -99,11 +101,14 @@ impl Capfilt {
         if !open.is_empty() {
             let (home, device, registry) = (home()?, self.device.open()?, blip2_mini::registry());
             let spinner = progress::spinner("loading the models");
-            let models =
-                open_captioner(job.captioner.as_ref(), &home, &device, &registry).and_then(|captioner| {
-                    let ranker = open_ranker(job.ranker.as_ref(), &home, &device, &registry)?;
-                    Ok((captioner, ranker))
-                });
+            let captioner: Result<Box<dyn Captioner>, Blip2Error> = match &job.captioner {
+                Some(captioner) => open_captioner(captioner.as_ref(), &home, &device, &registry),
+                None => Ok(Box::new(Silent)),
+            };
+            let models = captioner.and_then(|captioner| {
+                let ranker = open_ranker(job.ranker.as_ref(), &home, &device, &registry)?;
+                Ok((captioner, ranker))
+            });
             spinner.finish_and_clear();
             let (captioner, ranker) = models?;
             self.filter(&job, &*set, &open, (&*captioner, &*ranker), &mut out)?;
