@@ -66,7 +66,7 @@ pub(crate) async fn caption(
         .try_for_each(|model| state.check_model(model))?;
     state.check_texts(request.prompt.iter().map(String::as_str))?;
     let settings = settings(&state, &request)?;
-    let picture = state.encoded(request.image).await?;
+    let picture = state.encoded_for_text(request.image).await?;
     let written = match state.model.has_bridge() {
         true => by_language_model(&state, &ticket, picture, request.prompt, &settings).await?,
         false => by_qformer(&state, picture, request.prompt, settings).await?,

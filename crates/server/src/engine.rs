@@ -3,15 +3,21 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use blip2::{Blip2, Blip2Error, Event, Generated, GenerationError, Request, RowId, Session, Token};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::error::Refusal;
+
+/// A step that reads all weights costs a few rows as much as many: it waits this long, since the one before, for pictures that are
+/// being encoded and whose texts could share it.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often it looks whether they are still being encoded.
+const GLANCE: Duration = Duration::from_millis(5);
 
 /// What becomes of a request.
 pub(crate) enum Heard {
@@ -36,11 +42,22 @@ pub(crate) struct Load {
     pub(crate) rows: AtomicUsize,
     /// Requests that wait for room.
     pub(crate) waiting: AtomicUsize,
+    /// Pictures that are being encoded for texts.
+    expected: AtomicUsize,
     /// Tokens of prompts read and of texts written.
     pub(crate) read: AtomicUsize,
     pub(crate) written: AtomicUsize,
     /// Whether it runs.
     pub(crate) runs: AtomicBool,
+}
+
+/// A picture that is being encoded, until it is dropped.
+pub(crate) struct Expected(Arc<Load>);
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        self.0.expected.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// The way to the thread.
@@ -92,6 +109,12 @@ impl Engine {
         }
     }
 
+    /// Says that a picture is being encoded, about which a text is to be written then.
+    pub(crate) fn expect(&self) -> Expected {
+        self.load.expected.fetch_add(1, Ordering::Relaxed);
+        Expected(self.load.clone())
+    }
+
     pub(crate) fn load(&self) -> &Load {
         &self.load
     }
@@ -118,6 +141,8 @@ struct Writer<'a> {
     load: &'a Load,
     waiting: VecDeque<Job>,
     writing: HashMap<RowId, Listener>,
+    /// When the last step was over.
+    stepped: Instant,
 }
 
 struct Listener {
@@ -135,6 +160,7 @@ impl<'a> Writer<'a> {
             load,
             waiting: VecDeque::new(),
             writing: HashMap::new(),
+            stepped: Instant::now(),
         }
     }
 
@@ -143,7 +169,11 @@ impl<'a> Writer<'a> {
         while self.collect(queue) {
             self.let_go();
             self.admit();
+            if self.gives_way(queue) {
+                continue;
+            }
             self.step();
+            self.stepped = Instant::now();
             self.load.rows.store(self.session.rows(), Ordering::Relaxed);
             self.load.waiting.store(self.waiting.len(), Ordering::Relaxed);
         }
@@ -195,7 +225,7 @@ impl<'a> Writer<'a> {
         while let Some(job) = self.waiting.pop_front() {
             let settings = &job.request.settings;
             let rows = settings.num_beams.max(settings.num_return_sequences);
-            let taken: usize = self.writing.values().map(|listener| listener.rows).sum();
+            let taken = self.taken();
             if taken > 0 && taken + rows > self.most {
                 self.waiting.push_front(job);
                 return;
@@ -216,6 +246,25 @@ impl<'a> Writer<'a> {
                 }
             }
         }
+    }
+
+    /// Rows that all that is being written may take.
+    fn taken(&self) -> usize {
+        self.writing.values().map(|listener| listener.rows).sum()
+    }
+
+    /// Waits a moment where others could soon share the next step.
+    fn gives_way(&mut self, queue: &Receiver<Job>) -> bool {
+        let others = self.load.expected.load(Ordering::Relaxed) > 0 && self.taken() < self.most;
+        if !others || self.stepped.elapsed() >= PATIENCE {
+            return false;
+        }
+        match queue.recv_timeout(GLANCE) {
+            Ok(job) => self.waiting.push_back(job),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return false,
+        }
+        true
     }
 
     fn step(&mut self) {
@@ -251,4 +300,34 @@ impl<'a> Writer<'a> {
 /// Whether `model` can write at all; loads its language model.
 pub(crate) fn can_write(model: &Blip2) -> Result<(), Blip2Error> {
     model.session(0).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use blip2::{GenerationConfig, Piece};
+    use blip2_golden::{device, fixture};
+
+    use super::*;
+
+    #[test]
+    fn a_step_waits_for_pictures_but_not_for_ever() {
+        let nowhere = "no home is needed".as_ref();
+        let model = Arc::new(Blip2::from_pretrained(&fixture("hf/opt-tiny"), nowhere, &device()).unwrap());
+        let settings = GenerationConfig {
+            max_new_tokens: 1,
+            ..GenerationConfig::default()
+        };
+        let pieces = [Piece::Text("a dog".to_owned())];
+        let request = model.request(&pieces, "", &settings, 0, None).unwrap();
+        let began = Instant::now();
+        let (engine, thread) = Engine::start(model, 2, 0);
+        let expected = engine.expect();
+        let deadline = began + Duration::from_secs(3600);
+        let mut heard = engine.write(request, deadline).unwrap();
+        assert!(matches!(heard.blocking_recv(), Some(Heard::Token(_))));
+        assert!(began.elapsed() >= PATIENCE, "the step was not put off");
+        drop(expected);
+        engine.close();
+        thread.join().unwrap();
+    }
 }

@@ -80,6 +80,20 @@ impl State {
     /// As for [`State::picture`].
     pub(crate) async fn encoded(self: &Arc<Self>, url: String) -> Result<EncodedPicture, Refusal> {
         let picture = self.picture(url).await?;
+        self.encode(picture).await
+    }
+
+    /// The same where a text is to be written about it, which the engine waits for.
+    ///
+    /// # Errors
+    /// As for [`State::picture`].
+    pub(crate) async fn encoded_for_text(self: &Arc<Self>, url: String) -> Result<EncodedPicture, Refusal> {
+        let picture = self.picture(url).await?;
+        let _expected = self.engine.expect();
+        self.encode(picture).await
+    }
+
+    async fn encode(self: &Arc<Self>, picture: RgbImage) -> Result<EncodedPicture, Refusal> {
         self.work(move |state| Ok(state.model.encode_picture(&picture, &state.pictures)?))
             .await
     }

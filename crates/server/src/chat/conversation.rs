@@ -120,7 +120,7 @@ impl Conversation {
         for urls in self.pictures {
             let mut pictures = Vec::with_capacity(urls.len());
             for url in urls {
-                pictures.push(state.encoded(url).await?);
+                pictures.push(state.encoded_for_text(url).await?);
             }
             encoded.push(pictures);
         }
