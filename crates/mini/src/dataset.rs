@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::corpus::draw;
 use crate::evaluate::asked;
-use crate::scenes::{EmojiAssets, Relation, Repertoire, Scene, SceneArtist, SceneSet, Split, noisy_captions};
+use crate::scenes::{
+    Combinations, EmojiAssets, Relation, Repertoire, Scene, SceneArtist, SceneSet, Split, noisy_captions,
+};
 use crate::{MiniError, MiniRecipe, is_recipe};
 
 /// Which scenes, in a file of its own that `path` of a `[[data]]` entry names.
@@ -35,6 +37,8 @@ pub struct World {
     pub most_of_a_kind: Option<usize>,
     /// Likewise.
     pub corners: Option<bool>,
+    /// Likewise.
+    pub combinations: Option<Combinations>,
 }
 
 /// Scenes of a shard where a recipe of the embedded default stands for a world: it has no shards.
@@ -71,6 +75,7 @@ impl World {
             relations: recipe.data.relations,
             most_of_a_kind: recipe.data.most_of_a_kind,
             corners: recipe.data.corners,
+            combinations: recipe.data.combinations,
         })
     }
 }
@@ -179,6 +184,7 @@ impl SceneDataset {
                 world.relations.as_deref(),
                 world.most_of_a_kind,
                 world.corners,
+                world.combinations,
             )?,
         };
         let scenes = match shown.part {

@@ -8,7 +8,7 @@ use blip2_qformer::RepresentationConfig;
 use blip2_trainer::{BridgeRecipe, RecipeFile, StageRecipe};
 use serde::{Deserialize, Serialize};
 
-use crate::scenes::{Relation, Repertoire, ScenesError};
+use crate::scenes::{Combinations, Relation, Repertoire, ScenesError};
 
 /// All settings of a run of the embedded default: both stages on emoji scenes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,6 +67,8 @@ pub struct DataRecipe {
     pub most_of_a_kind: Option<usize>,
     /// Whether some scenes show three things in an L; absent: they do, where all four relations are shown.
     pub corners: Option<bool>,
+    /// Which positions are held out; absent: those of one concept to anything.
+    pub combinations: Option<Combinations>,
 }
 
 impl DataRecipe {
@@ -80,6 +82,7 @@ impl DataRecipe {
             self.relations.as_deref(),
             self.most_of_a_kind,
             self.corners,
+            self.combinations,
         )
     }
 }

@@ -95,7 +95,7 @@ pub(super) fn distractors(arrangement: &Arrangement, set: &SceneSet, stream: &mu
     for changed in 0..arrangement.others.len() {
         let mut turned = arrangement.clone();
         turned.others[changed].0 = turned.others[changed].0.inverse();
-        if is_fair(&turned, set.split) {
+        if is_fair(&turned, set) {
             all.push(Distractor {
                 change: Change::Relation,
                 caption: caption(&turned),
@@ -129,7 +129,7 @@ pub(super) fn replace_concept(
             0 => replaced.subject.concept = concept,
             other => replaced.others[other - 1].1.concept = concept,
         }
-        is_fair(&replaced, set.split).then(|| replaced.in_order())
+        is_fair(&replaced, set).then(|| replaced.in_order())
     };
     let concepts = set.repertoire.concepts();
     concepts.iter().find_map(|concept| replaced(*concept))?;
@@ -142,8 +142,8 @@ pub(super) fn replace_concept(
 
 /// Where nothing is held back, a distractor must not name what is never shown either: it could be told by that alone,
 /// and in training it would teach that such captions are false.
-fn is_fair(false_arrangement: &Arrangement, split: Split) -> bool {
-    matches!(split, Split::HeldOutPairs | Split::HeldOutCombination) || split.admits(false_arrangement)
+fn is_fair(false_arrangement: &Arrangement, set: &SceneSet) -> bool {
+    matches!(set.split, Split::HeldOutPairs | Split::HeldOutCombination) || set.admits(false_arrangement)
 }
 
 fn words(group: Group) -> &'static Concept {

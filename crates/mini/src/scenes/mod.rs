@@ -27,5 +27,5 @@ pub use names::{EmojiNames, NamedEmoji};
 pub use noise::noisy_captions;
 pub use repertoire::Repertoire;
 pub use scene::{Direction, Ground, Scene, SceneSet};
-pub use split::{Split, is_held_out_combination, is_held_out_pair};
+pub use split::{Combinations, Split, is_held_out_combination, is_held_out_pair};
 pub use sprite::Sprite;

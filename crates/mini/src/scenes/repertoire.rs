@@ -1,7 +1,7 @@
 //! What scenes may show, out of all that can be drawn.
 
 use super::arrangement::{Arrangement, Group, MOST, Relation};
-use super::{CONCEPTS, ScenesError, Split};
+use super::{CONCEPTS, Combinations, ScenesError, Split};
 
 /// The concepts and relations of a data set, how many drawings of one concept stand together at most, and whether three things
 /// share a picture: everything by default. Less makes a world that is learned sooner.
@@ -12,6 +12,7 @@ pub struct Repertoire {
     relations: Vec<Relation>,
     most: usize,
     corners: bool,
+    combinations: Combinations,
 }
 
 impl Default for Repertoire {
@@ -21,13 +22,15 @@ impl Default for Repertoire {
             relations: Relation::ALL.to_vec(),
             most: MOST,
             corners: true,
+            combinations: Combinations::default(),
         }
     }
 }
 
 impl Repertoire {
     /// The concepts of these names (all for `None`) in these relations (all for `None`), at most `most` of a kind (3 for
-    /// `None`), with or without scenes of three things in an L (with them for `None`, where all four relations are shown).
+    /// `None`), with or without scenes of three things in an L (with them for `None`, where all four relations are shown), and
+    /// which combinations are held out (those of one for `None`).
     ///
     /// # Errors
     /// [`ScenesError::Repertoire`] where a name is none, or where so little is left that a part of the scenes has nothing
@@ -37,6 +40,7 @@ impl Repertoire {
         relations: Option<&[Relation]>,
         most: Option<usize>,
         corners: Option<bool>,
+        combinations: Option<Combinations>,
     ) -> Result<Self, ScenesError> {
         let mut repertoire = Self::default();
         if let Some(names) = names {
@@ -59,6 +63,9 @@ impl Repertoire {
         if let Some(corners) = corners {
             repertoire.corners = corners;
         }
+        if let Some(combinations) = combinations {
+            repertoire.combinations = combinations;
+        }
         repertoire.check()?;
         Ok(repertoire)
     }
@@ -76,6 +83,11 @@ impl Repertoire {
     /// Most drawings of one concept.
     pub fn most(&self) -> usize {
         self.most
+    }
+
+    /// Which combinations are held out.
+    pub fn combinations(&self) -> Combinations {
+        self.combinations
     }
 
     /// Whether a thing can lie beside one other and above or below a third.
@@ -122,10 +134,11 @@ impl Repertoire {
                 .filter(|other| *other != subject)
                 .any(|other| {
                     self.relations.iter().any(|relation| {
-                        split.admits(&Arrangement {
+                        let arrangement = Arrangement {
                             subject: one(subject),
                             others: vec![(*relation, one(other))],
-                        })
+                        };
+                        split.admits(&arrangement, self.combinations)
                     })
                 })
         })

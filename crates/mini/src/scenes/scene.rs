@@ -87,7 +87,7 @@ impl SceneSet {
         let mut stream = Stream::new(self.seed, self.split.name(), index);
         let arrangement = loop {
             let drawn = Arrangement::draw(&self.repertoire, &mut stream);
-            if self.split.admits(&drawn) {
+            if self.admits(&drawn) {
                 break drawn;
             }
         };
@@ -107,7 +107,12 @@ impl SceneSet {
             let group = stream.below(arrangement.groups().count());
             language::replace_concept(&arrangement, group, self, &mut stream)?
         };
-        (varied != arrangement && self.split.admits(&varied)).then(|| self.compose(varied, &mut stream))
+        (varied != arrangement && self.admits(&varied)).then(|| self.compose(varied, &mut stream))
+    }
+
+    /// Whether a picture of this arrangement belongs to the split.
+    pub fn admits(&self, arrangement: &Arrangement) -> bool {
+        self.split.admits(arrangement, self.repertoire.combinations())
     }
 
     fn compose(&self, arrangement: Arrangement, stream: &mut Stream) -> Scene {

@@ -2,6 +2,7 @@
 
 use super::{Arrangement, CONCEPTS, Relation, Style};
 use blip2_data::Stream;
+use serde::{Deserialize, Serialize};
 use std::sync::LazyLock;
 
 /// A part of the scenes. All parts but training and validation hold back one thing each.
@@ -15,22 +16,38 @@ pub enum Split {
     HeldOutStyle,
     /// (b) Each scene shows two concepts that never share a picture in training.
     HeldOutPairs,
-    /// (c) Each scene shows a concept in a position to another (say, a fox above something) that it never takes in
-    /// training, whatever the words.
+    /// (c) Each scene shows a position that training never shows, whatever the words: which, says [`Combinations`].
     HeldOutCombination,
+}
+
+/// What a held-out combination is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Combinations {
+    /// A concept in a relation to anything: a fox above something. In all of training it lies otherwise, so that what is
+    /// known of foxes is against what is seen.
+    #[default]
+    OfOne,
+    /// Two concepts in a relation: a fox above a lemon. Training shows both with each other and in each relation, and not
+    /// these two in this one.
+    OfTwo,
 }
 
 /// Decides what is held out; part of the data set's definition.
 const HOLD_OUT_SEED: u64 = 2023;
 /// One pair of concepts in so many is held out.
 const PAIRS_PER_HELD_OUT: usize = 10;
-/// One concept in so many has a relation held out.
+/// One concept in so many has a relation held out, where combinations are of one.
 const CONCEPTS_PER_HELD_OUT: usize = 5;
+/// One pair of concepts in so many has a relation held out, where combinations are of two.
+const PAIRS_PER_HELD_OUT_RELATION: usize = 3;
 
-/// For each concept, the concepts it never meets and the relation it is never the subject of.
+/// For each concept, the concepts it never meets, the relation it is never the subject of, and the one that it never has to
+/// each concept behind it in the table.
 struct HeldOut {
     pairs: Vec<Vec<bool>>,
-    combinations: Vec<Option<Relation>>,
+    of_one: Vec<Option<Relation>>,
+    of_two: Vec<Vec<Option<Relation>>>,
 }
 
 /// By name rather than by place in the table: a concept added later moves nothing.
@@ -45,18 +62,24 @@ static HELD_OUT: LazyLock<HeldOut> = LazyLock::new(|| {
             .map(|right| pair(left, right) || pair(right, left))
             .collect()
     });
-    let combination = |concept: usize| {
-        let mut stream = Stream::new(
-            HOLD_OUT_SEED,
-            &format!("combination {}", CONCEPTS[concept].singular),
-            0,
-        );
+    let relation = |names: String, per_held_out: usize| {
+        let mut stream = Stream::new(HOLD_OUT_SEED, &format!("combination {names}"), 0);
         let relation = *stream.pick(&Relation::ALL);
-        (stream.below(CONCEPTS_PER_HELD_OUT) == 0).then_some(relation)
+        (stream.below(per_held_out) == 0).then_some(relation)
     };
+    let name = |concept: usize| CONCEPTS[concept].singular;
+    let of_one = |concept| relation(name(concept).to_owned(), CONCEPTS_PER_HELD_OUT);
+    let of_two = |left: usize, right: usize| {
+        let names = format!("{} {}", name(left), name(right));
+        (left < right).then(|| relation(names, PAIRS_PER_HELD_OUT_RELATION))?
+    };
+    let of_two = all
+        .clone()
+        .map(|left| all.clone().map(|right| of_two(left, right)).collect());
     HeldOut {
         pairs: pairs.collect(),
-        combinations: all.map(combination).collect(),
+        of_one: all.clone().map(of_one).collect(),
+        of_two: of_two.collect(),
     }
 });
 
@@ -65,9 +88,27 @@ pub fn is_held_out_pair(left: usize, right: usize) -> bool {
     HELD_OUT.pairs[left][right]
 }
 
-/// Whether training never shows the concept (index into [`CONCEPTS`]) in this relation to anything.
+/// Whether training never shows the concept (index into [`CONCEPTS`]) in this relation to anything, where combinations are
+/// [`Combinations::OfOne`].
 pub fn is_held_out_combination(concept: usize, relation: Relation) -> bool {
-    HELD_OUT.combinations[concept] == Some(relation)
+    HELD_OUT.of_one[concept] == Some(relation)
+}
+
+impl Combinations {
+    /// Whether training never shows the concept `subject` (an index into [`CONCEPTS`], as `object`) in this relation to
+    /// `object`.
+    pub fn hold_out(self, subject: usize, relation: Relation, object: usize) -> bool {
+        match self {
+            Self::OfOne => {
+                is_held_out_combination(subject, relation)
+                    || is_held_out_combination(object, relation.inverse())
+            }
+            Self::OfTwo => {
+                HELD_OUT.of_two[subject][object] == Some(relation)
+                    || HELD_OUT.of_two[object][subject] == Some(relation.inverse())
+            }
+        }
+    }
 }
 
 impl Split {
@@ -99,16 +140,15 @@ impl Split {
         }
     }
 
-    /// Whether a picture of this arrangement belongs here.
-    pub fn admits(self, arrangement: &Arrangement) -> bool {
+    /// Whether a picture of this arrangement belongs here, where such `combinations` are held out.
+    pub fn admits(self, arrangement: &Arrangement, combinations: Combinations) -> bool {
         let facts = arrangement.shown();
         let new_pair = facts
             .iter()
             .any(|(left, _, right)| is_held_out_pair(*left, *right));
-        let new_combination = facts.iter().any(|(subject, relation, object)| {
-            is_held_out_combination(*subject, *relation)
-                || is_held_out_combination(*object, relation.inverse())
-        });
+        let new_combination = facts
+            .iter()
+            .any(|(subject, relation, object)| combinations.hold_out(*subject, *relation, *object));
         match self {
             Self::Train | Self::Validation | Self::HeldOutStyle => !new_pair && !new_combination,
             Self::HeldOutPairs => new_pair && !new_combination,

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use blip2_mini::scenes::{CONCEPTS, Relation, Repertoire, SceneSet, ScenesError, Split};
+use blip2_mini::scenes::{CONCEPTS, Combinations, Relation, Repertoire, SceneSet, ScenesError, Split};
 
 const SEED: u64 = 5;
 
@@ -13,6 +13,7 @@ fn stacked() -> Repertoire {
         Some(&names),
         Some(&[Relation::Above, Relation::Below]),
         Some(1),
+        None,
         None,
     )
     .expect("enough")
@@ -32,7 +33,7 @@ fn set(split: Split) -> SceneSet {
 
 fn refusal(names: Option<&[&str]>, relations: Option<&[Relation]>, most: Option<usize>) -> String {
     let names: Option<Vec<String>> = names.map(|names| names.iter().map(|&name| name.to_owned()).collect());
-    match Repertoire::new(names.as_deref(), relations, most, None).expect_err("nothing to draw") {
+    match Repertoire::new(names.as_deref(), relations, most, None, None).expect_err("nothing to draw") {
         error @ ScenesError::Repertoire(_) => error.to_string(),
         other => panic!("{other}"),
     }
@@ -41,7 +42,7 @@ fn refusal(names: Option<&[&str]>, relations: Option<&[Relation]>, most: Option<
 #[test]
 fn nothing_chosen_is_everything() {
     assert_eq!(
-        Repertoire::new(None, None, None, None).expect("all"),
+        Repertoire::new(None, None, None, None, None).expect("all"),
         Repertoire::default()
     );
     let listed: Vec<String> = CONCEPTS
@@ -49,7 +50,14 @@ fn nothing_chosen_is_everything() {
         .rev()
         .map(|concept| concept.singular.to_owned())
         .collect();
-    let listed = Repertoire::new(Some(&listed), Some(&Relation::ALL), Some(3), Some(true)).expect("all");
+    let listed = Repertoire::new(
+        Some(&listed),
+        Some(&Relation::ALL),
+        Some(3),
+        Some(true),
+        Some(Combinations::OfOne),
+    )
+    .expect("all");
     assert_eq!(listed, Repertoire::default(), "whatever the order");
 }
 
@@ -79,7 +87,7 @@ fn scenes_and_their_words_keep_to_the_choice() {
                     scene.arrangement.others.len() < 2,
                     "a corner needs all four relations"
                 );
-                assert!(split.admits(&scene.arrangement), "{split}: {}", scene.caption);
+                assert!(set.admits(&scene.arrangement), "{split}: {}", scene.caption);
                 let texts = [&scene.caption]
                     .into_iter()
                     .chain(scene.distractors.iter().map(|distractor| &distractor.caption))
@@ -108,7 +116,7 @@ fn scenes_and_their_words_keep_to_the_choice() {
 fn three_things_share_a_picture_unless_told_otherwise() {
     for (corners, expected) in [(None, true), (Some(true), true), (Some(false), false)] {
         let set = SceneSet {
-            repertoire: Repertoire::new(None, None, None, corners).expect("all"),
+            repertoire: Repertoire::new(None, None, None, corners, None).expect("all"),
             ..set(Split::Train)
         };
         let scenes: Vec<_> = (0..200).map(|index| set.scene(index).arrangement).collect();
@@ -167,5 +175,39 @@ fn choices_that_leave_nothing_are_refused_with_the_reason() {
     );
     for most in [0, 4] {
         assert!(refusal(None, None, Some(most)).contains("1 to 3"));
+    }
+}
+
+#[test]
+fn combinations_of_two_are_held_out_of_pairs_that_training_shows_otherwise() {
+    let names: Vec<String> = names().map(str::to_owned).collect();
+    let vertical = [Relation::Above, Relation::Below];
+    let two = Some(Combinations::OfTwo);
+    let repertoire = Repertoire::new(Some(&names), Some(&vertical), Some(1), None, two).expect("enough");
+    let facts = |split, count: u64| {
+        let set = SceneSet {
+            split,
+            repertoire: repertoire.clone(),
+            ..set(split)
+        };
+        let facts = (0..count).flat_map(|index| set.scene(index).arrangement.shown());
+        facts.collect::<HashSet<_>>()
+    };
+    let trained = facts(Split::Train, 6_000);
+    let held_out = facts(Split::HeldOutCombination, 400);
+    assert!(held_out.len() > 10, "{held_out:?}");
+    for (subject, relation, object) in held_out {
+        assert!(!trained.contains(&(subject, relation, object)));
+        assert!(
+            trained.contains(&(subject, relation.inverse(), object)),
+            "the pair is shown"
+        );
+        let elsewhere = |fact: &(usize, Relation, usize)| {
+            (fact.0, fact.1) == (subject, relation) || (fact.2, fact.1.inverse()) == (subject, relation)
+        };
+        assert!(
+            trained.iter().any(elsewhere),
+            "the relation is known of {subject}"
+        );
     }
 }

@@ -412,7 +412,7 @@ fn a_variation_turns_relations_or_changes_one_concept_within_its_split() {
             continue;
         };
         let original = set.scene(index);
-        assert!(set.split.admits(&varied.arrangement), "{index}");
+        assert!(set.admits(&varied.arrangement), "{index}");
         assert_ne!(varied.caption, original.caption, "{index}");
         let concepts = |scene: &Scene| {
             let mut concepts: Vec<_> = scene.arrangement.groups().map(|group| group.concept).collect();
