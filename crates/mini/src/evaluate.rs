@@ -1,6 +1,6 @@
 //! Captions and answers on held-out scenes, and how true they are.
 
-use blip2::{Written, write_captions, write_captions_by_qformer};
+use blip2::{Written, answer_settings, caption_settings, write_captions, write_captions_by_qformer};
 use blip2_data::text::BertTokenizer;
 use blip2_evaluation::text::{exact_match, most_frequent, token_f1};
 use blip2_generation::GenerationConfig;
@@ -16,8 +16,6 @@ use crate::scenes::Scene;
 
 /// Pictures that are written about at once.
 const BATCH: usize = 32;
-/// Longest caption or answer, in tokens of the language model.
-const LONGEST: usize = 24;
 
 /// Which words are asked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,6 +29,14 @@ impl Wanted {
         match self {
             Self::Caption => "caption",
             Self::Answer => "answer",
+        }
+    }
+
+    /// How they are searched for: as the paper has it.
+    fn settings(self) -> GenerationConfig {
+        match self {
+            Self::Caption => caption_settings(),
+            Self::Answer => answer_settings(),
         }
     }
 
@@ -64,9 +70,8 @@ pub(crate) fn write_by_language_model(
 ) -> Result<Vec<String>, MiniError> {
     let count = shown.scenes.len();
     let config = GenerationConfig {
-        max_new_tokens: LONGEST,
         end_tokens: language_model.tokenizer.ends(),
-        ..GenerationConfig::default()
+        ..wanted.settings()
     };
     let mut written = Vec::new();
     for start in (0..count).step_by(BATCH) {
@@ -100,9 +105,8 @@ pub(crate) fn write_by_qformer(
 ) -> Result<Vec<String>, MiniError> {
     let count = shown.scenes.len();
     let config = GenerationConfig {
-        max_new_tokens: LONGEST,
         end_tokens: vec![tokenizer.separator_id()],
-        ..GenerationConfig::default()
+        ..caption_settings()
     };
     let mut written = Vec::new();
     for start in (0..count).step_by(BATCH) {
