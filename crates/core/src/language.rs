@@ -64,6 +64,12 @@ pub trait LanguageModel: Send + Sync {
     /// that a soft prompt had better begin with.
     fn embedding_deviation(&self) -> f64;
 
+    /// The embeddings `[ids, hidden]` of words, as the first layer reads them: what a soft prompt stands beside.
+    ///
+    /// # Errors
+    /// [`ModelError::Vocabulary`] where an id lies outside of the vocabulary.
+    fn word_embeddings(&self, ids: &[u32]) -> Result<Tensor<2>, ModelError>;
+
     /// Number of rows of the output layer.
     fn vocabulary_size(&self) -> usize;
 

@@ -35,6 +35,13 @@ pub(crate) fn embed(words: Words<'_>, ids: &[u32], rows: usize) -> Tensor<3> {
     }
 }
 
+/// [`blip2_core::LanguageModel::word_embeddings`].
+pub(crate) fn embed_words(words: Words<'_>, ids: &[u32]) -> Result<Tensor<2>, ModelError> {
+    words.table.check(ids)?;
+    let [_, width] = words.table.weight.lazy_shape().dims();
+    Ok(embed(words, ids, 1).reshape([ids.len(), width]))
+}
+
 /// `soft_prompt` `[batch, queries, width]` followed by the embeddings of `texts`, which are padded on the right to the
 /// longest: `[batch, queries + tokens, width]`.
 ///

@@ -27,6 +27,10 @@ macro_rules! reads_and_writes {
             blip2_core::weights::fingerprint(self)
         }
 
+        fn word_embeddings(&self, ids: &[u32]) -> Result<Tensor<2>, blip2_core::ModelError> {
+            $crate::batch::embed_words($crate::causal::CausalModel::words(self), ids)
+        }
+
         fn loss(
             &self,
             soft_prompt: Tensor<3>,

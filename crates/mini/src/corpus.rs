@@ -54,7 +54,7 @@ impl Corpus {
             .collect()
     }
 
-    fn row(&self, index: usize) -> Row {
+    pub(crate) fn row(&self, index: usize) -> Row {
         Row {
             index: index as u64,
             key: format!("scene {index}"),

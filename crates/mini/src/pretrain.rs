@@ -9,7 +9,7 @@ use blip2_distributed::Communicator;
 use blip2_objectives::RepresentationOptions;
 use blip2_qformer::{Bridge, RepresentationModel};
 use blip2_trainer::{
-    GenerativeObjective, Objective, Observer, Origin, PretrainOptions, Prompts, RecipeFile,
+    FirstSamples, GenerativeObjective, Objective, Observer, Origin, PretrainOptions, Prompts, RecipeFile,
     RepresentationObjective, Run, RunOptions, TrainError, Trained, Trainer, bridge_from, check_frozen, found,
     representation_at, representation_from_bert,
 };
@@ -281,12 +281,27 @@ impl Phases<'_> {
 
     /// Where stage 2 starts: with the Q-Former as stage 1 left it, or as BERT gave it.
     fn bridge_from(&self, run: &Run<'_>, representation: RepresentationModel) -> Result<Bridge, MiniError> {
-        let first: Vec<_> = (0..self.recipe.stage2.batch).collect();
+        let frozen = &self.frozen.language_model;
+        let prompts = Prompts::new(&self.recipe.language_model, &frozen.tokenizer);
+        let (batch, scenes) = (self.recipe.stage2.batch, self.corpus.scenes.len());
+        let samples = |part: u64| {
+            let start = scenes.min(part as usize * batch);
+            let some: Vec<_> = (start..scenes.min(start + batch)).collect();
+            if some.is_empty() {
+                return Ok(None);
+            }
+            let captions = some.iter().map(|index| self.corpus.row(*index));
+            let targets = captions.map(|row| Ok(prompts.example(&row, None)?.target));
+            Ok(Some(FirstSamples {
+                targets: targets.collect::<Result<_, TrainError>>()?,
+                features: self.corpus.features.batch(&some, run.device())?,
+            }))
+        };
         Ok(bridge_from(
             representation,
-            self.frozen.language_model.model.as_ref(),
+            frozen.model.as_ref(),
             self.recipe.bridge.projection,
-            || Ok(self.corpus.features.batch(&first, run.device())?),
+            samples,
             self.recipe.seed,
             run.device(),
         )?)

@@ -2,7 +2,7 @@
 
 use blip2_core::layers::{LayerNorm, Linear};
 use blip2_core::{Initializer, ModelError};
-use burn::module::{Module, Param};
+use burn::module::Module;
 use burn::tensor::Tensor;
 
 use crate::{QFormer, QFormerConfig, RepresentationModel, TextBatch};
@@ -84,41 +84,6 @@ impl Bridge {
             qformer: model.qformer.without_text(),
             projection: Linear::uniform(initializer, width, hidden_size),
         }
-    }
-
-    /// The same bridge with a new projection, at the scale that the language model reads: normal weights that give soft
-    /// prompts of images like `features` `[batch, patches, encoder width]` the standard `deviation`, best that of the
-    /// word embeddings ([`LanguageModel::embedding_deviation`](blip2_core::LanguageModel::embedding_deviation)), and the bias that makes their mean zero.
-    ///
-    /// PyTorch's weights ([`Linear::uniform`]) give whatever the width of the Q-Former makes of them: behind SmolLM2 three
-    /// times the scale of its words, and training first has to get rid of that. And most of what stage 1 leaves in a state is
-    /// the same for all queries and images: without the bias, what tells images apart would begin far below that scale.
-    ///
-    /// # Errors
-    /// As for [`Bridge::soft_prompt`]; [`ModelError::Invalid`] where all query states are the same.
-    pub fn with_projection_at_scale(
-        mut self,
-        initializer: &mut Initializer,
-        features: Tensor<3>,
-        deviation: f64,
-    ) -> Result<Self, ModelError> {
-        let states = self.query_states(self.normalise(features)?, None)?;
-        let [_, _, width] = states.dims();
-        let [hidden_size, _] = self.projection.weight.lazy_shape().dims();
-        let common = states.clone().mean_dim(0).mean_dim(1);
-        // What a normal weight of deviation 1 makes of a state varies by the state's length.
-        let rest = states - common.clone();
-        let length = rest.square().sum_dim(2).mean().into_scalar::<f32>().sqrt();
-        if !(length > 0.0 && length.is_finite()) {
-            return Err(ModelError::Invalid(format!(
-                "the query states differ by {length} on average: the scale of the projection takes images, or queries, that differ"
-            )));
-        }
-        let deviation = deviation as f32 / length;
-        self.projection = Linear::normal(initializer, width, hidden_size, deviation);
-        let shift = self.projection.forward(common).neg().reshape([hidden_size]);
-        self.projection.bias = Some(Param::from_tensor(shift.detach()));
-        Ok(self)
     }
 
     /// Image features `[batch, patches, encoder width]` as a soft prompt `[batch, queries, hidden]`.

@@ -15,6 +15,7 @@ mod grounded;
 mod layer;
 mod looks;
 mod names;
+mod projection;
 mod retrieval;
 mod stage1;
 mod start;

@@ -82,7 +82,7 @@ pub use run::{Run, RunOptions, check_frozen};
 pub use schedule::Schedule;
 pub use stage1::{RepresentationObjective, bounded, representation_gradients};
 pub use stage2::{GenerativeObjective, Prompts};
-pub use start::{Trunk, bridge_from, found, representation_from_bert};
+pub use start::{FirstSamples, Trunk, bridge_from, found, representation_from_bert};
 pub use step_context::StepContext;
 pub use stored::{FrozenEncoder, store_features};
 pub use trainer::{Trained, Trainer};

@@ -12,10 +12,10 @@ use burn::module::{Module, ModuleDisplay};
 
 use crate::loaded::Loaded;
 use crate::{
-    Adapters, DataRows, Evaluator, FeatureSource, GenerativeObjective, HeldOut, HeldOutLoss, LayerRates,
-    Live, MeasureRecipe, Objective, Origin, PrefixRows, Projection, Prompts, Recipe, RepresentationObjective,
-    Row, RowSource, Run, StageRecipe, TrainError, Trainer, Trunk, Tuned, WithinGraph, bridge_at, bridge_from,
-    found, representation_at, representation_from_bert,
+    Adapters, DataRows, Evaluator, FeatureSource, FirstSamples, GenerativeObjective, HeldOut, HeldOutLoss,
+    LayerRates, Live, MeasureRecipe, Objective, Origin, PrefixRows, Projection, Prompts, Recipe,
+    RepresentationObjective, Row, RowSource, Run, StageRecipe, TrainError, Trainer, Trunk, Tuned,
+    WithinGraph, bridge_at, bridge_from, found, representation_at, representation_from_bert,
 };
 
 const STAGE1: &str = "stage1";
@@ -126,7 +126,7 @@ impl Stages<'_> {
     ) -> Result<(), TrainError> {
         let prompts = Prompts::new(config, &language_model.tokenizer);
         let mut rows = self.rows(run, STAGE2, stage);
-        let (bridge, origin) = self.bridge(run, stage, language_model, &mut rows, outcome)?;
+        let (bridge, origin) = self.bridge(run, stage, language_model, (&prompts, &mut rows), outcome)?;
         let objective = GenerativeObjective {
             language_model,
             prompts: &prompts,
@@ -159,7 +159,7 @@ impl Stages<'_> {
         run: &Run<'_>,
         stage: &StageRecipe,
         language_model: &LoadedLanguageModel,
-        rows: &mut DataRows,
+        (prompts, rows): (&Prompts<'_>, &mut DataRows),
         outcome: &Outcome,
     ) -> Result<(Bridge, OriginOf), TrainError> {
         let (frozen, projection) = (language_model.model.as_ref(), self.recipe.bridge.projection);
@@ -185,9 +185,18 @@ impl Stages<'_> {
                 Origin::from_bert,
             ),
         };
-        let first = || self.live_or_stored().features(&rows.rows(1)?, device);
+        let samples = |part: u64| {
+            let rows = rows.rows(part + 1)?;
+            let targets = rows
+                .iter()
+                .map(|row| Ok(prompts.example(row, Some(self.recipe.max_text_tokens))?.target));
+            Ok(Some(FirstSamples {
+                targets: targets.collect::<Result<_, TrainError>>()?,
+                features: self.live_or_stored().features(&rows, device)?,
+            }))
+        };
         Ok((
-            bridge_from(trunk, frozen, projection, first, seed, device)?,
+            bridge_from(trunk, frozen, projection, samples, seed, device)?,
             origin,
         ))
     }

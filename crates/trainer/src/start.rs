@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use blip2::Reads;
 use blip2_core::layers::{LayerNorm, Linear};
 use blip2_core::weights::{LoadOptions, NameMap, TensorStore, load, open_any, open_weights};
-use blip2_core::{Initializer, LanguageModel};
+use blip2_core::{Initializer, LanguageModel, ModelError};
 use blip2_qformer::{
     Bridge, HUGGING_FACE_REPRESENTATION, LAVIS_REPRESENTATION, QFormer, RepresentationConfig,
     RepresentationModel, load_bert,
@@ -141,16 +141,27 @@ pub(crate) fn family(store: &dyn TensorStore) -> NameMap {
     }
 }
 
-/// Where stage 2 starts: `trunk` with a new projection to the width of `language_model`. `features` gives those
-/// `[rows, tokens, width]` of some training pictures, where the projection is made for their scale.
+/// Samples from which a projection to words is made, or as many as there are.
+const SAMPLES_OF_WORDS: usize = 512;
+
+/// Some training samples, for first weights that are made from them.
+pub struct FirstSamples {
+    /// Features `[rows, tokens, width]` of the pictures.
+    pub features: Tensor<3>,
+    /// What is to be written of each, in ids of the language model.
+    pub targets: Vec<Vec<u32>>,
+}
+
+/// Where stage 2 starts: `trunk` with a new projection to the width of `language_model`. `samples` gives a part of the training
+/// samples by its number, from 0, where the projection is made from them, and nothing where there are no more.
 ///
 /// # Errors
-/// What `features` fails with; [`TrainError::Model`] where all pictures look the same.
+/// What `samples` fails with; [`TrainError::Model`] where all pictures look the same.
 pub fn bridge_from(
     trunk: impl Into<Trunk>,
     language_model: &dyn LanguageModel,
     projection: Projection,
-    features: impl FnOnce() -> Result<Tensor<3>, TrainError>,
+    mut samples: impl FnMut(u64) -> Result<Option<FirstSamples>, TrainError>,
     seed: u64,
     device: &Device,
 ) -> Result<Bridge, TrainError> {
@@ -162,11 +173,39 @@ pub fn bridge_from(
         vision_norm,
         qformer,
     };
+    let deviation = language_model.embedding_deviation();
     match projection {
         Projection::Pytorch | Projection::Kept => Ok(bridge),
         Projection::EmbeddingScale => {
-            let deviation = language_model.embedding_deviation();
-            Ok(bridge.with_projection_at_scale(&mut initializer, features()?, deviation)?)
+            let FirstSamples { features, .. } = samples(0)?.ok_or_else(nothing_to_start_from)?;
+            Ok(bridge.with_projection_at_scale(&mut initializer, features, deviation)?)
+        }
+        Projection::Words => {
+            let (mut states, mut words) = (Vec::new(), Vec::new());
+            for part in 0.. {
+                let more = if words.len() < SAMPLES_OF_WORDS {
+                    samples(part)?
+                } else {
+                    None
+                };
+                let Some(FirstSamples { features, targets }) = more else {
+                    break;
+                };
+                states.push(bridge.query_states(bridge.normalise(features)?, None)?.detach());
+                for target in targets {
+                    words.push(language_model.word_embeddings(&target)?.mean_dim(0));
+                }
+            }
+            if words.is_empty() {
+                return Err(nothing_to_start_from());
+            }
+            let (states, words) = (Tensor::cat(states, 0), Tensor::cat(words, 0).to_device(device));
+            Ok(bridge.with_projection_to_words(&mut initializer, states, words, deviation)?)
         }
     }
+}
+
+fn nothing_to_start_from() -> TrainError {
+    let reason = "`bridge.projection` is made from training samples, and there are none: give some, or leave it at \"pytorch\"";
+    ModelError::Invalid(reason.to_owned()).into()
 }

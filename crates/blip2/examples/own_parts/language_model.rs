@@ -99,6 +99,18 @@ impl LanguageModel for Recurrent {
         self.words.deviation()
     }
 
+    fn word_embeddings(&self, ids: &[u32]) -> Result<Tensor<2>, ModelError> {
+        self.words.check(ids)?;
+        let ids: Vec<i64> = ids.iter().map(|id| i64::from(*id)).collect();
+        let ids = Tensor::<2, Int>::from_data(
+            TensorData::new(ids.clone(), [1, ids.len()]),
+            &self.words.weight.lazy_device(),
+        );
+        let words = self.words.forward(ids);
+        let [_, count, width] = words.dims();
+        Ok(words.reshape([count, width]))
+    }
+
     fn vocabulary_size(&self) -> usize {
         self.words.entries()
     }

@@ -50,6 +50,13 @@ impl Linear {
         }
     }
 
+    /// The same layer with `weight` `[outputs, inputs]`, a parameter that is not packed.
+    #[must_use]
+    pub fn with_weight(mut self, weight: Tensor<2>) -> Self {
+        self.weight = PackableWeight::plain(Param::from_tensor(weight.detach()));
+        self
+    }
+
     /// Maps `x` `[.., inputs]` to `[.., outputs]`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let bias = self.bias.as_ref().map(Param::val);

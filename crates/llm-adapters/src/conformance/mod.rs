@@ -130,14 +130,25 @@ impl Suite<'_> {
     }
 
     fn embeddings_have_a_scale(&self) -> Result<(), Violation> {
+        let property = "the word embeddings have a scale";
         let deviation = self.model.embedding_deviation();
-        if deviation.is_finite() && deviation > 0.0 {
-            return Ok(());
+        if !(deviation.is_finite() && deviation > 0.0) {
+            return broken(
+                property,
+                format!("their standard deviation is given as {deviation}"),
+            );
         }
-        Err(Violation::Broken {
-            property: "the word embeddings have a scale",
-            detail: format!("their standard deviation is given as {deviation}"),
-        })
+        let id = 4 % self.model.vocabulary_size() as u32;
+        let words = refused(property, self.model.word_embeddings(&[id, 0, id]))?;
+        shape(property, &words, [3, self.model.hidden_size()])?;
+        let (rows, width) = (numbers(words), self.model.hidden_size());
+        match rows[..width] == rows[2 * width..] && rows[..width] != rows[width..2 * width] {
+            true => Ok(()),
+            false => broken(
+                property,
+                format!("those of {id}, 0 and {id} do not tell words apart"),
+            ),
+        }
     }
 
     fn rows_of_a_batch_are_independent(&self) -> Result<(), Violation> {
@@ -275,6 +286,10 @@ impl Suite<'_> {
         };
         let soft = || self.soft_prompt(1);
         let refusals = [
+            (
+                "a word outside of the vocabulary",
+                self.model.word_embeddings(&outside).is_err(),
+            ),
             (
                 "a target outside of the vocabulary",
                 self.model.loss(soft(), &one(&[], &outside)).is_err(),

@@ -18,7 +18,7 @@ use burn::tensor::{DType, Device, Tensor};
 
 pub use config::{GateActivation, T5Config};
 
-use crate::batch::{check_context, embed, embed_behind, hide_padding, list, longest, no_target};
+use crate::batch::{check_context, embed, embed_behind, embed_words, hide_padding, list, longest, no_target};
 use crate::config::language_model;
 use crate::head::Head;
 use crate::linears::{Linears, takes_updates};
@@ -178,6 +178,10 @@ impl LanguageModel for T5 {
 
     fn embedding_deviation(&self) -> f64 {
         self.shared.deviation()
+    }
+
+    fn word_embeddings(&self, ids: &[u32]) -> Result<Tensor<2>, ModelError> {
+        embed_words((&self.shared).into(), ids)
     }
 
     fn fingerprint(&self) -> String {

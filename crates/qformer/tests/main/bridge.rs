@@ -6,7 +6,7 @@ use blip2_core::weights::{collect, parameters};
 use blip2_core::{Initializer, ModelError};
 use blip2_qformer::{Bridge, QFormer, QFormerConfig};
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Distribution, Tensor};
 
 use crate::tiny;
 
@@ -134,6 +134,68 @@ fn a_fresh_soft_prompt_has_the_scale_of_the_words_behind_it() {
             );
         }
     }
+}
+
+#[test]
+fn a_projection_to_words_reads_them_off_the_queries() {
+    let device = Device::flex();
+    let (images, hidden_size, wanted) = (48, 40, 0.136);
+    let config = tiny::config().qformer;
+    let mut initializer = Initializer::new(5, &device);
+    let bridge = Bridge::new(&mut initializer, &config, 1e-5, hidden_size).expect("sizes");
+    let features = || tiny::features(images, &device);
+    let states = bridge
+        .query_states(bridge.normalise(features()).expect("sizes"), None)
+        .expect("sizes");
+    // Words that a linear map tells from the mean of the states, with a mean of their own.
+    let map = Tensor::<2>::random(
+        [config.hidden_size, hidden_size],
+        Distribution::Normal(0.0, 0.02),
+        &device,
+    );
+    let told = states
+        .clone()
+        .mean_dim(1)
+        .reshape([images, config.hidden_size])
+        .matmul(map)
+        + 0.25;
+    let bridge = bridge
+        .with_projection_to_words(&mut initializer, states.clone(), told.clone(), wanted)
+        .expect("samples");
+    let prompt = bridge.soft_prompt(features()).expect("features");
+    let mean = |x: Tensor<2>| x.mean_dim(0);
+    let read = prompt.clone().mean_dim(1).reshape([images, hidden_size]);
+    let (read_mean, told_mean) = (mean(read.clone()), mean(told.clone()));
+    let shift = deviation((read_mean.clone() - told_mean.clone()).unsqueeze());
+    assert!(shift < 1e-4, "the mean is that of the words: {shift}");
+    let (read, told) = (read - read_mean.clone(), told - told_mean);
+    let along = (read.clone() * told.clone()).sum().into_scalar::<f32>();
+    let cosine = along
+        / (read.square().sum() * told.square().sum())
+            .into_scalar::<f32>()
+            .sqrt();
+    assert!(cosine > 0.9, "{cosine}");
+    let found = deviation(prompt - read_mean.unsqueeze());
+    // Random weights stand beside.
+    assert!(
+        (0.95..1.2).contains(&(found / wanted)),
+        "{found} instead of {wanted}"
+    );
+
+    let same = Tensor::<2>::ones([images, hidden_size], &device);
+    let bridge = Bridge::new(&mut initializer, &config, 1e-5, hidden_size).expect("sizes");
+    let error = bridge
+        .clone()
+        .with_projection_to_words(&mut initializer, states.clone(), same, wanted);
+    assert!(error.unwrap_err().to_string().contains("nothing of the words"));
+    let few = Tensor::<2>::ones([images - 1, hidden_size], &device);
+    let error = bridge
+        .with_projection_to_words(&mut initializer, states, few, wanted)
+        .unwrap_err();
+    assert!(
+        matches!(&error, ModelError::Shape { actual, .. } if *actual == [images - 1, hidden_size]),
+        "{error}"
+    );
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub enum Projection {
     Pytorch,
     /// So that soft prompts have the standard deviation of the language model's word embeddings.
     EmbeddingScale,
+    /// So that soft prompts begin with what a linear map can tell of the words that are to be written.
+    Words,
     /// As `stage2.from` holds it: fine-tuning goes on with a bridge that was trained before, in front of the same language model.
     Kept,
 }
