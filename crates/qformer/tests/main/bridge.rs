@@ -174,7 +174,7 @@ fn a_projection_to_words_reads_them_off_the_queries() {
         / (read.square().sum() * told.square().sum())
             .into_scalar::<f32>()
             .sqrt();
-    assert!(cosine > 0.9, "{cosine}");
+    assert!(cosine > 0.8, "{cosine}");
     let found = deviation(prompt - read_mean.unsqueeze());
     // Random weights stand beside.
     assert!(

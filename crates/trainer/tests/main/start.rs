@@ -5,9 +5,10 @@ use std::path::Path;
 use blip2::{EncoderConfig, HuggingFaceFolder, LanguageModelConfig, ModelConfig, save_pretrained};
 use blip2_core::Initializer;
 use blip2_core::weights::{LoadOptions, TensorStore, fingerprint, load};
-use blip2_golden::{each, find, models, variants};
+use blip2_golden::{each, find, fixture, models, variants};
+use blip2_llm_adapters::load_language_model;
 use blip2_qformer::{Bridge, LAVIS_REPRESENTATION, QFormerConfig, RepresentationConfig};
-use blip2_trainer::{TrainError, Trunk};
+use blip2_trainer::{FirstSamples, Projection, TrainError, Trunk, bridge_from};
 use burn::tensor::Device;
 
 use crate::case::{qformer_config, sizes, weights};
@@ -121,4 +122,38 @@ fn what_is_missing_is_named() {
     let error = Trunk::open(run.path(), &sizes, &Device::flex()).expect_err("a refusal");
     assert!(matches!(&error, TrainError::Weights(_)), "{error}");
     assert!(error.to_string().contains("query_tokens"), "{error}");
+}
+
+#[test]
+fn a_projection_to_words_reads_samples_until_it_has_enough() {
+    let device = Device::flex().autodiff();
+    let frozen = load_language_model(&fixture("hf/opt-tiny"), &Device::flex())
+        .expect("a language model")
+        .model;
+    let start = |parts: u64, read: &mut u64| {
+        let samples = |part| {
+            *read = part;
+            Ok((part < parts).then(|| FirstSamples {
+                features: tiny::features(64, &device) + part as f32,
+                targets: (0..64u32).map(|row| vec![4 + row % 7, 4 + row % 5]).collect(),
+            }))
+        };
+        let model = tiny::model(&tiny::config(), &device);
+        bridge_from(model, frozen.as_ref(), Projection::Words, samples, 3, &device)
+    };
+    let mut read = 0;
+    let bridge = start(u64::MAX, &mut read).expect("samples");
+    assert_eq!(read, 7, "eight parts of 64 are 512 samples");
+    let prompt = bridge.soft_prompt(tiny::features(64, &device)).expect("features");
+    let values: Vec<f64> = prompt.into_data().iter::<f64>().collect();
+    let square = values.iter().map(|value| value * value).sum::<f64>() / values.len() as f64;
+    let scale = square.sqrt() / frozen.embedding_deviation();
+    assert!(
+        (0.3..3.0).contains(&scale),
+        "{scale} times the scale of the words"
+    );
+    start(2, &mut read).expect("fewer samples do");
+    assert_eq!(read, 2);
+    let error = start(0, &mut read).unwrap_err().to_string();
+    assert!(error.contains("there are none"), "{error}");
 }
