@@ -266,7 +266,7 @@ fn what_the_run_never_saw_is_retrieved(home: &Path, run: &Path) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_blip2"));
     command
         .env("BLIP2_HOME", home)
-        .args(["evaluate", "--task", "retrieval", "--limit", "20", "--k", "2"]);
+        .args(["evaluate", "--task", "retrieval", "--limit", "10", "--k", "2"]);
     finish(
         command
             .args(["--data", &data])
@@ -276,6 +276,6 @@ fn what_the_run_never_saw_is_retrieved(home: &Path, run: &Path) {
             .arg(&out),
     );
     let figures: Value = serde_json::from_slice(&fs::read(out.join("figures.json")).unwrap()).unwrap();
-    assert_eq!(figures["count"], 20);
+    assert_eq!(figures["count"], 10);
     assert!(figures["figures"]["txt_r1"].is_number(), "{figures}");
 }
