@@ -64,7 +64,8 @@ pub trait LanguageModel: Send + Sync {
     /// that a soft prompt had better begin with.
     fn embedding_deviation(&self) -> f64;
 
-    /// The embeddings `[ids, hidden]` of words, as the first layer reads them: what a soft prompt stands beside.
+    /// The embeddings `[ids, hidden]` of words, as the first layer reads them, in the number format of their table: what a soft
+    /// prompt stands beside.
     ///
     /// # Errors
     /// [`ModelError::Vocabulary`] where an id lies outside of the vocabulary.

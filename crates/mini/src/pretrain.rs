@@ -9,9 +9,9 @@ use blip2_distributed::Communicator;
 use blip2_objectives::RepresentationOptions;
 use blip2_qformer::{Bridge, RepresentationModel};
 use blip2_trainer::{
-    FirstSamples, GenerativeObjective, Objective, Observer, Origin, PretrainOptions, Prompts, RecipeFile,
-    RepresentationObjective, Run, RunOptions, TrainError, Trained, Trainer, bridge_from, check_frozen, found,
-    representation_at, representation_from_bert,
+    FirstSamples, GenerativeObjective, Objective, Observer, Origin, PretrainOptions, Projection, Prompts,
+    RecipeFile, RepresentationObjective, Run, RunOptions, TrainError, Trained, Trainer, bridge_from,
+    check_frozen, found, representation_at, representation_from_bert,
 };
 use burn::tensor::Device;
 
@@ -162,11 +162,11 @@ impl Phases<'_> {
     fn train(&self, run: &mut Run<'_>) -> Result<Outcome, MiniError> {
         let representation = self.stage1(run)?;
         let baseline = self.baseline(run)?;
-        let started = self.bridge_from(run, representation.model.clone())?;
+        let started = self.bridge_from(run, "stage2", representation.model.clone())?;
         let bridge = self.stage2(run, "stage2", Origin::from_stage1, started)?;
         let alone = match self.recipe.ablation {
             true => {
-                let started = self.bridge_from(run, self.initial(run)?)?;
+                let started = self.bridge_from(run, "stage2-alone", self.initial(run)?)?;
                 Some(self.stage2(run, "stage2-alone", Origin::from_bert, started)?)
             }
             false => None,
@@ -279,8 +279,17 @@ impl Phases<'_> {
         Ok(Some(trainer.train(run, model)?))
     }
 
-    /// Where stage 2 starts: with the Q-Former as stage 1 left it, or as BERT gave it.
-    fn bridge_from(&self, run: &Run<'_>, representation: RepresentationModel) -> Result<Bridge, MiniError> {
+    /// Where the stage 2 called `phase` starts: with the Q-Former as stage 1 left it, or as BERT gave it.
+    fn bridge_from(
+        &self,
+        run: &Run<'_>,
+        phase: &str,
+        representation: RepresentationModel,
+    ) -> Result<Bridge, MiniError> {
+        let projection = match run.decides_first_weights(phase)? {
+            true => self.recipe.bridge.projection,
+            false => Projection::Pytorch,
+        };
         let frozen = &self.frozen.language_model;
         let prompts = Prompts::new(&self.recipe.language_model, &frozen.tokenizer);
         let (batch, scenes) = (self.recipe.stage2.batch, self.corpus.scenes.len());
@@ -300,7 +309,7 @@ impl Phases<'_> {
         Ok(bridge_from(
             representation,
             frozen.model.as_ref(),
-            self.recipe.bridge.projection,
+            projection,
             samples,
             self.recipe.seed,
             run.device(),

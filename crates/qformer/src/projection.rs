@@ -3,8 +3,8 @@
 
 use blip2_core::layers::Linear;
 use blip2_core::{Initializer, ModelError};
-use burn::module::Param;
-use burn::tensor::Tensor;
+use burn::module::{Module, Param};
+use burn::tensor::{DType, Tensor};
 
 use crate::Bridge;
 
@@ -14,6 +14,12 @@ const RIDGE: f64 = 0.1;
 /// The deviation of random weights beside those that give words, as a share of what these make. Without them, the first steps
 /// move the soft prompt along the few directions of these words alone, and the loss rises.
 const RANDOM: f32 = 0.3;
+
+/// What a projection must tell at least of what the words deviate by.
+const LEAST_TOLD: f32 = 1e-4;
+
+/// Below this share of their mean, words differ by rounding alone.
+const ROUNDING: f32 = 1e-6;
 
 /// Steps of conjugate gradients; the ridge bounds the condition of the system.
 const STEPS: usize = 60;
@@ -36,7 +42,9 @@ impl Bridge {
         features: Tensor<3>,
         deviation: f64,
     ) -> Result<Self, ModelError> {
-        let states = self.query_states(self.normalise(features)?, None)?;
+        // Off the tape: dropout is for training, and nothing learns from this pass.
+        let plain = self.valid();
+        let states = plain.query_states(plain.normalise(features.inner())?, None)?;
         let [_, _, width] = states.dims();
         let [hidden_size, _] = self.projection.weight.lazy_shape().dims();
         let (common, rest) = apart(states);
@@ -67,32 +75,46 @@ impl Bridge {
     ) -> Result<Self, ModelError> {
         let [images, queries, width] = states.dims();
         let [count, hidden_size] = words.dims();
-        if count != images || self.projection.weight.lazy_shape().dims() != [hidden_size, width] {
+        let [outputs, inputs] = self.projection.weight.lazy_shape().dims();
+        if [count, hidden_size] != [images, outputs] {
             return Err(ModelError::Shape {
                 tensor: "words",
-                expected: format!("[{images}, the language model's width]"),
+                expected: format!("[{images}, {outputs}]"),
                 actual: words.dims().to_vec(),
-                hint: "give the mean embedding of each image's text",
+                hint: "give the mean embedding of each image's text, in the language model's width",
             });
         }
-        let (common, rest) = apart(states.detach());
+        if width != inputs {
+            return Err(ModelError::Shape {
+                tensor: "states",
+                expected: format!("[images, queries, {inputs}]"),
+                actual: states.dims().to_vec(),
+                hint: "give the query states of this bridge",
+            });
+        }
+        let (common, rest) = apart(states.inner());
+        let own = length(rest.clone())?;
         let rows = (images * queries) as f64;
-        let states = rest.clone().reshape([images * queries, width]);
+        let words = words.inner().cast(DType::F32);
         let mean = words.clone().mean_dim(0);
-        let wanted = (words - mean.clone())
-            .reshape([images, 1, hidden_size])
-            .expand([images, queries, hidden_size])
-            .reshape([images * queries, hidden_size]);
-        let own = length(rest)?;
-        let ridge = Tensor::<2>::eye(width, &states.device()) * (RIDGE * f64::from(own * own) / width as f64);
-        let moments = states.clone().transpose().matmul(states.clone()) / rows + ridge;
-        let shared = states.clone().transpose().matmul(wanted) / rows;
-        let weight = solution(moments, shared).transpose();
-        let made = states.matmul(weight.clone().transpose());
-        let made = made.square().mean().into_scalar::<f32>().sqrt();
-        if !(made > 0.0 && made.is_finite()) {
+        let wanted = words - mean.clone();
+        // All queries of an image are to tell the same words.
+        let together = rest.clone().sum_dim(1).reshape([images, width]);
+        let shared = together.transpose().matmul(wanted.clone()) / rows;
+        let states = rest.reshape([images * queries, width]);
+        let moments = states.clone().transpose().matmul(states) / rows;
+        let ridge =
+            Tensor::<2>::eye(width, &moments.device()) * (RIDGE * f64::from(own * own) / width as f64);
+        let weight = solution(moments.clone() + ridge, shared).transpose();
+        let deviation_of = |mean_square: Tensor<1>| mean_square.into_scalar::<f32>().max(0.0).sqrt();
+        let made = deviation_of((weight.clone().matmul(moments) * weight.clone()).sum() / hidden_size as f64);
+        let (differ, mean_of) = (deviation_of(wanted.square().mean()), mean.clone().square().mean());
+        // What rounding leaves of words that are all the same tells nothing.
+        let tells = made > LEAST_TOLD * differ && differ > ROUNDING * deviation_of(mean_of);
+        if !(tells && made.is_finite()) {
             return Err(ModelError::Invalid(
-                "the query states tell nothing of the words: the projection takes texts that differ"
+                "the query states tell nothing of the words: give texts that differ, or begin with another projection \
+                 (`bridge.projection = \"embedding-scale\"`)"
                     .to_owned(),
             ));
         }

@@ -101,6 +101,14 @@ impl Checkpoints {
         }
     }
 
+    /// Whether there is one to go on from.
+    ///
+    /// # Errors
+    /// [`TrainError::Io`] where the folder cannot be listed.
+    pub fn exist(&self) -> Result<bool, TrainError> {
+        Ok(!places(&self.folder)?.is_empty())
+    }
+
     /// Takes all values off the device, and writes them to the disk while the caller goes on; drops what is not to be kept.
     /// Waits for the checkpoint before, if it is still being written.
     ///

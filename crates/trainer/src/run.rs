@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::checkpoint::digest;
 use crate::error::io;
 use crate::tensorboard::EventFile;
-use crate::{Observer, RunLog, TrainError};
+use crate::{Checkpoints, Kept, Observer, RunLog, TrainError};
 
 /// The resolved recipe in a run folder.
 const RECIPE: &str = "recipe.toml";
@@ -102,6 +102,16 @@ impl<'a> Run<'a> {
     /// Who trains.
     pub fn ranks(&self) -> &'a Communicator {
         self.ranks
+    }
+
+    /// Whether the first weights of `phase` are decided here: by the first rank of a run that has no checkpoint of it. Everybody
+    /// else takes what comes from there.
+    ///
+    /// # Errors
+    /// [`TrainError::Io`] where the checkpoints cannot be listed.
+    pub fn decides_first_weights(&self, phase: &str) -> Result<bool, TrainError> {
+        let checkpoints = Checkpoints::new(&self.folder, phase, Kept::default());
+        Ok(self.ranks.is_first() && !checkpoints.exist()?)
     }
 
     /// What was measured so far; known to the first rank alone.

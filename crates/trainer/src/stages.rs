@@ -21,6 +21,9 @@ use crate::{
 const STAGE1: &str = "stage1";
 const STAGE2: &str = "stage2";
 
+/// Rows that first weights are made from at a time.
+const START_ROWS: usize = 32;
+
 /// Where the first value of a parameter comes from, by its path.
 type OriginOf = fn(&str) -> Origin;
 
@@ -185,8 +188,15 @@ impl Stages<'_> {
                 Origin::from_bert,
             ),
         };
+        let projection = match run.decides_first_weights(STAGE2)? {
+            true => projection,
+            false => Projection::Pytorch,
+        };
+        // A few rows at a time: a whole batch of live features need not fit.
+        let pieces = stage.batch.div_ceil(START_ROWS);
         let samples = |part: u64| {
-            let rows = rows.rows(part + 1)?;
+            let (step, first) = (part / pieces as u64 + 1, part as usize % pieces * START_ROWS);
+            let rows = rows.some_rows(step, first..stage.batch.min(first + START_ROWS))?;
             let targets = rows
                 .iter()
                 .map(|row| Ok(prompts.example(row, Some(self.recipe.max_text_tokens))?.target));
@@ -195,10 +205,8 @@ impl Stages<'_> {
                 features: self.live_or_stored().features(&rows, device)?,
             }))
         };
-        Ok((
-            bridge_from(trunk, frozen, projection, samples, seed, device)?,
-            origin,
-        ))
+        let bridge = bridge_from(trunk, frozen, projection, samples, seed, device)?;
+        Ok((bridge, origin))
     }
 
     fn found(&self, path: &Path) -> PathBuf {

@@ -11,7 +11,7 @@ use blip2_qformer::{
     RepresentationModel, load_bert,
 };
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 
 use crate::{Projection, TrainError};
 
@@ -141,14 +141,14 @@ pub(crate) fn family(store: &dyn TensorStore) -> NameMap {
     }
 }
 
-/// Samples from which a projection to words is made, or as many as there are.
+/// Samples from which a projection to words is made; fewer where `samples` ends before.
 const SAMPLES_OF_WORDS: usize = 512;
 
 /// Some training samples, for first weights that are made from them.
 pub struct FirstSamples {
     /// Features `[rows, tokens, width]` of the pictures.
     pub features: Tensor<3>,
-    /// What is to be written of each, in ids of the language model.
+    /// What is to be written of each, in ids of the language model, at least one.
     pub targets: Vec<Vec<u32>>,
 }
 
@@ -181,6 +181,8 @@ pub fn bridge_from(
             Ok(bridge.with_projection_at_scale(&mut initializer, features, deviation)?)
         }
         Projection::Words => {
+            // Off the tape: dropout is for training, and nothing learns from these passes.
+            let plain = bridge.valid();
             let (mut states, mut words) = (Vec::new(), Vec::new());
             for part in 0.. {
                 let more = if words.len() < SAMPLES_OF_WORDS {
@@ -191,15 +193,19 @@ pub fn bridge_from(
                 let Some(FirstSamples { features, targets }) = more else {
                     break;
                 };
-                states.push(bridge.query_states(bridge.normalise(features)?, None)?.detach());
+                states.push(plain.query_states(plain.normalise(features.inner())?, None)?);
                 for target in targets {
-                    words.push(language_model.word_embeddings(&target)?.mean_dim(0));
+                    let embedded = language_model.word_embeddings(&target)?;
+                    words.push(embedded.cast(DType::F32).mean_dim(0));
                 }
             }
             if words.is_empty() {
                 return Err(nothing_to_start_from());
             }
-            let (states, words) = (Tensor::cat(states, 0), Tensor::cat(words, 0).to_device(device));
+            let (states, words) = (
+                Tensor::cat(states, 0),
+                Tensor::cat(words, 0).to_device(&device.clone().inner()),
+            );
             Ok(bridge.with_projection_to_words(&mut initializer, states, words, deviation)?)
         }
     }

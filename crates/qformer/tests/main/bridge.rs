@@ -182,7 +182,8 @@ fn a_projection_to_words_reads_them_off_the_queries() {
         "{found} instead of {wanted}"
     );
 
-    let same = Tensor::<2>::ones([images, hidden_size], &device);
+    // Of which rounding leaves differences.
+    let same = Tensor::<2>::ones([images, hidden_size], &device) * 0.1;
     let bridge = Bridge::new(&mut initializer, &config, 1e-5, hidden_size).expect("sizes");
     let error = bridge
         .clone()

@@ -9,6 +9,7 @@ use blip2_golden::{each, find, fixture, models, variants};
 use blip2_llm_adapters::load_language_model;
 use blip2_qformer::{Bridge, LAVIS_REPRESENTATION, QFormerConfig, RepresentationConfig};
 use blip2_trainer::{FirstSamples, Projection, TrainError, Trunk, bridge_from};
+use burn::module::Module;
 use burn::tensor::Device;
 
 use crate::case::{qformer_config, sizes, weights};
@@ -138,13 +139,24 @@ fn a_projection_to_words_reads_samples_until_it_has_enough() {
                 targets: (0..64u32).map(|row| vec![4 + row % 7, 4 + row % 5]).collect(),
             }))
         };
-        let model = tiny::model(&tiny::config(), &device);
+        let mut config = tiny::config();
+        config.qformer.hidden_dropout_prob = 0.1;
+        let model = tiny::model(&config, &device);
         bridge_from(model, frozen.as_ref(), Projection::Words, samples, 3, &device)
     };
     let mut read = 0;
     let bridge = start(u64::MAX, &mut read).expect("samples");
     assert_eq!(read, 7, "eight parts of 64 are 512 samples");
-    let prompt = bridge.soft_prompt(tiny::features(64, &device)).expect("features");
+    let again = start(u64::MAX, &mut read).expect("samples");
+    assert_eq!(
+        fingerprint(&again),
+        fingerprint(&bridge),
+        "nothing drops out of a start"
+    );
+    let prompt = bridge
+        .valid()
+        .soft_prompt(tiny::features(64, &Device::flex()))
+        .expect("features");
     let values: Vec<f64> = prompt.into_data().iter::<f64>().collect();
     let square = values.iter().map(|value| value * value).sum::<f64>() / values.len() as f64;
     let scale = square.sqrt() / frozen.embedding_deviation();
