@@ -299,12 +299,9 @@ impl Phases<'_> {
             if some.is_empty() {
                 return Ok(None);
             }
-            let captions = some.iter().map(|index| self.corpus.row(*index));
-            let targets = captions.map(|row| Ok(prompts.example(&row, None)?.target));
-            Ok(Some(FirstSamples {
-                targets: targets.collect::<Result<_, TrainError>>()?,
-                features: self.corpus.features.batch(&some, run.device())?,
-            }))
+            let rows: Vec<_> = some.iter().map(|index| self.corpus.row(*index)).collect();
+            let features = self.corpus.features.batch(&some, run.device())?;
+            Ok(Some(FirstSamples::new(&prompts, &rows, None, features)?))
         };
         Ok(bridge_from(
             representation,

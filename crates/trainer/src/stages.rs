@@ -197,13 +197,9 @@ impl Stages<'_> {
         let samples = |part: u64| {
             let (step, first) = (part / pieces as u64 + 1, part as usize % pieces * START_ROWS);
             let rows = rows.some_rows(step, first..stage.batch.min(first + START_ROWS))?;
-            let targets = rows
-                .iter()
-                .map(|row| Ok(prompts.example(row, Some(self.recipe.max_text_tokens))?.target));
-            Ok(Some(FirstSamples {
-                targets: targets.collect::<Result<_, TrainError>>()?,
-                features: self.live_or_stored().features(&rows, device)?,
-            }))
+            let features = self.live_or_stored().features(&rows, device)?;
+            let longest = Some(self.recipe.max_text_tokens);
+            Ok(Some(FirstSamples::new(prompts, &rows, longest, features)?))
         };
         let bridge = bridge_from(trunk, frozen, projection, samples, seed, device)?;
         Ok((bridge, origin))

@@ -13,7 +13,7 @@ use blip2_qformer::{
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor};
 
-use crate::{Projection, TrainError};
+use crate::{Projection, Prompts, Row, TrainError};
 
 /// Where `from` in a stage is: at the path as it is, or under the folder `home`, or in the Hugging Face cache under that name.
 pub fn found(path: &Path, home: &Path) -> PathBuf {
@@ -152,6 +152,28 @@ pub struct FirstSamples {
     pub targets: Vec<Vec<u32>>,
 }
 
+impl FirstSamples {
+    /// `rows` with the features of their pictures and, in the words of `prompts`, what is to be written of them, cut to
+    /// `max_tokens` where it is given.
+    ///
+    /// # Errors
+    /// As for [`Prompts::example`].
+    pub fn new(
+        prompts: &Prompts<'_>,
+        rows: &[Row],
+        max_tokens: Option<usize>,
+        features: Tensor<3>,
+    ) -> Result<Self, TrainError> {
+        let targets = rows
+            .iter()
+            .map(|row| Ok(prompts.example(row, max_tokens)?.target));
+        Ok(Self {
+            features,
+            targets: targets.collect::<Result<_, TrainError>>()?,
+        })
+    }
+}
+
 /// Where stage 2 starts: `trunk` with a new projection to the width of `language_model`. `samples` gives a part of the training
 /// samples by its number, from 0, where the projection is made from them, and nothing where there are no more.
 ///
@@ -173,11 +195,11 @@ pub fn bridge_from(
         vision_norm,
         qformer,
     };
-    let deviation = language_model.embedding_deviation();
     match projection {
         Projection::Pytorch | Projection::Kept => Ok(bridge),
         Projection::EmbeddingScale => {
             let FirstSamples { features, .. } = samples(0)?.ok_or_else(nothing_to_start_from)?;
+            let deviation = language_model.embedding_deviation();
             Ok(bridge.with_projection_at_scale(&mut initializer, features, deviation)?)
         }
         Projection::Words => {
@@ -206,6 +228,7 @@ pub fn bridge_from(
                 Tensor::cat(states, 0),
                 Tensor::cat(words, 0).to_device(&device.clone().inner()),
             );
+            let deviation = language_model.embedding_deviation();
             Ok(bridge.with_projection_to_words(&mut initializer, states, words, deviation)?)
         }
     }
