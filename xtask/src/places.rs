@@ -57,13 +57,21 @@ fn claim(target: &Path, root: &Path) -> io::Result<()> {
             for crate_folder in folders(&fingerprints)? {
                 let name = crate_folder.file_name().unwrap_or_default().to_string_lossy();
                 if name.starts_with("blip2-") || name.starts_with("xtask-") {
-                    fs::remove_dir_all(&crate_folder)?;
+                    removed(&crate_folder)?;
                 }
             }
         }
     }
     fs::create_dir_all(target)?;
     fs::write(stamp, root.as_bytes())
+}
+
+/// Removes a folder; another process may have done so.
+fn removed(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// The folders in `folder`; none where it is not there.
