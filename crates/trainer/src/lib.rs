@@ -76,7 +76,7 @@ pub use ranks::mean_over_ranks;
 pub use rates::Origin;
 pub use recipe::{
     BridgeRecipe, EncoderRecipe, EvaluationRecipe, FeaturesRecipe, LoaderRecipe, MeasureRecipe, Mixed,
-    Precision, Projection, Recipe, RecipeFile, StageRecipe,
+    Precision, Projection, RandAugmentRecipe, Recipe, RecipeFile, StageRecipe,
 };
 pub use run::{Run, RunOptions, check_frozen};
 pub use schedule::Schedule;

@@ -1,6 +1,7 @@
 //! Stage 1: representation learning by contrast (ITC), matching against hard negatives (ITM) and generation (ITG).
 
 use blip2_data::text::BertTokenizer;
+use blip2_evaluation::retrieval::MAX_TEXT_TOKENS;
 use blip2_objectives::{
     NegativeSource, RepresentationLoss, RepresentationOptions, RepresentationStep, StepGradients, Terms,
 };
@@ -74,7 +75,7 @@ impl<M: Sighted<Model = RepresentationModel>> Objective<M> for RepresentationObj
         Some(Box::new(HeldOutRetrieval {
             samples: held_out,
             tokenizer: self.tokenizer,
-            max_text_tokens: self.max_text_tokens,
+            max_text_tokens: MAX_TEXT_TOKENS,
             candidates: CANDIDATES,
         }))
     }

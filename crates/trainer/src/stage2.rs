@@ -10,6 +10,9 @@ use burn::tensor::Device;
 
 use crate::{Batch, Evaluator, HeldOut, HeldOutTexts, Objective, Row, Sighted, StepContext, TrainError};
 
+/// Tokens of an answer that a long question leaves room for: as many as evaluation writes, and the end.
+const ANSWER: usize = 11;
+
 /// How pictures are put to the language model: the words in front of a caption, and around a question.
 pub struct Prompts<'a> {
     tokenizer: &'a LanguageTokenizer,
@@ -91,7 +94,13 @@ impl<'a> Prompts<'a> {
         target.extend(self.tokenizer.encode(&format!("{behind}{}", row.text))?);
         target.push(self.tokenizer.end());
         if let Some(most) = max_tokens {
-            cut(&mut given, most, self.tokenizer);
+            match row.prompt {
+                Some(_) if !apart => {
+                    let most = most - target.len().min(ANSWER).min(most / 2);
+                    cut_front(&mut given, most, self.tokenizer);
+                }
+                _ => cut(&mut given, most, self.tokenizer),
+            }
             let taken = if apart { 0 } else { given.len() };
             cut(&mut target, most.saturating_sub(taken).max(1), self.tokenizer);
         }
@@ -99,6 +108,18 @@ impl<'a> Prompts<'a> {
             prompt: given,
             target,
         })
+    }
+}
+
+/// Cuts `ids` to the last `most`, what begins a text included: the words behind a question, which ask for the answer, stay.
+fn cut_front(ids: &mut Vec<u32>, most: usize, tokenizer: &LanguageTokenizer) {
+    let first = ids
+        .first()
+        .copied()
+        .filter(|first| tokenizer.beginning() == Some(*first));
+    let begins = first.iter().len();
+    if ids.len() > most.max(begins) {
+        ids.drain(begins..ids.len() - most.saturating_sub(begins));
     }
 }
 

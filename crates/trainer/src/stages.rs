@@ -13,13 +13,16 @@ use burn::module::{Module, ModuleDisplay};
 use crate::loaded::Loaded;
 use crate::{
     Adapters, DataRows, Evaluator, FeatureSource, FirstSamples, GenerativeObjective, HeldOut, HeldOutLoss,
-    LayerRates, Live, MeasureRecipe, Objective, Origin, PrefixRows, Projection, Prompts, Recipe,
-    RepresentationObjective, Row, RowSource, Run, StageRecipe, TrainError, Trainer, Trunk, Tuned,
+    LayerRates, Live, MeasureRecipe, Objective, Origin, PrefixRows, Projection, Prompts, RandAugmentRecipe,
+    Recipe, RepresentationObjective, Row, RowSource, Run, StageRecipe, TrainError, Trainer, Trunk, Tuned,
     WithinGraph, bridge_at, bridge_from, found, representation_at, representation_from_bert,
 };
 
 const STAGE1: &str = "stage1";
 const STAGE2: &str = "stage2";
+
+/// The fewest rows that held-out losses are measured on at a time: matching needs a wrong partner.
+const MATCHED: usize = 2;
 
 /// Rows that first weights are made from at a time.
 const START_ROWS: usize = 32;
@@ -265,7 +268,7 @@ impl Stages<'_> {
             let transform = Arc::new(self.loaded.encoder.processor.clone());
             let options = LoaderOptions {
                 threads: self.recipe.loader.threads,
-                ..LoaderOptions::new((phase.stage.batch / phase.stage.parts) as u64)
+                ..LoaderOptions::new((phase.stage.batch / phase.stage.parts).max(MATCHED) as u64)
             };
             let rows = DataRows::new(mixture.clone(), transform, options);
             let mut rows = self.as_said(rows, phase.name, phase.stage);
@@ -336,7 +339,11 @@ impl Stages<'_> {
             None => Arc::new(processor.clone()),
             Some(augmentation) => Arc::new(TrainView {
                 augmentation: augmentation.clone(),
-                rand_augment: None,
+                rand_augment: self
+                    .recipe
+                    .loader
+                    .rand_augment
+                    .map(RandAugmentRecipe::rand_augment),
                 width: processor.width,
                 height: processor.height,
             }),

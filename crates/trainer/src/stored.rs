@@ -29,8 +29,8 @@ pub struct FrozenEncoder<'a> {
 }
 
 /// Features of all samples of `mixture`, by [`Mixture::number`], in half precision: found under `folder`, or computed and stored
-/// there. Each picture is seen whole. A sample that cannot be read gets zeros, and is never asked for: another takes its
-/// place in training. `ranks` share the work, and `folder`: the first of them writes.
+/// there. Each picture is seen whole. A sample that cannot be read gets zeros, which are never given out: another takes its place in
+/// training. `ranks` share the work, and `folder`: the first of them writes.
 ///
 /// # Errors
 /// [`TrainError::Features`] or [`TrainError::Io`] where the disk refuses; [`TrainError::Model`] where pictures and encoder do

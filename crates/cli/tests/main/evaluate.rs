@@ -190,6 +190,68 @@ fn answers_to_gqa_are_right_or_wrong_and_keep_their_ids() {
 }
 
 #[test]
+fn questions_with_one_answer_are_right_or_wrong_and_equal_keys_are_two_pictures() {
+    let fixture = Fixture::new(Stages::Both);
+    let listed = |name: &str, picture: &str, answer: &str| {
+        let line = json!({"image": picture, "question": "What is this?", "answer": answer});
+        fs::write(fixture.path(name), line.to_string()).unwrap();
+    };
+    listed("one.jsonl", "red.png", "a dog");
+    listed("two.jsonl", "blue.png", "a dog");
+    let data = "jsonl:{one,two}.jsonl#images=.";
+    assert_eq!(
+        evaluate(&fixture, "vqa", data, "first", &[])["figures"]["overall"],
+        0.0
+    );
+    // Asked for what it says, the model is right: one answer needs nobody who agrees.
+    let results = file(&fixture, "first/results.json");
+    for (name, picture, result) in [("one.jsonl", "red.png", 0), ("two.jsonl", "blue.png", 1)] {
+        listed(name, picture, results[result]["prediction"].as_str().unwrap());
+    }
+    assert_eq!(
+        evaluate(&fixture, "vqa", data, "easy", &[])["figures"]["overall"],
+        100.0
+    );
+    let told = fixture.run(&[&run("vqa", data, "agreed")[..], &["--protocol", "vqav2"]].concat());
+    assert!(
+        !told.status.success() && stderr(&told).contains("--protocol gqa"),
+        "{}",
+        stderr(&told)
+    );
+
+    for (name, picture) in [("one.jsonl", "red.png"), ("two.jsonl", "blue.png")] {
+        let line = json!({"image": picture, "caption": "a dog"});
+        fs::write(fixture.path(name), line.to_string()).unwrap();
+    }
+    evaluate(&fixture, "caption", data, "written", &[]);
+    assert_eq!(
+        file(&fixture, "written/results.json").as_array().unwrap().len(),
+        2
+    );
+}
+
+#[test]
+fn captions_of_a_list_of_names_have_the_numbers_of_coco() {
+    let fixture = Fixture::new(Stages::Both);
+    fs::create_dir_all(fixture.path("val2014")).unwrap();
+    fs::copy(
+        fixture.path("red.png"),
+        fixture.path("val2014/COCO_val2014_000000343302.png"),
+    )
+    .unwrap();
+    let list = json!([{"image": "val2014/COCO_val2014_000000343302.png", "caption": ["a dog"]}]);
+    fs::write(fixture.path("coco_karpathy_test.json"), list.to_string()).unwrap();
+    evaluate(
+        &fixture,
+        "caption",
+        "lavis:coco_karpathy_test.json#images=.",
+        "coco",
+        &[],
+    );
+    assert_eq!(file(&fixture, "coco/results.json")[0]["image_id"], 343_302);
+}
+
+#[test]
 fn what_cannot_be_answered_is_kept_apart_and_a_test_part_is_only_sent_in() {
     let fixture = Fixture::new(Stages::Both);
     let people = |answer: &str| vec![json!({"answer": answer, "answer_confidence": "yes"}); 10];

@@ -42,6 +42,17 @@ pub enum FeatureError {
         /// The key that was asked for.
         expected: String,
     },
+    /// The row is zeros: there was no picture for it when the features were computed.
+    #[error(
+        "{path} has no features of sample {index}, whose picture could not be read when they were computed, and can be now: delete the \
+         file and let it be computed again"
+    )]
+    Absent {
+        /// The file.
+        path: PathBuf,
+        /// The sample.
+        index: usize,
+    },
     /// A batch that does not fit the store.
     #[error(
         "features of [{rows}, {found_tokens}, {found_width}] do not fit a store of [*, {tokens}, {width}]"

@@ -102,7 +102,7 @@ impl FeatureStore {
     /// The rows of `indices`, in that order, as f32 `[batch, tokens, width]`.
     ///
     /// # Errors
-    /// If an index lies outside.
+    /// If an index lies outside, or is that of a sample that could not be read when features were computed.
     pub fn batch(&self, indices: &[usize], device: &Device) -> Result<Tensor<3>, FeatureError> {
         let row = self.tokens * self.width;
         let mut values = vec![0.0; indices.len() * row];
@@ -114,6 +114,10 @@ impl FeatureStore {
             }
             let start = self.start + index * row * HALF_BYTES;
             let bytes = &self.map[start..start + row * HALF_BYTES];
+            if bytes.iter().all(|byte| *byte == 0) {
+                let path = self.path.clone();
+                return Err(FeatureError::Absent { path, index });
+            }
             halves.clear();
             halves.extend(bytes.as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes)));
             halves.convert_to_f32_slice(&mut values[position * row..][..row]);

@@ -10,7 +10,9 @@ use crate::mixture::{Mixture, Place};
 use crate::sets::SampleError;
 
 /// So many others are tried in the place of a damaged sample; a set where none of them is whole is no set.
-const SUBSTITUTES: u64 = 64;
+const SUBSTITUTES: usize = 64;
+/// The same where filters keep samples out, which may be most of a set.
+const KEPT_OUT: usize = 4096;
 
 pub(super) struct Prepare {
     pub(super) mixture: Arc<Mixture>,
@@ -29,8 +31,8 @@ impl Prepare {
     pub(super) fn row(&self, position: u64) -> Prepared {
         let place = self.mixture.at(position);
         let part = &self.mixture.parts()[place.set];
-        let mut skipped = Vec::new();
-        for attempt in 0..=SUBSTITUTES {
+        let (mut skipped, mut damaged) = (Vec::new(), 0);
+        for attempt in 0.. {
             let index = match attempt {
                 0 => place.index,
                 _ => self
@@ -44,14 +46,22 @@ impl Prepare {
                         skipped,
                     };
                 }
-                Err(error) => skipped.push(Skipped {
-                    position,
-                    set: part.set.name().to_owned(),
-                    index,
-                    key: error.key,
-                    reason: error.reason.to_owned(),
-                    problem: error.problem,
-                }),
+                Err(error) => {
+                    let kept_out = part.set.keeps_out(error.reason);
+                    damaged += usize::from(!kept_out);
+                    skipped.push(Skipped {
+                        position,
+                        set: part.set.name().to_owned(),
+                        index,
+                        key: error.key,
+                        reason: error.reason.to_owned(),
+                        problem: error.problem,
+                        kept_out,
+                    });
+                }
+            }
+            if damaged > SUBSTITUTES || skipped.len() - damaged > KEPT_OUT {
+                break;
             }
         }
         Prepared { row: None, skipped }

@@ -27,6 +27,9 @@ pub struct Skipped {
     pub reason: String,
     /// What was wrong and where.
     pub problem: String,
+    /// Whether a filter kept it out: it is no damage.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kept_out: bool,
 }
 
 /// Keeps the account of damaged samples.
@@ -34,6 +37,7 @@ pub(super) struct Ledger {
     file: Option<(PathBuf, File)>,
     allowed: f64,
     counts: BTreeMap<(String, String), u64>,
+    /// Damaged ones alone.
     skipped: u64,
     seen: u64,
 }
@@ -133,7 +137,7 @@ impl Ledger {
     }
 
     fn add(&mut self, skipped: &Skipped) {
-        self.skipped += 1;
+        self.skipped += u64::from(!skipped.kept_out);
         *self
             .counts
             .entry((skipped.set.clone(), skipped.reason.clone()))

@@ -18,9 +18,10 @@ struct Captioned {
 
 /// Gives the samples of `inner` the texts that `path` has for their keys: a Parquet file with the columns `key` and `caption` or
 /// `captions`, JSON lines with the same fields, or a folder of them. A key may come several times. Lines of `blip2 caption --data
-/// --out` are such lines: they call the key `image`, and those with an `error` have no text.
+/// --out` are such lines: they call the key `image`, and those with an `error` have no text. Lines of `blip2 capfilt` have the `index` of
+/// their sample: one key with two of them stands for two pictures, and is refused.
 pub(super) fn open(inner: Box<dyn Dataset>, path: &Path) -> Result<Box<dyn Dataset>, SetError> {
-    let mut entries: Vec<(String, Vec<String>)> = Vec::new();
+    let mut entries: Vec<Entry> = Vec::new();
     let files = DataSpec::new("captions", path.to_string_lossy());
     for file in paths::files(&files, &[".parquet", ".jsonl"])? {
         match file.extension().is_some_and(|end| end == "jsonl") {
@@ -28,19 +29,37 @@ pub(super) fn open(inner: Box<dyn Dataset>, path: &Path) -> Result<Box<dyn Datas
             false => from_columns(&file, &mut entries)?,
         }
     }
-    entries.sort_by(|(left, _), (right, _)| left.cmp(right));
+    entries.sort_by(|left, right| left.key.cmp(&right.key));
     let mut texts = Rows::default();
-    for own in entries.chunk_by_mut(|(left, _), (right, _)| left == right) {
+    for own in entries.chunk_by_mut(|left, right| left.key == right.key) {
+        let mut indices = own.iter().filter_map(|entry| entry.index);
+        let first = indices.next();
+        if let (Some(first), Some(other)) = (first, indices.find(|index| Some(*index) != first)) {
+            let problem = format!(
+                "the key {} is that of two pictures, number {first} and number {other}: a caption would stand for the wrong one; give \
+                 pictures names of their own in the data set, and filter it again",
+                own[0].key
+            );
+            return Err(SetError::malformed(path, problem));
+        }
         texts.push(&Row {
-            key: own[0].0.clone(),
-            texts: own.iter_mut().flat_map(|(_, texts)| texts.drain(..)).collect(),
+            key: own[0].key.clone(),
+            texts: own.iter_mut().flat_map(|entry| entry.texts.drain(..)).collect(),
             ..Row::default()
         });
     }
     Ok(Box::new(Captioned { inner, texts }))
 }
 
-fn from_columns(path: &Path, entries: &mut Vec<(String, Vec<String>)>) -> Result<(), SetError> {
+/// The texts of a key.
+struct Entry {
+    key: String,
+    /// Which sample it is, where the file says so.
+    index: Option<u64>,
+    texts: Vec<String>,
+}
+
+fn from_columns(path: &Path, entries: &mut Vec<Entry>) -> Result<(), SetError> {
     let columns = Columns::open(path)?;
     let text = TEXTS.iter().find_map(|name| columns.find(name));
     let (Some(key), Some(text)) = (columns.find("key"), text) else {
@@ -62,25 +81,34 @@ fn from_columns(path: &Path, entries: &mut Vec<(String, Vec<String>)>) -> Result
                     .map_err(|error| wrong(error.to_string()))
             };
             let key = words(key)?.pop().ok_or_else(|| wrong("a key is null".into()))?;
-            entries.push((key, words(texts)?));
+            entries.push(Entry {
+                key,
+                index: None,
+                texts: words(texts)?,
+            });
         }
     }
     Ok(())
 }
 
-fn from_lines(path: &Path, entries: &mut Vec<(String, Vec<String>)>) -> Result<(), SetError> {
+fn from_lines(path: &Path, entries: &mut Vec<Entry>) -> Result<(), SetError> {
     lines(path, |place, _, mut entry| {
         let key = entry.remove("key").or_else(|| entry.remove("image"));
         if entry.contains_key("error") {
             return Ok(());
         }
+        let index = entry.get("index").and_then(Value::as_u64);
         let text = TEXTS.iter().find_map(|name| entry.remove(*name));
         let texts = text.and_then(|text| serde_json::from_value::<Texts>(text).ok());
         let (Some(Value::String(key)), Some(texts)) = (key, texts) else {
             let problem = format!("it should have `key` and one of {}, texts both", TEXTS.join(", "));
             return Err(SetError::malformed_at(path, &format!("line {place}"), problem));
         };
-        entries.push((key, texts.0));
+        entries.push(Entry {
+            key,
+            index,
+            texts: texts.0,
+        });
         Ok(())
     })
 }
@@ -128,6 +156,10 @@ impl Dataset for Captioned {
 
     fn key(&self, index: u64) -> Result<String, SampleError> {
         self.inner.key(index)
+    }
+
+    fn keeps_out(&self, reason: &str) -> bool {
+        self.inner.keeps_out(reason)
     }
 
     fn fingerprint(&self) -> String {

@@ -1,5 +1,6 @@
 //! What is kept out of a data set: captions of an unusual length, pictures of an unusual shape, words in a list, captions that say
-//! little of their picture. A sample that a filter refuses is one that cannot be used: it is skipped, counted and listed like a damaged one.
+//! little of their picture. A sample that a filter refuses is one that cannot be used: it is skipped, counted and listed like a damaged one,
+//! but is no damage: any share may be refused.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -263,6 +264,10 @@ impl Dataset for Filtered {
 
     fn key(&self, index: u64) -> Result<String, SampleError> {
         self.inner.key(index)
+    }
+
+    fn keeps_out(&self, reason: &str) -> bool {
+        self.filters.iter().any(|filter| filter.reason() == reason) || self.inner.keeps_out(reason)
     }
 
     fn fingerprint(&self) -> String {

@@ -83,6 +83,11 @@ pub trait Dataset: Send + Sync {
         self.read(index).map(|sample| sample.key)
     }
 
+    /// Whether samples that cannot be used for this reason were asked to be kept out: they count as no damage.
+    fn keeps_out(&self, _reason: &str) -> bool {
+        false
+    }
+
     /// Changes when what an index stands for changes: a run resumes only on what it was begun with.
     fn fingerprint(&self) -> String;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use blip2_data::loader::{Batch, DataLoader, DataLoaderError, LoaderOptions, Skipped, TrainView};
 use blip2_data::mixture::{Mixing, Mixture, Part};
 use blip2_data::pixels::ImageProcessor;
+use blip2_data::sets::{Filter, Sample, filtered};
 
 use crate::numbers::Numbers;
 
@@ -163,6 +164,51 @@ fn a_run_ends_where_too_much_is_damaged() {
     };
     let mut strict = self::loader(&mixture, &strict, 0);
     assert!((0..10).any(|_| strict.next_batch().is_err()));
+}
+
+/// Keeps one sample of fifty, and in `nothing` none.
+#[derive(Debug)]
+struct Few {
+    nothing: bool,
+}
+
+impl Filter for Few {
+    fn reason(&self) -> &'static str {
+        "not_one_of_fifty"
+    }
+
+    fn refuse(&self, sample: &Sample) -> Option<String> {
+        let number: u64 = sample.key["whole ".len()..].parse().expect("a number");
+        (self.nothing || !number.is_multiple_of(50)).then(|| "on purpose".to_owned())
+    }
+}
+
+fn few(nothing: bool) -> DataLoader {
+    let set = filtered(
+        Box::new(Numbers::new("whole", &[400])),
+        vec![Box::new(Few { nothing })],
+    );
+    let mixture = Mixture::new(vec![Part::new(Arc::from(set))], Mixing::new(0)).expect("a mixture");
+    let strict = LoaderOptions {
+        max_skipped: 0.0,
+        ..options(2)
+    };
+    loader(&Arc::new(mixture), &strict, 0)
+}
+
+#[test]
+fn what_a_filter_keeps_out_is_no_damage_however_much_it_is() {
+    let mut loader = few(false);
+    for batch in batches(&mut loader, 40) {
+        assert!(batch.rows.iter().all(|row| row.index.is_multiple_of(50)));
+    }
+    let [(set, reason, count)] = loader.skipped()[..] else {
+        panic!("one reason");
+    };
+    assert_eq!((set, reason), ("whole", "not_one_of_fifty"));
+    assert!(count > 1000, "{count}");
+    let error = few(true).next_batch().expect_err("nothing is left").to_string();
+    assert!(error.contains("on purpose"), "{error}");
 }
 
 #[test]

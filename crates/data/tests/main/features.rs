@@ -164,3 +164,19 @@ fn keys_tell_parts_apart() {
         content_key(&["weightsblock", " 7"])
     );
 }
+
+#[test]
+fn a_row_without_a_picture_is_not_given_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("features.safetensors");
+    let mut writer = FeatureWriter::create(&path, "key", 3, TOKENS, WIDTH).expect("a writable folder");
+    let absent = Tensor::zeros([1, TOKENS, WIDTH], &Device::flex());
+    writer
+        .push(Tensor::cat(vec![rows(0, 1), absent, rows(1, 2)], 0))
+        .expect("rows");
+    let store = writer.finish().expect("all rows are there");
+    assert!(store.batch(&[0, 2], &Device::flex()).is_ok());
+    let error = store.batch(&[0, 1], &Device::flex()).expect_err("zeros");
+    assert!(matches!(error, FeatureError::Absent { index: 1, .. }), "{error}");
+    assert!(error.to_string().contains("delete"), "{error}");
+}

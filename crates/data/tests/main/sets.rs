@@ -361,6 +361,17 @@ fn captions_of_another_file_take_the_place_of_those_of_the_set() {
         ..spec.clone()
     };
     assert!(refusal(&plain).contains("texts"), "without them there is no text");
+    // What CapFilt wrote of two pictures with one key would give each the other's captions.
+    let twice = "{\"index\": 3, \"key\": \"b\", \"captions\": [\"one\"]}\n{\"index\": 9, \"key\": \"b\", \"captions\": [\"two\"]}\n";
+    let twice = DataSpec {
+        captions: Some(place.write("twice.jsonl", twice).into()),
+        ..spec.clone()
+    };
+    let problem = refusal(&twice);
+    assert!(
+        problem.contains("key b") && problem.contains("number 3 and number 9"),
+        "{problem}"
+    );
     let wrong = DataSpec {
         captions: Some(place.write("wrong.jsonl", "{\"key\": 1}\n").into()),
         ..spec

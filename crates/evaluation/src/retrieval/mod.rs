@@ -11,6 +11,9 @@ use crate::EvaluationError;
 pub use both_ways::{BothWays, Captions, ranks};
 pub use reranking::Reranking;
 
+/// The longest text, in tokens, special ones included: what LAVIS evaluates with, whatever a model was trained with.
+pub const MAX_TEXT_TOKENS: usize = 35;
+
 /// What an item that was not re-ranked scores, as in LAVIS.
 const NOT_RERANKED: f32 = -100.0;
 

@@ -6,7 +6,8 @@ use crate::EvaluationError;
 /// What people say who see that a picture does not answer the question (VizWiz).
 const UNANSWERABLE: &str = "unanswerable";
 
-/// For each question 100 where the normalised prediction is its one true answer, else 0: what GQA and LAVIS's task for it ask.
+/// For each question 100 where the prediction is its one true answer once both are normalised, else 0: what GQA and LAVIS's task for it
+/// ask.
 ///
 /// # Errors
 /// No questions, or another number of predictions.
@@ -27,8 +28,8 @@ pub fn exact_accuracy<Text: AsRef<str>>(
     let pairs = predictions.iter().zip(truths);
     Ok(pairs
         .map(|(prediction, truth)| {
-            let prediction = normalise_punctuation(prediction.as_ref());
-            match normalise_digits_and_articles(&prediction) == truth.as_ref() {
+            let normalised = |text: &str| normalise_digits_and_articles(&normalise_punctuation(text));
+            match normalised(prediction.as_ref()) == normalised(truth.as_ref()) {
                 true => 100.0,
                 false => 0.0,
             }

@@ -8,6 +8,8 @@ mod stage;
 
 pub use bridge::{BridgeRecipe, Projection};
 pub use encoder::EncoderRecipe;
-pub use pretraining::{EvaluationRecipe, FeaturesRecipe, LoaderRecipe, MeasureRecipe, Mixed, Recipe};
+pub use pretraining::{
+    EvaluationRecipe, FeaturesRecipe, LoaderRecipe, MeasureRecipe, Mixed, RandAugmentRecipe, Recipe,
+};
 pub use read::RecipeFile;
 pub use stage::{Precision, StageRecipe};

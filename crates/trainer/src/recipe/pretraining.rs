@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use blip2::{LanguageModelConfig, ModelConfig, Reads};
 use blip2_core::Blocks;
-use blip2_data::pixels::Augmentation;
+use blip2_data::pixels::{Augmentation, RandAugment};
 use blip2_data::sets::DataSpec;
 use blip2_llm_adapters::LoraConfig;
 use blip2_qformer::RepresentationConfig;
@@ -74,6 +74,30 @@ pub struct LoaderRecipe {
     pub max_skipped: f64,
     /// A random view of each picture in every epoch; absent: the whole picture, the same each time.
     pub augmentation: Option<Augmentation>,
+    /// What follows it, for fine-tuning; absent: nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rand_augment: Option<RandAugmentRecipe>,
+}
+
+/// Which RandAugment: two operations of ten, drawn for each view (LAVIS `blip_image_train`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum RandAugmentRecipe {
+    /// As LAVIS's code does it, with its errors.
+    Lavis,
+    /// As its authors meant it.
+    Intended,
+}
+
+impl RandAugmentRecipe {
+    /// The operations and how they are drawn.
+    pub fn rand_augment(self) -> RandAugment {
+        match self {
+            Self::Lavis => RandAugment::lavis(),
+            Self::Intended => RandAugment::intended(),
+        }
+    }
 }
 
 impl Default for LoaderRecipe {
@@ -83,6 +107,7 @@ impl Default for LoaderRecipe {
             ahead: 2,
             max_skipped: 0.05,
             augmentation: None,
+            rand_augment: None,
         }
     }
 }
@@ -252,6 +277,9 @@ impl RecipeFile for Recipe {
                 "features = \"stored\" are those of a frozen encoder, but encoder.train asks for one that changes: choose \
                  features = \"live\"",
             );
+        }
+        if self.loader.rand_augment.is_some() && self.loader.augmentation.is_none() {
+            return refuse("loader.rand_augment follows a random view: set loader.augmentation, too");
         }
         if self.features == FeaturesRecipe::Stored && self.loader.augmentation.is_some() {
             return refuse(

@@ -311,8 +311,7 @@ fn neighbouring_pairs_are_one_text_of_a_decoder_only_model() {
     assert!(error.to_string().contains("one picture a text"), "{error}");
 }
 
-#[test]
-fn what_begins_a_text_stands_in_front_of_the_first_pair_alone() {
+fn asking_opt() -> (LanguageTokenizer, LanguageModelConfig) {
     let tokenizer = LanguageTokenizer::from_hugging_face(&fixture("hf/opt-tiny")).expect("a vocabulary");
     let config = LanguageModelConfig {
         path: "opt-tiny".into(),
@@ -320,6 +319,36 @@ fn what_begins_a_text_stands_in_front_of_the_first_pair_alone() {
         prompt: "a photo of".to_owned(),
         question_prompt: "Question: {} Answer:".to_owned(),
     };
+    (tokenizer, config)
+}
+
+#[test]
+fn a_long_question_keeps_what_asks_for_its_answer() {
+    let (tokenizer, config) = asking_opt();
+    let prompts = Prompts::new(&config, &tokenizer);
+    let row = |words: usize| Row {
+        prompt: Some(prompts.question(&"is it a dog ".repeat(words))),
+        text: "a dog".to_owned(),
+        ..Row::default()
+    };
+    let short = prompts.example(&row(1), None).expect("ids");
+    assert_eq!(prompts.example(&row(1), Some(64)).expect("ids"), short);
+    let (whole, cut) = (
+        prompts.example(&row(40), None).expect("ids"),
+        prompts.example(&row(40), Some(32)).expect("ids"),
+    );
+    assert_eq!(cut.target, short.target);
+    assert_eq!(cut.prompt.len(), 32 - cut.target.len());
+    assert_eq!(Some(cut.prompt[0]), tokenizer.beginning());
+    assert!(whole.prompt.ends_with(&cut.prompt[1..]));
+    // Of a length in which nothing has its place, each gets a half.
+    let little = prompts.example(&row(40), Some(4)).expect("ids");
+    assert_eq!((little.prompt.len(), little.target.len()), (2, 2));
+}
+
+#[test]
+fn what_begins_a_text_stands_in_front_of_the_first_pair_alone() {
+    let (tokenizer, config) = asking_opt();
     let prompts = Prompts::new(&config, &tokenizer);
     for prompt in [None, Some("Question: what is it? Answer:".to_owned())] {
         let row = Row {

@@ -111,6 +111,11 @@ fn what_cannot_work_is_refused_by_name() {
             &["features=stored", "loader.augmentation={}"],
             "loader.augmentation",
         ),
+        (&["loader.rand_augment=lavis"], "loader.augmentation"),
+        (
+            &["loader.augmentation={}", "loader.rand_augment=strong"],
+            "loader.rand_augment",
+        ),
         (&["features=painted"], "features"),
         (
             &["evaluation=[{ name = 'x', batches = 0, data = { format = 'folder', path = 'y' } }]"],

@@ -34,14 +34,26 @@ pub(super) enum Protocol {
 }
 
 impl Protocol {
-    /// The protocol of those who made a data set of this format.
-    pub(super) fn of(spec: &DataSpec) -> Self {
-        match spec.format.as_str() {
+    /// What was `asked` for, else the protocol of those who made the data set, by its format; of others, the one true answer where
+    /// each question has one.
+    ///
+    /// # Errors
+    /// Agreement among people where each question has one answer: it would be 0 whatever is predicted.
+    pub(super) fn choose(asked: Option<Self>, spec: &DataSpec, units: &[Unit]) -> Result<Self> {
+        let has_one_answer_each = has_one_answer_each(units);
+        let protocol = asked.unwrap_or(match spec.format.as_str() {
             "okvqa" => Self::Okvqa,
             "gqa" => Self::Gqa,
             "vizwiz" => Self::Vizwiz,
+            _ if has_one_answer_each => Self::Gqa,
             _ => Self::Vqav2,
+        });
+        if has_one_answer_each && protocol != Self::Gqa {
+            bail!(
+                "each question has one answer, for which agreement among people would be 0 whatever is predicted: say --protocol gqa"
+            );
         }
+        Ok(protocol)
     }
 
     /// An answer as it is judged and sent in.
@@ -59,6 +71,15 @@ impl Protocol {
             Self::Vizwiz => json!({"image": question, "answer": answer}),
         }
     }
+}
+
+/// Whether there are answers, and no question has more than one person's.
+fn has_one_answer_each(units: &[Unit]) -> bool {
+    let people = |unit: &Unit| -> usize {
+        let answers = question(unit).answers.iter();
+        answers.map(|answer| people(answer.count)).sum()
+    };
+    units.iter().map(people).max() == Some(1)
 }
 
 /// How questions are put.
@@ -235,11 +256,15 @@ fn by_kind(questions: &[AnsweredQuestion], accuracies: &[f64]) -> impl Iterator<
 
 /// A question whose annotations do not tell of which kind it is.
 fn untyped(question: &Question) -> AnsweredQuestion {
-    // A share of ten is as many people.
-    let people = |count: f64| if count < 1.0 { 10.0 * count } else { count };
     let answers = question.answers.iter();
-    let answers = answers.map(|one| (one.text.clone(), people(one.count).round() as usize));
+    let answers = answers.map(|one| (one.text.clone(), people(one.count)));
     without_types(&question.text, &answers.collect::<Vec<_>>())
+}
+
+/// How many people a count stands for: a share of ten is as many.
+fn people(count: f64) -> usize {
+    let people = if count < 1.0 { 10.0 * count } else { count };
+    people.round() as usize
 }
 
 fn mean(figures: &[f64]) -> f64 {

@@ -45,7 +45,7 @@ pub(super) fn measure(work: &Work, writing: &Writing) -> Result<Option<Measured>
         .enumerate()
         .filter_map(|(unit, caption)| Some((unit, caption.ok()?)))
         .collect();
-    let result = |(unit, caption): &(usize, String)| json!({"image_id": Id::of(&work.units[*unit].image_id), "caption": caption});
+    let result = |(unit, caption): &(usize, String)| json!({"image_id": official_id(&work.units[*unit].image_id), "caption": caption});
     let mut measured = Measured {
         results: Some(captioned.iter().map(result).collect()),
         failed,
@@ -102,6 +102,11 @@ pub(super) fn measure(work: &Work, writing: &Writing) -> Result<Option<Measured>
         })
         .collect();
     Ok(Some(measured))
+}
+
+/// The id as the official files have it: of a list that has names alone it is the end of a name, with zeros in front (COCO).
+fn official_id(image_id: &str) -> Id {
+    image_id.parse().map_or_else(|_| Id::of(image_id), Id::Number)
 }
 
 /// The images of each domain; none where the file of the set tells none, as LAVIS's list of the same pictures.

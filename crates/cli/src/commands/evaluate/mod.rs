@@ -76,7 +76,7 @@ pub(crate) struct Evaluate {
     /// Folder to write
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Rules for answers [default: those of who made the data set, else vqav2]
+    /// Rules for answers [default: those of who made the data set; else gqa where each question has one answer, and vqav2]
     #[arg(long, value_enum)]
     protocol: Option<Protocol>,
     /// Text that captions continue, or that is put around a question, with {} in its place [default: the model's own, and `a
@@ -152,8 +152,11 @@ impl Evaluate {
             }
             _ => None,
         };
+        let protocol = match self.task {
+            Task::Vqa => Protocol::choose(self.protocol, &data.spec, &units.list)?,
+            _ => Protocol::Vqav2,
+        };
         let model = self.model.load()?;
-        let protocol = self.protocol.unwrap_or(Protocol::of(&data.spec));
         let settings = self.settings(&model);
         let prompt = self.caption_prompt(&model);
         let mut decisions = self.decisions(&data, protocol, &settings, &prompt)?;

@@ -4,15 +4,13 @@ use anyhow::{Result, bail};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use blip2::Blip2Error;
-use blip2_evaluation::retrieval::{Captions, Reranking, ranks};
+use blip2_evaluation::retrieval::{Captions, MAX_TEXT_TOKENS, Reranking, ranks};
 use blip2_qformer::best_query;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::measured::{Case, Measured};
 use super::work::Work;
 
-/// The longest text, in tokens: what LAVIS evaluates with, whatever a model was trained with.
-const MAX_TOKENS: usize = 35;
 /// Pictures whose similarities with all texts are computed at once.
 const IMAGES_AT_ONCE: usize = 16;
 
@@ -31,7 +29,7 @@ pub(super) fn measure(work: &Work, k: usize) -> Result<Option<Measured>> {
     }
     let captions = Captions::new(work.units.len(), image_of)?;
     let model = work.model.representation_model()?;
-    let ids = work.model.caption_ids(&texts, MAX_TOKENS)?;
+    let ids = work.model.caption_ids(&texts, MAX_TEXT_TOKENS)?;
     let ids: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
 
     let known = work.each("embeddings", |pictures, _| -> Result<Vec<String>, Blip2Error> {

@@ -15,6 +15,8 @@ pub(super) struct Unit {
     pub(super) key: String,
     /// What names its picture in result files.
     pub(super) image_id: String,
+    /// Whether samples with this `image_id` show one picture; not so where it is but the key, which is unique in a file alone.
+    shares_picture: bool,
     /// What people say of the picture.
     pub(super) texts: Vec<String>,
     /// What is asked, where the set has questions.
@@ -42,7 +44,7 @@ pub(super) fn questions(set: &dyn Dataset, limit: u64) -> Result<Units> {
     Ok(units)
 }
 
-/// Each picture of `set`, of the first `limit` samples, with the texts of all samples that share it.
+/// Each picture of `set`, of the first `limit` samples, with the texts of all samples that share it by their image id.
 ///
 /// # Errors
 /// Where there is none.
@@ -51,10 +53,12 @@ pub(super) fn pictures(set: &dyn Dataset, limit: u64) -> Result<Units> {
     let mut units: Vec<Unit> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
     for unit in list {
-        match places.get(&unit.image_id) {
+        match places.get(&unit.image_id).filter(|_| unit.shares_picture) {
             Some(place) => units[*place].texts.extend(unit.texts),
             None => {
-                places.insert(unit.image_id.clone(), units.len());
+                if unit.shares_picture {
+                    places.insert(unit.image_id.clone(), units.len());
+                }
                 units.push(unit);
             }
         }
@@ -74,6 +78,7 @@ fn read(set: &dyn Dataset, limit: u64) -> Units {
         match set.read(index) {
             Ok(sample) => list.push(Unit {
                 sample: index,
+                shares_picture: sample.image_id.is_some(),
                 image_id: sample.image_id.unwrap_or_else(|| sample.key.clone()),
                 key: sample.key,
                 texts: sample.texts,
