@@ -10,6 +10,9 @@ use crate::{CollectiveError, Engine, EngineError, Wait};
 /// Numbers that are reduced at a time, 4 MB: large enough that latency does not count, small enough to stay in caches.
 pub const BUCKET: usize = 1 << 20;
 
+/// Tensors of at most so many numbers are reduced together with others.
+const SHORT: usize = BUCKET / 4;
+
 /// The watchdog's time where nothing is said: longer than anything that a rank does between two collectives.
 pub const WATCHDOG: Duration = Duration::from_secs(600);
 
@@ -147,21 +150,45 @@ impl Communicator {
         Ok(split(&all, &from))
     }
 
-    /// The sum over all ranks of each of `values`, as many everywhere, in an order of the transport's own; the same bits on all ranks.
-    /// Long ones travel in pieces of [`BUCKET`] numbers.
+    /// The sum over all ranks of each number of `tensors`, as many and as long everywhere, in an order of the transport's own; the same
+    /// bits on all ranks. Long tensors travel from where they are, in pieces of [`BUCKET`] numbers; short ones together.
     ///
     /// # Errors
     /// As for [`Communicator::barrier`].
-    pub fn all_reduce(&self, what: &'static str, values: &mut [f32]) -> Result<(), CollectiveError> {
+    pub fn all_reduce(&self, what: &'static str, tensors: &mut [&mut [f32]]) -> Result<(), CollectiveError> {
         let Some(engine) = self.engine() else {
             return Ok(());
         };
-        let operation = Operation::new("all_reduce", what, size_of_val(values));
+        let bytes = tensors.iter().map(|values| size_of_val(*values)).sum();
+        let operation = Operation::new("all_reduce", what, bytes);
         self.meet(engine, &operation)?;
-        for bucket in values.chunks_mut(BUCKET) {
-            self.run(engine, &operation, |wait| engine.all_reduce(bucket, wait))?;
+        let reduce =
+            |bucket: &mut [f32]| self.run(engine, &operation, |wait| engine.all_reduce(bucket, wait));
+        let (long, mut short): (Vec<_>, Vec<_>) = tensors.iter_mut().partition(|values| values.len() > SHORT);
+        for bucket in long.into_iter().flat_map(|values| values.chunks_mut(BUCKET)) {
+            reduce(bucket)?;
         }
-        let ring = 2 * size_of_val(values) * (engine.size() - 1) / engine.size();
+        let (mut bucket, mut rest) = (Vec::new(), short.as_mut_slice());
+        while !rest.is_empty() {
+            let mut length = 0;
+            let fitting = rest.iter().take_while(|values| {
+                length += values.len();
+                length <= BUCKET
+            });
+            let count = fitting.count();
+            let (together, behind) = rest.split_at_mut(count);
+            bucket.clear();
+            bucket.extend(together.iter().flat_map(|values| values.iter()));
+            reduce(&mut bucket)?;
+            let mut sums = bucket.as_slice();
+            for values in together {
+                let (own, others) = sums.split_at(values.len());
+                values.copy_from_slice(own);
+                sums = others;
+            }
+            rest = behind;
+        }
+        let ring = 2 * bytes * (engine.size() - 1) / engine.size();
         self.counts().count(what, ring, ring);
         Ok(())
     }

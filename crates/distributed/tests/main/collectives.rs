@@ -1,6 +1,6 @@
 //! What each collective gives, on any number of ranks.
 
-use blip2_distributed::{Communicator, Threads, Volume, WATCHDOG};
+use blip2_distributed::{BUCKET, Communicator, Threads, Volume, WATCHDOG};
 
 #[test]
 fn every_rank_is_given_what_it_is_due() {
@@ -31,7 +31,7 @@ fn every_rank_is_given_what_it_is_due() {
             }
 
             let mut values = [own as f32, 1.0];
-            ranks.all_reduce("sum", &mut values).expect("all_reduce");
+            ranks.all_reduce("sum", &mut [&mut values]).expect("all_reduce");
             ranks.barrier("the end").expect("barrier");
             (own, values)
         });
@@ -42,10 +42,43 @@ fn every_rank_is_given_what_it_is_due() {
 }
 
 #[test]
+fn tensors_of_any_length_are_summed_where_they_are() {
+    let lengths = [
+        3,
+        BUCKET + 5,
+        0,
+        BUCKET / 4,
+        BUCKET / 4,
+        7,
+        BUCKET / 4,
+        BUCKET / 4,
+        BUCKET / 2,
+    ];
+    let number = |tensor: usize, at: usize, rank: usize| (tensor * 31 + at % 1009 + rank * 17) as f32;
+    let all_right = Threads::run(2, WATCHDOG, |ranks| {
+        let of = |tensor: usize| (0..lengths[tensor]).map(move |at| (tensor, at));
+        let mut tensors: Vec<Vec<f32>> = (0..lengths.len())
+            .map(|tensor| {
+                of(tensor)
+                    .map(|(tensor, at)| number(tensor, at, ranks.rank()))
+                    .collect()
+            })
+            .collect();
+        let mut slices: Vec<&mut [f32]> = tensors.iter_mut().map(Vec::as_mut_slice).collect();
+        ranks.all_reduce("gradients", &mut slices).expect("all_reduce");
+        tensors.iter().enumerate().all(|(tensor, sums)| {
+            let expected = of(tensor).map(|(tensor, at)| number(tensor, at, 0) + number(tensor, at, 1));
+            sums.iter().copied().eq(expected)
+        })
+    });
+    assert_eq!(all_right, [true, true]);
+}
+
+#[test]
 fn alone_nothing_travels() {
     let alone = Communicator::solo();
     let mut values = [3.0];
-    alone.all_reduce("sum", &mut values).expect("all_reduce");
+    alone.all_reduce("sum", &mut [&mut values]).expect("all_reduce");
     alone.barrier("the end").expect("barrier");
     assert_eq!(alone.all_gather("bytes", b"own").expect("all_gather"), [b"own"]);
     let to = [b"own".to_vec()];
@@ -61,7 +94,7 @@ fn what_travels_is_counted_by_name() {
         let to: Vec<Vec<u8>> = (0..4).map(|rank| vec![0; 10 * rank]).collect();
         ranks.all_to_all("features", &to).expect("all_to_all");
         ranks
-            .all_reduce("gradients", &mut [0.0; 1000])
+            .all_reduce("gradients", &mut [&mut [0.0; 1000]])
             .expect("all_reduce");
         ranks.broadcast("parameters", &mut [0; 50]).expect("broadcast");
         ranks.barrier("step").expect("barrier");

@@ -22,7 +22,7 @@ fn message(result: &Result<(), CollectiveError>) -> String {
 fn shapes_that_differ_are_named_before_anything_is_summed() {
     let told = told(WATCHDOG, |ranks| {
         let mut values = vec![0.0; if ranks.rank() == 1 { 4 } else { 6 }];
-        ranks.all_reduce("gradients", &mut values)
+        ranks.all_reduce("gradients", &mut [&mut values])
     });
     let first = message(&told[0]);
     assert!(
@@ -84,7 +84,7 @@ fn a_rank_that_has_ended_is_not_waited_for() {
     let begun = Instant::now();
     let told = told(WATCHDOG, |ranks| match ranks.rank() {
         1 => Ok(()),
-        _ => ranks.all_reduce("gradients", &mut [0.0]),
+        _ => ranks.all_reduce("gradients", &mut [&mut [0.0]]),
     });
     assert!(message(&told[0]).ends_with("rank 1 has ended"), "{told:?}");
     assert!(begun.elapsed() < Duration::from_secs(60));

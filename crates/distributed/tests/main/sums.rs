@@ -53,7 +53,7 @@ fn a_sum_in_any_order_is_the_same_on_all_ranks_and_near() {
     let largest = whole.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
     let sums = Threads::run(3, WATCHDOG, |ranks| {
         let mut sum = own(ranks.rank(), 3).total(&mut added).expect("parts");
-        ranks.all_reduce("gradients", &mut sum).expect("a sum");
+        ranks.all_reduce("gradients", &mut [&mut sum]).expect("a sum");
         sum
     });
     assert!(sums.iter().all(|sum| bits(sum) == bits(&sums[0])));

@@ -1,5 +1,8 @@
 //! The mean gradients of a global batch over all ranks.
 
+use std::fmt::Debug;
+use std::ops::Range;
+
 use blip2_distributed::Communicator;
 use blip2_objectives::{PartSums, StepGradients, SumOrder, Terms};
 use burn::module::{Module, ModuleVisitor, Param};
@@ -23,29 +26,29 @@ pub fn mean_over_ranks<M: Module>(
         return sums.mean(model).ok_or_else(nothing);
     }
     let terms = Terms::mean(terms_of_all(ranks, &sums.terms)?).ok_or_else(nothing)?;
-    let (mut nodes, mut there) = (Vec::new(), Vec::new());
+    let mut nodes = Vec::new();
     for (parts, gradients) in &mut sums.gradients {
-        let mut read = Read::new(gradients);
+        let mut read = Read {
+            gradients,
+            found: Vec::new(),
+        };
         model.visit(&mut read);
-        if let Some(reason) = read.failure {
-            return Err(TrainError::Ranks(format!("gradients cannot be read: {reason}")));
-        }
-        there = read.there;
-        nodes.push((parts.clone(), read.values));
+        nodes.push((parts.clone(), read.found));
     }
-    let values = match context.order {
-        SumOrder::Fixed => ranks.sum_in_order("gradients", &nodes)?,
+    let summed = match context.order {
+        SumOrder::Fixed => sum_in_order(ranks, nodes)?,
         SumOrder::Free => {
-            let mut values = nodes.pop().ok_or_else(nothing)?.1;
-            ranks.all_reduce("gradients", &mut values)?;
-            values
+            let mut found = nodes.pop().ok_or_else(nothing)?.1;
+            let tensors = found.iter_mut().flatten().map(TensorData::as_mut_slice::<f32>);
+            let mut tensors = tensors.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+            ranks.all_reduce("gradients", &mut tensors)?;
+            found
         }
     };
     let mut gradients = sums.gradients.pop().ok_or_else(nothing)?.1;
     model.visit(&mut Write {
         gradients: &mut gradients,
-        there: there.into_iter(),
-        values: values.into_iter(),
+        summed: summed.into_iter(),
     });
     Ok(StepGradients { gradients, terms })
 }
@@ -76,54 +79,64 @@ fn terms_of_all(ranks: &Communicator, own: &[Terms]) -> Result<Vec<Terms>, Train
     Ok(all.chunks(first.iter().count().max(1)).map(terms).collect())
 }
 
+/// The gradient of each parameter, where it has one.
+type Found = Vec<Option<TensorData>>;
+
+/// The sum of `nodes`, each over some parts of the batch, and of those of all ranks.
+fn sum_in_order(ranks: &Communicator, nodes: Vec<(Range<usize>, Found)>) -> Result<Found, TrainError> {
+    let shapes = nodes.first().map_or_else(Vec::new, |(_, found)| {
+        found
+            .iter()
+            .map(|data| data.as_ref().map(|data| data.shape().clone()))
+            .collect()
+    });
+    let mut flat = Vec::new();
+    for (parts, found) in nodes {
+        let mut values = Vec::with_capacity(found.iter().flatten().map(TensorData::num_elements).sum());
+        for data in found.iter().flatten() {
+            values.extend_from_slice(data.as_slice::<f32>().map_err(unreadable)?);
+        }
+        flat.push((parts, values));
+    }
+    let mut sums = ranks.sum_in_order("gradients", &flat)?.into_iter();
+    let shaped = shapes.into_iter().map(|shape| {
+        let shape = shape?;
+        let values: Vec<f32> = sums.by_ref().take(shape.num_elements()).collect();
+        Some(TensorData::new(values, shape))
+    });
+    Ok(shaped.collect())
+}
+
+fn unreadable(error: impl Debug) -> TrainError {
+    TrainError::Ranks(format!("gradients cannot be read: {error:?}"))
+}
+
 /// Takes the gradient of each parameter off the device.
 struct Read<'a> {
     gradients: &'a mut Gradients,
-    values: Vec<f32>,
-    /// Whether each parameter has one.
-    there: Vec<bool>,
-    failure: Option<String>,
-}
-
-impl<'a> Read<'a> {
-    fn new(gradients: &'a mut Gradients) -> Self {
-        Self {
-            gradients,
-            values: Vec::new(),
-            there: Vec::new(),
-            failure: None,
-        }
-    }
+    found: Found,
 }
 
 impl ModuleVisitor for Read<'_> {
     fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
         let gradient = parameter.val().grad_remove(self.gradients);
-        self.there.push(gradient.is_some());
-        let Some(gradient) = gradient else { return };
-        match gradient.into_data().as_slice::<f32>() {
-            Ok(values) => self.values.extend_from_slice(values),
-            Err(error) => self.failure = Some(format!("{error:?}")),
-        }
+        self.found.push(gradient.map(Tensor::into_data));
     }
 }
 
 /// Puts gradients back.
 struct Write<'a> {
     gradients: &'a mut Gradients,
-    there: std::vec::IntoIter<bool>,
-    values: std::vec::IntoIter<f32>,
+    summed: std::vec::IntoIter<Option<TensorData>>,
 }
 
 impl ModuleVisitor for Write<'_> {
     fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
-        if self.there.next() != Some(true) {
+        let Some(data) = self.summed.next().flatten() else {
             return;
-        }
+        };
         let value = parameter.val();
-        let (shape, device) = (value.shape(), value.device().inner());
-        let values: Vec<f32> = self.values.by_ref().take(shape.num_elements()).collect();
-        let gradient = Tensor::<D>::from_data(TensorData::new(values, shape), &device);
+        let gradient = Tensor::<D>::from_data(data, &value.device().inner());
         value.grad_replace(self.gradients, gradient);
     }
 }
