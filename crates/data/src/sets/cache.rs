@@ -21,7 +21,7 @@ pub struct Cache {
 impl Cache {
     /// In `folder`, which is made when something is put into it. Unpacked and fetched shards take at most `most_bytes`
     /// together: the one that was not used for the longest time makes room. Indexes are not counted, they take 16 bytes a
-    /// sample.
+    /// sample, nor are captions by key.
     pub fn new(folder: impl Into<PathBuf>, most_bytes: u64) -> Self {
         Self {
             folder: folder.into(),
@@ -51,6 +51,14 @@ impl Cache {
         write(draft.as_file_mut())?;
         draft.as_file_mut().flush()?;
         draft.persist(path).map_err(Error::from)
+    }
+
+    /// Waits until no other process makes the file at `path`; nothing where files cannot be locked.
+    pub(crate) fn lock(&self, path: &Path) -> Option<File> {
+        fs::create_dir_all(&self.folder).ok()?;
+        let lock = File::create(path.with_extension("lock")).ok()?;
+        lock.lock().ok()?;
+        Some(lock)
     }
 
     /// The unpacked or fetched shard that was made from `what`, if it is still there.

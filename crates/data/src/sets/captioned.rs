@@ -4,62 +4,43 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::cache::Cache;
 use super::json::Texts;
 use super::parquet::{Columns, TEXTS};
 use super::records::lines;
-use super::rows::{Row, Rows};
+use super::texts_by_key::{Entry, TextsByKey};
 use super::{DataSpec, Dataset, Report, Sample, SampleError, SetError, paths, reason};
 
-/// A data set and the texts of its samples, in the order of keys.
+/// A data set and the texts of its samples.
 struct Captioned {
     inner: Box<dyn Dataset>,
-    texts: Rows,
+    texts: TextsByKey,
 }
 
 /// Gives the samples of `inner` the texts that `path` has for their keys: a Parquet file with the columns `key` and `caption` or
 /// `captions`, JSON lines with the same fields, or a folder of them. A key may come several times. Lines of `blip2 caption --data
 /// --out` are such lines: they call the key `image`, and those with an `error` have no text. Lines of `blip2 capfilt` have the `index` of
 /// their sample: one key with two of them stands for two pictures, and is refused.
-pub(super) fn open(inner: Box<dyn Dataset>, path: &Path) -> Result<Box<dyn Dataset>, SetError> {
-    let mut entries: Vec<Entry> = Vec::new();
+pub(super) fn open(
+    inner: Box<dyn Dataset>,
+    path: &Path,
+    cache: Option<&Cache>,
+) -> Result<Box<dyn Dataset>, SetError> {
     let files = DataSpec::new("captions", path.to_string_lossy());
-    for file in paths::files(&files, &[".parquet", ".jsonl"])? {
+    let files = paths::files(&files, &[".parquet", ".jsonl"])?;
+    let texts = TextsByKey::open(&files, cache, |file, each| {
         match file.extension().is_some_and(|end| end == "jsonl") {
-            true => from_lines(&file, &mut entries)?,
-            false => from_columns(&file, &mut entries)?,
+            true => from_lines(file, each),
+            false => from_columns(file, each),
         }
-    }
-    entries.sort_by(|left, right| left.key.cmp(&right.key));
-    let mut texts = Rows::default();
-    for own in entries.chunk_by_mut(|left, right| left.key == right.key) {
-        let mut indices = own.iter().filter_map(|entry| entry.index);
-        let first = indices.next();
-        if let (Some(first), Some(other)) = (first, indices.find(|index| Some(*index) != first)) {
-            let problem = format!(
-                "the key {} is that of two pictures, number {first} and number {other}: a caption would stand for the wrong one; give \
-                 pictures names of their own in the data set, and filter it again",
-                own[0].key
-            );
-            return Err(SetError::malformed(path, problem));
-        }
-        texts.push(&Row {
-            key: own[0].key.clone(),
-            texts: own.iter_mut().flat_map(|entry| entry.texts.drain(..)).collect(),
-            ..Row::default()
-        });
-    }
+    })?;
     Ok(Box::new(Captioned { inner, texts }))
 }
 
-/// The texts of a key.
-struct Entry {
-    key: String,
-    /// Which sample it is, where the file says so.
-    index: Option<u64>,
-    texts: Vec<String>,
-}
+/// Takes what a file has, one after another.
+type Each<'each> = &'each mut dyn FnMut(Entry) -> Result<(), SetError>;
 
-fn from_columns(path: &Path, entries: &mut Vec<Entry>) -> Result<(), SetError> {
+fn from_columns(path: &Path, each: Each) -> Result<(), SetError> {
     let columns = Columns::open(path)?;
     let text = TEXTS.iter().find_map(|name| columns.find(name));
     let (Some(key), Some(text)) = (columns.find("key"), text) else {
@@ -81,17 +62,17 @@ fn from_columns(path: &Path, entries: &mut Vec<Entry>) -> Result<(), SetError> {
                     .map_err(|error| wrong(error.to_string()))
             };
             let key = words(key)?.pop().ok_or_else(|| wrong("a key is null".into()))?;
-            entries.push(Entry {
+            each(Entry {
                 key,
                 index: None,
                 texts: words(texts)?,
-            });
+            })?;
         }
     }
     Ok(())
 }
 
-fn from_lines(path: &Path, entries: &mut Vec<Entry>) -> Result<(), SetError> {
+fn from_lines(path: &Path, each: Each) -> Result<(), SetError> {
     lines(path, |place, _, mut entry| {
         let key = entry.remove("key").or_else(|| entry.remove("image"));
         if entry.contains_key("error") {
@@ -104,29 +85,12 @@ fn from_lines(path: &Path, entries: &mut Vec<Entry>) -> Result<(), SetError> {
             let problem = format!("it should have `key` and one of {}, texts both", TEXTS.join(", "));
             return Err(SetError::malformed_at(path, &format!("line {place}"), problem));
         };
-        entries.push(Entry {
+        each(Entry {
             key,
             index,
             texts: texts.0,
-        });
-        Ok(())
+        })
     })
-}
-
-impl Captioned {
-    fn texts(&self, key: &str) -> Option<Vec<String>> {
-        let (mut low, mut high) = (0, self.texts.len());
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let row = self.texts.get(middle)?;
-            match row.key.as_str().cmp(key) {
-                std::cmp::Ordering::Less => low = middle + 1,
-                std::cmp::Ordering::Greater => high = middle,
-                std::cmp::Ordering::Equal => return Some(row.texts),
-            }
-        }
-        None
-    }
 }
 
 impl Dataset for Captioned {
@@ -144,14 +108,15 @@ impl Dataset for Captioned {
 
     fn read(&self, index: u64) -> Result<Sample, SampleError> {
         let sample = self.inner.read(index)?;
-        match self.texts(&sample.key).filter(|texts| !texts.is_empty()) {
-            Some(texts) => Ok(Sample { texts, ..sample }),
-            None => Err(SampleError {
+        let texts = self.texts.get(&sample.key);
+        if texts.is_empty() {
+            return Err(SampleError {
                 key: sample.key,
                 reason: reason::NO_CAPTIONS,
                 problem: "the file of captions has none for this key".into(),
-            }),
+            });
         }
+        Ok(Sample { texts, ..sample })
     }
 
     fn key(&self, index: u64) -> Result<String, SampleError> {

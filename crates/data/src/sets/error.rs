@@ -33,6 +33,16 @@ pub enum SetError {
         /// Why.
         source: io::Error,
     },
+    /// What was read cannot be kept.
+    #[error(
+        "cannot keep what was read for {path}: {source}; is the cache folder writable, and is there room?"
+    )]
+    Keep {
+        /// Of which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// A file holds something else than its format asks for.
     #[error("{path}{place}: {problem}")]
     Malformed {

@@ -163,7 +163,7 @@ impl Formats {
                     textless: true,
                     ..options.clone()
                 };
-                captioned::open((format.open)(spec, &textless)?, captions)?
+                captioned::open((format.open)(spec, &textless)?, captions, options.cache.as_ref())?
             }
         };
         match spec.filter.is_empty() {

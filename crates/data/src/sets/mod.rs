@@ -32,6 +32,7 @@ mod sbu;
 mod similarity;
 mod spec;
 mod summary;
+mod texts_by_key;
 mod tsv;
 mod visual_genome;
 mod vizwiz;
