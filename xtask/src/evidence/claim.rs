@@ -73,11 +73,13 @@ fn yes() -> bool {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub(crate) enum Source {
-    /// `blip2 evaluate` with `options` on each data set, and the named figures.
+    /// `blip2 evaluate` with `options` on each data set, and the named figures, `times` as large.
     Evaluate {
         options: Vec<String>,
         data: Vec<String>,
         figures: Vec<String>,
+        #[serde(default = "once")]
+        times: f64,
     },
     /// What evaluators of the run wrote into its log, as `evaluator/figure`: shares, told in per cent.
     Log(Vec<String>),
@@ -88,6 +90,10 @@ pub(crate) enum Source {
     Seconds,
     /// Parameters that the phase trained, in per cent of all that the run loads.
     Trained,
+}
+
+fn once() -> f64 {
+    1.0
 }
 
 /// How a run is made.

@@ -34,6 +34,7 @@ impl Runs<'_> {
                 options,
                 data,
                 figures,
+                times,
             } => {
                 let mut found = Vec::new();
                 for data in data {
@@ -48,7 +49,7 @@ impl Runs<'_> {
                         found.push(figure.with_context(|| format!("the evaluation has no figure `{name}`"))?);
                     }
                 }
-                Ok(vec![(arm.at.unwrap_or(0), mean(&found))])
+                Ok(vec![(arm.at.unwrap_or(0), times * mean(&found))])
             }
             Source::Log(figures) => {
                 let log = run.join("metrics.jsonl");
