@@ -14,36 +14,48 @@ use crate::error::Refusal;
 /// For everything: names, connection, all bytes.
 const TIME: Duration = Duration::from_secs(10);
 
-/// Names become public addresses alone: what is checked is what is connected to.
+/// Names become addresses that may be asked: what is checked is what is connected to.
 #[derive(Debug)]
-struct PublicResolver(DefaultResolver);
+struct Checked {
+    resolver: DefaultResolver,
+    may_be_asked: fn(IpAddr) -> bool,
+}
 
-impl Resolver for PublicResolver {
+impl Resolver for Checked {
     fn resolve(
         &self,
         uri: &Uri,
         config: &Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let found = self.0.resolve(uri, config, timeout)?;
-        let mut public = self.empty();
-        for address in found.iter().filter(|address| is_public(address.ip())) {
-            public.push(*address);
+        let found = self.resolver.resolve(uri, config, timeout)?;
+        let mut left = self.empty();
+        for address in found.iter().filter(|address| (self.may_be_asked)(address.ip())) {
+            left.push(*address);
         }
-        match public.is_empty() {
+        match left.is_empty() {
             true => Err(ureq::Error::HostNotFound),
-            false => Ok(public),
+            false => Ok(left),
         }
     }
 }
 
-/// The bytes at `url`, at most `most`.
+/// The bytes at `url`, a public address, at most `most`.
 ///
 /// # Errors
 /// [`Refusal`] where nothing comes, or too much; why is not told in detail, so that nobody looks around in our network.
 pub(crate) fn fetch(url: &str, most: usize) -> Result<Vec<u8>, Refusal> {
+    fetch_from(url, most, TIME, is_public)
+}
+
+fn fetch_from(
+    url: &str,
+    most: usize,
+    time: Duration,
+    may_be_asked: fn(IpAddr) -> bool,
+) -> Result<Vec<u8>, Refusal> {
     let config = Config::builder()
-        .timeout_global(Some(TIME))
+        .timeout_global(Some(time))
         // An address elsewhere is resolved, and checked, like the first.
         .max_redirects(3)
         .proxy(None)
@@ -51,7 +63,10 @@ pub(crate) fn fetch(url: &str, most: usize) -> Result<Vec<u8>, Refusal> {
     let agent = Agent::with_parts(
         config,
         DefaultConnector::default(),
-        PublicResolver(DefaultResolver::default()),
+        Checked {
+            resolver: DefaultResolver::default(),
+            may_be_asked,
+        },
     );
     let failed = |_| {
         Refusal::invalid(
@@ -104,9 +119,84 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpListener};
+    use std::thread;
+    use std::time::Instant;
 
     use super::*;
+
+    const PICTURE: [u8; 500] = [7; 500];
+
+    /// A server on this machine whose pictures are: there; elsewhere on it; on an address that must not be asked; not at an end.
+    fn served() -> u16 {
+        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let answer = move |path: &str| {
+            let elsewhere = |host: &str| {
+                format!("HTTP/1.1 302 Found\r\nlocation: http://{host}:{port}/there\r\n").into_bytes()
+            };
+            let head = match path {
+                "/there" => b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n".to_vec(),
+                "/moved" => elsewhere("127.0.0.1"),
+                "/inside" => elsewhere("127.0.0.2"),
+                "/slow" => b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n".to_vec(),
+                _ => b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n".to_vec(),
+            };
+            let body: &[u8] = if matches!(path, "/there" | "/slow") {
+                &PICTURE
+            } else {
+                &[]
+            };
+            [&head, &b"connection: close\r\n\r\n"[..], body].concat()
+        };
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                thread::spawn(move || {
+                    let (mut stream, mut request) = (stream.unwrap(), [0; 1000]);
+                    let length = stream.read(&mut request).unwrap();
+                    let request = String::from_utf8_lossy(&request[..length]);
+                    let path = request.split(' ').nth(1).unwrap_or_default();
+                    // That of 127.0.0.2 would be the same picture.
+                    stream.write_all(&answer(path)).unwrap();
+                    if path == "/slow" {
+                        thread::sleep(Duration::from_secs(60));
+                    }
+                });
+            }
+        });
+        port
+    }
+
+    #[test]
+    fn a_picture_is_fetched_where_it_is_and_where_it_moved_to_within_limits() {
+        let port = served();
+        let get = |path: &str, most: usize, time: u64| {
+            let allowed = |address: IpAddr| address == IpAddr::V4(Ipv4Addr::LOCALHOST);
+            fetch_from(
+                &format!("http://127.0.0.1:{port}{path}"),
+                most,
+                Duration::from_millis(time),
+                allowed,
+            )
+        };
+        for path in ["/there", "/moved"] {
+            assert_eq!(
+                get(path, 500, 10_000).ok().as_deref(),
+                Some(&PICTURE[..]),
+                "{path}"
+            );
+        }
+        assert!(get("/there", 499, 10_000).is_err(), "too much");
+        assert!(
+            get("/inside", 500, 10_000).is_err(),
+            "sent to an address that is not public"
+        );
+        assert!(get("/nowhere", 500, 10_000).is_err());
+        let begun = Instant::now();
+        assert!(get("/slow", 1000, 500).is_err(), "never whole");
+        assert!(begun.elapsed() < Duration::from_secs(30));
+    }
 
     #[test]
     fn addresses_of_ours_are_no_public_ones() {
