@@ -146,7 +146,7 @@ impl Blip2 {
         let soft_prompt = self.bridged(features, read)?.projected;
         let prompts = prompts
             .iter()
-            .map(|prompt| language_model.tokenizer.encode_written(prompt));
+            .map(|prompt| self.encode_written(language_model, prompt));
         let prompts = prompts.collect::<Result<Vec<_>, _>>()?;
         let [_, queries, _] = soft_prompt.dims();
         let queries = vec![self.usage.image_token; queries];
@@ -360,6 +360,25 @@ impl Blip2 {
         }
     }
 
+    /// Ids of a prompt that a person wrote.
+    pub(crate) fn encode_written(
+        &self,
+        language_model: &LoadedLanguageModel,
+        prompt: &str,
+    ) -> Result<Vec<u32>, Blip2Error> {
+        self.refuse_placeholder(prompt)?;
+        Ok(language_model.tokenizer.encode_written(prompt)?)
+    }
+
+    /// The processor of `transformers` takes it for the picture's place, whether the vocabulary has it or not.
+    pub(crate) fn refuse_placeholder(&self, text: &str) -> Result<(), TokenizerError> {
+        let token = PLACEHOLDER.to_owned();
+        match !self.usage.trained_here && text.contains(PLACEHOLDER) {
+            true => Err(TokenizerError::Reserved { token }),
+            false => Ok(()),
+        }
+    }
+
     /// `texts` that a person wrote, as `tokenizer` cuts them for a Q-Former with `rows` word embeddings.
     fn written<T: AsRef<str>>(
         &self,
@@ -369,14 +388,10 @@ impl Blip2 {
     ) -> Result<TextBatch, Blip2Error> {
         for text in texts {
             let text = text.as_ref();
-            // The processor of `transformers` takes it for the picture's place, whether the vocabulary has it or not.
-            let placeholder = || {
-                let named = !self.usage.trained_here && text.contains(PLACEHOLDER);
-                named.then(|| PLACEHOLDER.to_owned())
-            };
-            if let Some(token) = tokenizer.reserved(text, rows)?.or_else(placeholder) {
+            if let Some(token) = tokenizer.reserved(text, rows)? {
                 return Err(TokenizerError::Reserved { token }.into());
             }
+            self.refuse_placeholder(text)?;
         }
         text_batch(tokenizer, texts, self.usage.max_text_tokens, &self.device)
     }

@@ -65,6 +65,9 @@ impl Blip2 {
                 Piece::Picture(_) => None,
             })
             .collect();
+        for text in &texts {
+            self.refuse_placeholder(text)?;
+        }
         let mut texts = language_model.tokenizer.encode_pieces(&texts)?.into_iter();
         let (mut prompt, mut history) = (Vec::new(), Vec::new());
         for piece in pieces {

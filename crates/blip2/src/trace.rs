@@ -40,7 +40,7 @@ impl Blip2 {
         } = self.bridged(features, &[prompt])?;
         let language_model = self.language_model()?;
         let example = TextExample {
-            prompt: language_model.tokenizer.encode_written(prompt)?,
+            prompt: self.encode_written(language_model, prompt)?,
             target: Vec::new(),
         };
         let logits = language_model.model.logits(projected.clone(), &[example])?;

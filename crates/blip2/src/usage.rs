@@ -31,8 +31,8 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    /// Of a folder that `transformers` wrote: texts are taken as they are, and end where `generation_config.json`, else
-    /// `config.json`, says.
+    /// Of a folder that `transformers` wrote: texts are taken as they are, and end where `config.json` says of the language model; what
+    /// `generation_config.json` says of ends is meant for the whole, of which `transformers` asks the language model alone to write.
     pub(crate) fn of_hugging_face(folder: &Path, question_prompt: &str) -> Result<Self, Blip2Error> {
         let config: ConfigFile = read_json(&folder.join("config.json"))?;
         let path = folder.join("generation_config.json");
@@ -40,7 +40,7 @@ impl Usage {
             true => read_json(&path)?,
             false => GenerationFile::default(),
         };
-        let ends = defaults.eos_token_id.clone().or(config.text_config.eos_token_id);
+        let ends = config.text_config.unwrap_or_default().eos_token_id;
         let answers = GenerationConfig {
             min_new_tokens: 0,
             end_tokens: ends.map_or(Vec::new(), Ids::list),
@@ -57,7 +57,7 @@ impl Usage {
             trained_here: false,
             max_text_tokens: usize::MAX,
             reads: Reads::Prompt,
-            image_token: config.image_token_index,
+            image_token: config.image_token_index.or(config.image_token_id),
             captions: defaults.over(&captions),
             answers,
         })
@@ -66,10 +66,9 @@ impl Usage {
 
 #[derive(Deserialize)]
 struct ConfigFile {
-    #[serde(alias = "image_token_id")]
     image_token_index: Option<u32>,
-    #[serde(default)]
-    text_config: TextFile,
+    image_token_id: Option<u32>,
+    text_config: Option<TextFile>,
 }
 
 #[derive(Deserialize, Default)]
@@ -82,7 +81,6 @@ struct TextFile {
 struct GenerationFile {
     #[serde(flatten)]
     wishes: GenerationWishes,
-    eos_token_id: Option<Ids>,
 }
 
 impl GenerationFile {
@@ -95,17 +93,18 @@ impl GenerationFile {
     }
 }
 
-#[derive(Deserialize, Clone)]
+#[derive(Deserialize)]
 #[serde(untagged)]
 enum Ids {
-    One(u32),
+    /// Old files say -1 for none.
+    One(i64),
     Several(Vec<u32>),
 }
 
 impl Ids {
     fn list(self) -> Vec<u32> {
         match self {
-            Self::One(id) => vec![id],
+            Self::One(id) => id.try_into().into_iter().collect(),
             Self::Several(ids) => ids,
         }
     }

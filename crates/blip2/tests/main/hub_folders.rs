@@ -92,6 +92,60 @@ fn a_configuration_without_what_the_family_has_by_itself() {
 }
 
 #[test]
+fn a_configuration_as_other_writers_have_it() {
+    // The place of the picture under both of its names; no end where old files say -1.
+    assert_same(all(), |folder| {
+        edit(&folder.join("config.json"), |config| {
+            config["image_token_id"] = json!(7);
+            config["image_token_index"] = json!(7);
+        });
+    });
+    assert_same(["hf/opt-tiny"].into_iter(), |folder| {
+        edit(&folder.join("config.json"), |config| {
+            config["eos_token_id"] = json!(-1)
+        });
+    });
+    assert_same([MATCHER].into_iter(), |folder| {
+        edit(&folder.join("config.json"), |config| {
+            config["text_config"] = Value::Null
+        });
+    });
+    // Texts end as the language model's own part says, which alone is asked to write.
+    assert_same(WRITERS.into_iter(), |folder| {
+        fs::write(
+            folder.join("generation_config.json"),
+            r#"{"eos_token_id": [5, 6, 7, 321]}"#,
+        )
+        .unwrap();
+    });
+}
+
+#[test]
+fn a_processor_that_says_nothing_is_none() {
+    assert_same(all(), |folder| {
+        let file = folder.join("processor_config.json");
+        let whole: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        let own = whole["image_processor"].to_string();
+        fs::write(folder.join("preprocessor_config.json"), own).unwrap();
+        let rest = json!({"image_processor": null, "processor_class": "Blip2Processor"});
+        fs::write(&file, rest.to_string()).unwrap();
+    });
+}
+
+#[test]
+fn the_place_of_a_picture_is_no_text_even_where_the_vocabulary_lacks_it() {
+    let folder = copy(&fixture("hf/opt-tiny"));
+    edit(&folder.path().join("tokenizer.json"), |tokenizer| {
+        let added = tokenizer["added_tokens"].as_array_mut().unwrap();
+        added.retain(|token| token["content"] != "<image>");
+    });
+    let model = load(folder.path()).unwrap();
+    let prompt = "<image> describe".to_owned();
+    let written = model.caption(&[image()], &[prompt], model.caption_settings());
+    assert!(chain(&written.unwrap_err()).contains("<image>"));
+}
+
+#[test]
 fn a_processor_in_two_files() {
     assert_same(all(), |folder| {
         let file = folder.join("processor_config.json");

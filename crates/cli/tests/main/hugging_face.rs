@@ -265,7 +265,11 @@ fn the_folder_says_when_beam_search_is_over() {
         )
     };
     // An id that this model likes to write, so that its texts end.
-    let folder = |settings: &str| format!(r#"{{"eos_token_id": 321, "length_penalty": 2.0{settings}}}"#);
+    let config = snapshot.join("config.json");
+    let mut changed: Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
+    changed["text_config"]["eos_token_id"] = 321.into();
+    fs::write(&config, changed.to_string()).unwrap();
+    let folder = |settings: &str| format!(r#"{{"length_penalty": 2.0{settings}}}"#);
     let by_option = |value: &str| caption(&folder(""), &["--early-stopping", value]);
     for value in ["false", "true", "\"never\""] {
         let by_folder = caption(&folder(&format!(r#", "early_stopping": {value}"#)), &[]);

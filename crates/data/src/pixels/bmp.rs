@@ -5,8 +5,11 @@ use image::codecs::bmp::BmpDecoder;
 use image::{DynamicImage, ImageDecoder, Limits, RgbImage};
 use std::io::Cursor;
 
+/// The most bytes that fill up a row: those of the last one may be missing.
+const PADDING: [u8; 3] = [0; 3];
+
 pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, Refusal> {
-    let mut decoder = BmpDecoder::new(Cursor::new(bytes))?;
+    let mut decoder = BmpDecoder::new(Cursor::new(bytes).chain(&PADDING[..]))?;
     let (width, height) = decoder.dimensions();
     within_limits(width, height, max_pixels)?;
     let mut limits = Limits::no_limits();

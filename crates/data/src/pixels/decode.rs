@@ -2,6 +2,7 @@
 
 use super::orientation::Turn;
 use super::{PixelsError, avif, bmp, gif, jpeg, png, tiff, webp};
+use blip2_core::files::refuse_pointer;
 use image::{ImageError, ImageFormat, RgbImage};
 use std::io::ErrorKind;
 use std::path::Path;
@@ -90,7 +91,10 @@ pub fn decode(bytes: &[u8], name: &str, options: DecodeOptions) -> Result<RgbIma
             "{} is not supported",
             format!("{other:?}").to_uppercase()
         ))),
-        None => Err(Refusal::NotAPicture("its first bytes are no known header".into())),
+        None => Err(Refusal::NotAPicture(match refuse_pointer(bytes) {
+            Err(pointer) => pointer.to_string(),
+            Ok(()) => "its first bytes are no known header".into(),
+        })),
     };
     let (picture, turn) = picture.map_err(|refusal| refusal.of(name, most))?;
     Ok(match options.orientation {

@@ -11,7 +11,19 @@ impl From<DecodingError> for Refusal {
     }
 }
 
+/// What is cut off behind the last block of rows is not missed.
+const END: [u8; 2] = [0, b';'];
+
 pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, Refusal> {
+    match first_frame(bytes, max_pixels) {
+        Err(Refusal::Damaged(_)) if bytes.last() != Some(&b';') => {
+            first_frame(&[bytes, &END].concat(), max_pixels)
+        }
+        decoded => decoded,
+    }
+}
+
+fn first_frame(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, Refusal> {
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
     let mut decoder = options.read_info(bytes)?;

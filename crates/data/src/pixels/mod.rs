@@ -5,6 +5,7 @@ mod avif;
 mod bmp;
 mod colour;
 mod decode;
+mod directory;
 mod error;
 mod gif;
 mod jpeg;

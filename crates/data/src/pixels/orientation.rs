@@ -1,6 +1,7 @@
 //! The orientation that a camera has noted in a picture's EXIF block or XMP packet, followed as Pillow's
 //! `ImageOps.exif_transpose` follows it.
 
+use super::directory::entries;
 use image::metadata::Orientation as Transform;
 use image::{DynamicImage, RgbImage};
 
@@ -10,13 +11,12 @@ pub(super) struct Turn(Transform);
 
 impl Turn {
     /// What a file's EXIF block (with or without its `Exif\0\0`) says, else what its XMP packet says. A block that
-    /// cannot be read says nothing.
+    /// cannot be read says nothing; one with a value that means nothing leaves the picture as it lies.
     pub(super) fn noted(exif: Option<&[u8]>, xmp: Option<&[u8]>) -> Self {
-        Self(
-            exif.and_then(in_exif)
-                .or_else(|| xmp.and_then(in_xmp))
-                .unwrap_or(Transform::NoTransforms),
-        )
+        match exif.and_then(in_exif) {
+            Some(code) => Self::of(u16::try_from(code).ok()),
+            None => Self(xmp.and_then(in_xmp).unwrap_or(Transform::NoTransforms)),
+        }
     }
 
     /// What a format says itself, as an orientation tag's value. It goes before the tag in the EXIF block, whatever that says;
@@ -44,8 +44,15 @@ impl Turn {
     }
 }
 
-fn in_exif(block: &[u8]) -> Option<Transform> {
-    Transform::from_exif_chunk(block.strip_prefix(b"Exif\0\0").unwrap_or(block))
+/// The orientation tag's value, in whatever type it is written; the last one's, where there are several.
+fn in_exif(block: &[u8]) -> Option<u64> {
+    const TAG: u64 = 0x0112;
+    let mut block = block;
+    while let Some(rest) = block.strip_prefix(b"Exif\0\0") {
+        block = rest;
+    }
+    let noted = entries(block).filter(|entry| entry.tag == TAG);
+    noted.filter_map(|entry| entry.first(block)).last()
 }
 
 /// The digit behind `tiff:Orientation`, which is written as an attribute or as an element.

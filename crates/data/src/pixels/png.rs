@@ -35,7 +35,8 @@ fn rows(bytes: &[u8], chunks: &Chunks<'_>, max_pixels: u64) -> Result<(RgbImage,
     };
     let mut ways = DecodeOptions::default();
     ways.set_ignore_crc(true);
-    ways.set_ignore_adler32(false);
+    // What is cut off may be the end of the checksum of all rows.
+    ways.set_ignore_adler32(!chunks.has_end);
     let mut decoder = Decoder::new_with_options(Cursor::new(&whole[..]), ways);
     decoder.set_transformations(Transformations::EXPAND);
     let (width, height) = decoder.read_header_info()?.size();
@@ -44,7 +45,6 @@ fn rows(bytes: &[u8], chunks: &Chunks<'_>, max_pixels: u64) -> Result<(RgbImage,
         bytes: room(width, height) as usize,
     });
     let mut reader = decoder.read_info()?;
-    let turn = noted(reader.info(), chunks.exif);
 
     let is_plain_grey = reader.info().color_type == ColorType::Grayscale;
     let (colour, depth) = reader.output_color_type();
@@ -82,6 +82,9 @@ fn rows(bytes: &[u8], chunks: &Chunks<'_>, max_pixels: u64) -> Result<(RgbImage,
             reader.next_row()?;
         }
     }
+    // Texts may stand behind the rows; what else is wrong there is of no matter.
+    let _ = reader.finish();
+    let turn = noted(reader.info(), chunks.exif);
     let picture = RgbImage::from_raw(width, height, rgb);
     Ok((
         picture.ok_or_else(|| Refusal::Damaged("it holds too few pixels".into()))?,

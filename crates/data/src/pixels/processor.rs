@@ -103,7 +103,7 @@ fn settings(folder: &Path) -> Result<(String, String), PixelsError> {
     if nested.is_file() {
         let (text, name) = read(&nested)?;
         let whole: serde_json::Value = serde_json::from_str(&text).map_err(|error| refused(&name, error))?;
-        if SETTINGS.iter().any(|key| whole.get(key).is_some()) {
+        if SETTINGS.iter().any(|key| says(&whole, key)) {
             return Ok((text, name));
         }
         if !plain.is_file() {
@@ -115,10 +115,15 @@ fn settings(folder: &Path) -> Result<(String, String), PixelsError> {
     read(&plain)
 }
 
+/// Whether `file` says anything under `key`.
+fn says(file: &serde_json::Value, key: &str) -> bool {
+    file.get(key).is_some_and(|value| !value.is_null())
+}
+
 /// What `text` says of its image processor, nested or not.
 fn parse<Settings: DeserializeOwned>(text: &str, name: &str) -> Result<Settings, PixelsError> {
     let value: serde_json::Value = serde_json::from_str(text).map_err(|error| refused(name, error))?;
-    let parsed = if value.get("image_processor").is_some() {
+    let parsed = if says(&value, "image_processor") {
         serde_json::from_value::<NestedFile<Settings>>(value).map(|nested| nested.image_processor)
     } else {
         serde_json::from_value(value)

@@ -2,6 +2,7 @@
 
 use super::colour;
 use super::decode::{Refusal, room, within_limits};
+use super::directory::{Entry, entries};
 use super::orientation::Turn;
 use image::RgbImage;
 use std::io::Cursor;
@@ -149,50 +150,9 @@ fn palette(map: &[u16]) -> [[u8; 3]; 256] {
 /// Colour as it was before it was multiplied by its opacity.
 fn divided([red, green, blue, opacity]: [u8; 4]) -> [u8; 3] {
     [red, green, blue].map(|sample| match opacity {
-        0 => sample,
+        0 => 0,
         opacity => (u32::from(sample) * 255 / u32::from(opacity)).min(255) as u8,
     })
-}
-
-/// What the first directory says of one thing.
-struct Entry {
-    tag: u64,
-    /// Of values.
-    count: u64,
-    /// Where the values lie, or where it is said where they lie.
-    place: usize,
-}
-
-/// The entries of the first directory; none of a file that is no TIFF.
-fn entries(bytes: &[u8]) -> impl Iterator<Item = Entry> {
-    let number = |place: usize, length: usize| -> Option<u64> {
-        let stored = bytes.get(place..place.checked_add(length)?)?;
-        let add = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
-        Some(if bytes[0] == b'I' {
-            stored.iter().rev().fold(0, add)
-        } else {
-            stored.iter().fold(0, add)
-        })
-    };
-    // BigTIFF has longer offsets, counts and entries.
-    let layout = match number(2, 2) {
-        Some(42) => Some((4, 4, 2, 12)),
-        Some(43) => Some((8, 8, 8, 20)),
-        _ => None,
-    };
-    let found = layout.and_then(|(offset, long, count, entry)| {
-        let directory = number(offset, long)?.min(bytes.len() as u64) as usize;
-        let entries = number(directory, count)?.min(1 << 16) as usize;
-        Some((0..entries).filter_map(move |index| {
-            let place = directory + count + index * entry;
-            Some(Entry {
-                tag: number(place, 2)?,
-                count: number(place + 4, long)?,
-                place: place + 4 + long,
-            })
-        }))
-    });
-    found.into_iter().flatten()
 }
 
 /// Where the first directory keeps the two bytes that say how samples are meant.

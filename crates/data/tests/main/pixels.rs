@@ -307,6 +307,100 @@ fn orientation_is_followed_when_asked_for() {
     for broken in [&b"II*"[..], b"no EXIF at all", &little(6)[..12], &little(9)] {
         assert_eq!(decoded(broken, DecodeOptions::upright()), stored);
     }
+    // Cameras write other types than the standard's, and more values than one.
+    let typed = |kind: u8, count: u8, value: [u8; 4]| {
+        let head = [&b"MM\0*\0\0\0\x08\0\x01\x01\x12\0"[..], &[kind, 0, 0, 0, count]].concat();
+        [&head, &value[..], &[0; 4]].concat()
+    };
+    let turned = (2, vec![3, 0, 4, 1, 5, 2]);
+    for (kind, count, value) in [
+        (3, 1, [0, 6, 0, 0]),
+        (3, 2, [0, 6, 0, 1]),
+        (4, 1, [0, 0, 0, 6]),
+        (6, 1, [6, 0, 0, 0]),
+        (8, 1, [0, 6, 0, 0]),
+        (9, 1, [0, 0, 0, 6]),
+    ] {
+        let block = typed(kind, count, value);
+        assert_eq!(decoded(&block, DecodeOptions::upright()), turned, "type {kind}");
+    }
+    for (kind, count, value) in [
+        (1, 1, [6, 0, 0, 0]),
+        (3, 0, [0, 6, 0, 0]),
+        (9, 1, [255, 255, 255, 250]),
+    ] {
+        let block = typed(kind, count, value);
+        assert_eq!(decoded(&block, DecodeOptions::upright()), stored, "type {kind}");
+    }
+}
+
+#[test]
+fn what_stands_behind_the_rows_of_a_png_is_looked_at() {
+    let mut picture = RgbImage::new(3, 2);
+    picture.put_pixel(0, 0, image::Rgb([200; 3]));
+    let mut bytes = Vec::new();
+    picture
+        .write_to(&mut std::io::Cursor::new(&mut bytes), image::ImageFormat::Png)
+        .expect("memory");
+    let packet = br#"<x tiff:Orientation="6"/>"#;
+    let body = [&b"iTXtXML:com.adobe.xmp\0\0\0\0\0"[..], packet].concat();
+    let chunk = [
+        &(body.len() as u32 - 4).to_be_bytes()[..],
+        &body,
+        &crc32(&body).to_be_bytes(),
+    ]
+    .concat();
+    let end = bytes.len() - 12;
+    let noted = [&bytes[..end], &chunk, &bytes[end..]].concat();
+    let turned = decode(&noted, "turned.png", DecodeOptions::upright()).expect("a picture");
+    assert_eq!(turned.dimensions(), (2, 3));
+    assert_eq!(
+        decode(&noted, "x.png", DecodeOptions::as_stored()).expect("a picture"),
+        picture
+    );
+}
+
+#[test]
+fn what_is_cut_off_behind_the_last_row_is_not_missed() {
+    let picture = RgbImage::from_fn(5, 3, |x, y| image::Rgb([50 * x as u8, 80 * y as u8, 7]));
+    let written = |format| {
+        let mut bytes = Vec::new();
+        picture
+            .write_to(&mut std::io::Cursor::new(&mut bytes), format)
+            .expect("memory");
+        bytes
+    };
+    // The end of a PNG takes 12 bytes, the checksum in front of it 4, that of all rows another 4.
+    for (format, most) in [(image::ImageFormat::Png, 19), (image::ImageFormat::Bmp, 1)] {
+        let whole = written(format);
+        for cut in 1..=most {
+            let decoded = decode(&whole[..whole.len() - cut], "cut", DecodeOptions::upright());
+            let decoded = decoded.unwrap_or_else(|error| panic!("{format:?}, {cut} bytes less: {error}"));
+            assert_eq!(decoded, picture, "{format:?}, {cut} bytes less");
+        }
+    }
+    let mut gif = Vec::new();
+    let mut encoder = gif::Encoder::new(&mut gif, 4, 2, &[0, 0, 0, 255, 255, 255]).expect("a screen");
+    let frame = gif::Frame::from_indexed_pixels(4, 2, vec![0, 1, 1, 0, 1, 0, 0, 1], None);
+    encoder.write_frame(&frame).expect("memory");
+    drop(encoder);
+    let whole = decode(&gif, "whole", DecodeOptions::upright()).expect("a picture");
+    for cut in 1..=2 {
+        let decoded = decode(&gif[..gif.len() - cut], "cut", DecodeOptions::upright());
+        assert_eq!(decoded.expect("a picture"), whole, "{cut} bytes less");
+    }
+    assert!(decode(&gif[..gif.len() - 5], "cut", DecodeOptions::upright()).is_err());
+}
+
+#[test]
+fn a_pointer_in_the_place_of_a_picture_is_named() {
+    let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n";
+    let error = decode(pointer, "dog.jpg", DecodeOptions::upright()).expect_err("no picture");
+    let error = error.to_string();
+    assert!(
+        error.contains("dog.jpg") && error.contains("git lfs pull"),
+        "{error}"
+    );
 }
 
 #[test]
