@@ -9,7 +9,14 @@ use std::io::Cursor;
 const PADDING: [u8; 3] = [0; 3];
 
 pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, Refusal> {
-    let mut decoder = BmpDecoder::new(Cursor::new(bytes).chain(&PADDING[..]))?;
+    match stored(bytes, max_pixels) {
+        Err(Refusal::Damaged(_) | Refusal::Truncated(_)) => stored(&[bytes, &PADDING].concat(), max_pixels),
+        decoded => decoded,
+    }
+}
+
+fn stored(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, Refusal> {
+    let mut decoder = BmpDecoder::new(Cursor::new(bytes))?;
     let (width, height) = decoder.dimensions();
     within_limits(width, height, max_pixels)?;
     let mut limits = Limits::no_limits();
