@@ -20,12 +20,12 @@ pub(super) const LAYOUT: Layout = Layout {
     index: "pytorch_model.bin.index.json",
 };
 /// Where training programs put the weights, beside the state of the run: LAVIS, and most others.
-const WEIGHTS: [&str; 2] = ["model", "state_dict"];
+const WEIGHTS: [&str; 3] = ["model", "state_dict", "model_state_dict"];
 /// What wrappers put in front of every name: `DistributedDataParallel`, and `torch.compile`.
 const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
 
-/// The tensors of a file of `torch.save`, or of the shards in a folder: those under its key `model` or `state_dict` where it
-/// has one, else all; without the prefix of a wrapper that all names begin with.
+/// The tensors of a file of `torch.save`, or of the shards in a folder: those under its key `model`, `state_dict` or
+/// `model_state_dict` where it has one, else all; without the prefix of a wrapper that all names begin with.
 pub struct PytorchStore(Shards<Pickled>);
 
 struct Pickled {

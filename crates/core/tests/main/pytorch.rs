@@ -116,6 +116,7 @@ fn names_are_read_without_what_wrappers_put_in_front() {
     let folder = tempfile::tempdir().unwrap();
     for (key, names, expected) in [
         ("model", ["a", "b.c"], ["a", "b.c"]),
+        ("model_state_dict", ["a", "b.c"], ["a", "b.c"]),
         ("state_dict", ["module.a", "module.b.c"], ["a", "b.c"]),
         (
             "state_dict",

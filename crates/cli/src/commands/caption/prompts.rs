@@ -27,6 +27,8 @@ impl Prompts {
     /// Reads JSON lines with `image` and `prompt`; what else they say is left alone.
     pub(super) fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", named(path)))?;
+        // Editors of Windows begin a file with a byte order mark.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         let lines = text
             .lines()
             .enumerate()
