@@ -164,8 +164,7 @@ impl Engine for Mpi {
         Ok(all)
     }
 
-    /// Each rank adds up its share and gives it to all: as many bytes as in a ring, all ways at once. Open MPI's own, where it is not to
-    /// block, lets one of two ranks add up everything.
+    /// Each rank adds up its share and gives it to all: as many bytes as in a ring, all ways at once.
     fn all_reduce(&self, values: &mut [f32], wait: &Wait<'_>) -> Result<(), EngineError> {
         let (own, size, length) = (self.rank(), self.size(), values.len());
         let share = |rank: usize| length * rank / size..length * (rank + 1) / size;
