@@ -199,19 +199,14 @@ fn questions_with_one_answer_are_right_or_wrong_and_equal_keys_are_two_pictures(
     listed("one.jsonl", "red.png", "a dog");
     listed("two.jsonl", "blue.png", "a dog");
     let data = "jsonl:{one,two}.jsonl#images=.";
-    assert_eq!(
-        evaluate(&fixture, "vqa", data, "first", &[])["figures"]["overall"],
-        0.0
-    );
+    let judged = |out: &str| evaluate(&fixture, "vqa", data, out, &[])["figures"]["overall"].clone();
+    assert_eq!(judged("first"), 0.0);
     // Asked for what it says, the model is right: one answer needs nobody who agrees.
     let results = file(&fixture, "first/results.json");
     for (name, picture, result) in [("one.jsonl", "red.png", 0), ("two.jsonl", "blue.png", 1)] {
         listed(name, picture, results[result]["prediction"].as_str().unwrap());
     }
-    assert_eq!(
-        evaluate(&fixture, "vqa", data, "easy", &[])["figures"]["overall"],
-        100.0
-    );
+    assert_eq!(judged("easy"), 100.0);
     let told = fixture.run(&[&run("vqa", data, "agreed")[..], &["--protocol", "vqav2"]].concat());
     assert!(
         !told.status.success() && stderr(&told).contains("--protocol gqa"),
