@@ -74,7 +74,8 @@ fn fetch_from(
         )
     };
     let mut response = agent.get(url).call().map_err(failed)?;
-    let body = response.body_mut().with_config().limit(most as u64);
+    // A body that is as long as its limit is refused.
+    let body = response.body_mut().with_config().limit(most as u64 + 1);
     body.read_to_vec().map_err(failed)
 }
 
