@@ -81,7 +81,7 @@ impl TextsByKey {
             (Ok(_), None) => unreachable!("a file was put without being written"),
             (Err(error), _) => Err(match error.downcast::<SetError>() {
                 Ok(own) => own,
-                Err(source) => SetError::Read { path, source },
+                Err(source) => kept(&path)(source),
             }),
         }
     }
@@ -153,6 +153,7 @@ impl TextsByKey {
         None
     }
 
+    /// The entries whose keys have this hash; none in the place of one whose bytes something has damaged since they were written.
     fn of_hash(&self, hash: u64) -> impl Iterator<Item = Entry> + '_ {
         let (mut low, mut high) = (0, self.entries);
         while low < high {
@@ -163,11 +164,10 @@ impl TextsByKey {
             }
         }
         let places = (low..self.entries).map(|at| self.place(at));
-        places.take_while(move |[own, _]| *own == hash).map(|[_, start]| {
-            let bytes = &self.map[start as usize..];
-            postcard::take_from_bytes(bytes)
-                .expect("it was written by `push`")
-                .0
+        let own = places.take_while(move |[own, _]| *own == hash);
+        own.filter_map(|[_, start]| {
+            let bytes = self.map.get(usize::try_from(start).ok()?..)?;
+            Some(postcard::take_from_bytes(bytes).ok()?.0)
         })
     }
 
@@ -309,6 +309,11 @@ mod tests {
         fs::write(&kept, &whole[..whole.len() - 1]).unwrap();
         TextsByKey::open(&files, Some(&cache), |_, each| entries(each)).unwrap();
         assert_eq!(fs::read(&kept).unwrap(), whole);
+        let mut damaged = whole;
+        damaged[HEAD..].fill(0xff);
+        fs::write(&kept, damaged).unwrap();
+        let lost = TextsByKey::open(&files, Some(&cache), nothing).unwrap();
+        assert!(lost.get("key 0").is_empty() && lost.of_hash(u64::MAX).next().is_none());
         fs::write(&source, "12").unwrap();
         let none = TextsByKey::open(&files, Some(&cache), |_, _| Ok(())).unwrap();
         assert!(none.get("key 0").is_empty());
