@@ -58,9 +58,16 @@ model = blip2.load(sys.argv[1], device="flex")
 picture = sys.argv[2]
 model.caption(picture)
 
+# Empty for a thread that ends between being listed and being read.
+def thread_name(comm):
+    try:
+        return comm.read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
 # Threads that a call has started, and those that these have: the pool stays.
 def at_work():
-    return sum(task.read_text().strip() == "blip2" for task in Path("/proc/self/task").glob("*/comm"))
+    return sum(thread_name(comm) == "blip2" for comm in Path("/proc/self/task").glob("*/comm"))
 
 time.sleep(0.2)
 idle = at_work()
