@@ -35,17 +35,13 @@ impl<Control: Engine> Nccl<Control> {
     /// # Errors
     /// The driver or NCCL is missing or fails; the id does not get through.
     pub fn beside(control: Control, number: usize, wait: &Wait<'_>) -> Result<Self, EngineError> {
-        // SAFETY: both look for a library and open it.
-        let found =
-            unsafe { cudarc::driver::sys::is_culib_present() && cudarc::nccl::sys::is_culib_present() };
-        if !found {
-            return Err(EngineError::Transport(
-                "no NVIDIA driver or no NCCL is found: install libnccl2, or build without the feature `nccl`"
-                    .to_owned(),
-            ));
+        let stream = stream(number);
+        // Joining waits without a limit for ranks that cannot join: nobody begins before all can.
+        let able = control.all_gather(&[u8::from(stream.is_ok())], &vec![1; control.size()], wait)?;
+        let stream = stream?;
+        if let Some(rank) = able.iter().position(|able| *able == 0) {
+            return Err(EngineError::Transport(format!("rank {rank} has no GPU to join")));
         }
-        let context = CudaContext::new(number).map_err(failed)?;
-        let stream = context.new_stream().map_err(failed)?;
         let mut bytes = [0; ID];
         if control.rank() == 0 {
             bytes = Id::new().map_err(failed)?.internal().map(|letter| letter as u8);
@@ -59,6 +55,20 @@ impl<Control: Engine> Nccl<Control> {
             sums: Mutex::new(Sums { communicator, stream }),
         })
     }
+}
+
+/// A stream of the GPU `number`.
+fn stream(number: usize) -> Result<Arc<CudaStream>, EngineError> {
+    // SAFETY: both look for a library and open it.
+    let found = unsafe { cudarc::driver::sys::is_culib_present() && cudarc::nccl::sys::is_culib_present() };
+    if !found {
+        return Err(EngineError::Transport(
+            "no NVIDIA driver or no NCCL is found: install libnccl2, or build without the feature `nccl`"
+                .to_owned(),
+        ));
+    }
+    let context = CudaContext::new(number).map_err(failed)?;
+    context.new_stream().map_err(failed)
 }
 
 impl Sums {

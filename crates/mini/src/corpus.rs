@@ -100,6 +100,7 @@ impl RowSource for CaptionsAndQuestions<'_> {
             let question = stream.pick(&scene.questions);
             Row {
                 prompt: Some(self.prompts.question(&question.question)),
+                answers: true,
                 text: question.answer.clone(),
                 ..row
             }

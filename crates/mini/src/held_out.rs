@@ -51,6 +51,7 @@ impl HeldOut {
                 index: index as u64,
                 key: format!("{} {index}", self.name),
                 prompt: Some(prompts.question(question)),
+                answers: true,
                 text: answer.to_owned(),
                 ..Row::default()
             }

@@ -63,10 +63,10 @@ impl NegativeWeights {
 }
 
 /// The weights of all partners of each row of `similarities` `[part, batch]`, of which the first is row `first` of the global
-/// batch.
+/// batch. Where a similarity is no number, neither is the loss, which ends the step: all partners then weigh the same.
 ///
 /// # Errors
-/// [`ModelError::Invalid`] for a global batch of one, which has no negative, and where a similarity is no number.
+/// [`ModelError::Invalid`] for a global batch of one, which has no negative.
 pub fn negative_weights(
     similarities: &Tensor<2>,
     first: usize,
@@ -96,18 +96,18 @@ fn weights_among(
         .try_to_vec::<f32>()
         .map_err(|error| ModelError::Invalid(format!("similarities cannot be read: {error}")))?;
     let rows = scores.chunks(batch).zip(first..);
-    rows.map(|(row, own)| {
-        let weights = rule.of(row, |other| {
-            other == own || pictures.is_some_and(|pictures| pictures[other] == pictures[own])
-        });
+    let weights = rows.map(|(row, own)| {
+        let is_right =
+            |other: usize| other == own || pictures.is_some_and(|pictures| pictures[other] == pictures[own]);
+        let weights = rule.of(row, is_right);
         match weights.iter().sum::<f64>().is_finite() {
-            true => Ok(weights),
-            false => Err(ModelError::Invalid(format!(
-                "similarities of row {own} are not finite: training has diverged, lower the learning rate"
-            ))),
+            true => weights,
+            false => (0..batch)
+                .map(|other| f64::from(u8::from(!is_right(other))))
+                .collect(),
         }
-    })
-    .collect()
+    });
+    Ok(weights.collect())
 }
 
 /// Where the negatives of a global batch come from.

@@ -332,9 +332,13 @@ impl QFormer {
     }
 
     fn embed_queries(&self, batch: usize) -> Tensor<3> {
-        let queries = self.query_tokens.val();
+        let queries = self.layer_norm.forward(self.query_tokens.val());
         let [_, count, width] = queries.dims();
-        self.normalise(queries).expand([batch, count, width])
+        // Copied before dropout: each picture loses values of its own, as in the reference.
+        dropout(
+            queries.expand([batch, count, width]),
+            self.config.hidden_dropout_prob,
+        )
     }
 
     fn embed_text(&self, text: &TextBatch, position: usize) -> Result<Tensor<3>, ModelError> {

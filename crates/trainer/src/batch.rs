@@ -16,6 +16,8 @@ pub struct Row {
     pub key: String,
     /// What the text follows, and carries no loss; absent: what the objective puts in front of a caption.
     pub prompt: Option<String>,
+    /// Whether the text answers a question in the prompt.
+    pub answers: bool,
     /// What the Q-Former reads beside the picture, where it reads a text: a question, or an instruction.
     pub read: Option<String>,
     /// Names the picture where several rows may show it: retrieval takes their texts for right, too.

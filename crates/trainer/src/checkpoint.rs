@@ -29,14 +29,14 @@ const MANIFEST: &str = "manifest.json";
 pub struct State {
     /// Steps done.
     pub step: u64,
-    /// SHA-256 of the resolved recipe: another recipe is another run.
+    /// SHA-256 of what of the resolved recipe may not change: another recipe is another run.
     pub recipe: String,
     /// Seconds of training so far.
     pub seconds: f64,
     /// Steps that changed nothing, because their loss or gradient was no number.
     #[serde(default)]
     pub skipped: u64,
-    /// The figure that the best checkpoint is kept by, as it was last measured.
+    /// The figure that the best checkpoint is kept by, if it was measured at this step.
     #[serde(default)]
     pub score: Option<f64>,
 }
@@ -79,6 +79,33 @@ impl Default for Kept {
     }
 }
 
+impl Kept {
+    /// What decides how good a checkpoint is, if it is among the `figures` of the evaluator called `evaluator`.
+    ///
+    /// # Errors
+    /// [`TrainError::Other`] where the evaluator is meant and has no such figure.
+    pub(crate) fn score(
+        &self,
+        evaluator: &str,
+        figures: &[(String, f64)],
+    ) -> Result<Option<f64>, TrainError> {
+        let wanted = self.best.as_deref().and_then(|best| best.split_once('/'));
+        let Some((_, wanted)) = wanted.filter(|(name, _)| *name == evaluator) else {
+            return Ok(None);
+        };
+        match figures.iter().find(|(name, _)| name == wanted) {
+            Some((_, value)) => Ok(Some(*value)),
+            None => {
+                let names: Vec<&str> = figures.iter().map(|(name, _)| name.as_str()).collect();
+                Err(TrainError::other(format!(
+                    "keep.best = \"{evaluator}/{wanted}\": `{evaluator}` measures no `{wanted}`, but {}",
+                    names.join(", ")
+                )))
+            }
+        }
+    }
+}
+
 fn two() -> usize {
     2
 }
@@ -101,12 +128,12 @@ impl Checkpoints {
         }
     }
 
-    /// Whether there is one to go on from.
+    /// Whether there is a whole one to go on from.
     ///
     /// # Errors
     /// [`TrainError::Io`] where the folder cannot be listed.
     pub fn exist(&self) -> Result<bool, TrainError> {
-        Ok(!places(&self.folder)?.is_empty())
+        Ok(places(&self.folder)?.iter().any(|place| whole(place).is_some()))
     }
 
     /// Takes all values off the device, and writes them to the disk while the caller goes on; drops what is not to be kept.

@@ -51,6 +51,7 @@ impl DataRows {
         let set = part.set.name();
         let template = self.template(set, row.position);
         let asked = row.question.as_ref().map(|asked| question(&asked.text));
+        let is_caption = row.text.is_some();
         let (prompt, text) = match (
             row.text,
             &row.question,
@@ -75,6 +76,7 @@ impl DataRows {
         Ok(Row {
             index: self.mixture.number(row.set, row.index),
             key: format!("{set}/{}", row.key),
+            answers: row.question.is_some() && !is_caption,
             prompt,
             read,
             image_id: row.image_id.map(|id| format!("{set}/{id}")),

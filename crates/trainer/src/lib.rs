@@ -39,6 +39,7 @@ mod pretrain;
 mod ranks;
 mod rates;
 mod recipe;
+mod resumption;
 mod run;
 mod schedule;
 mod stage1;

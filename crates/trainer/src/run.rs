@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::checkpoint::digest;
 use crate::error::io;
+use crate::resumption::Resumption;
 use crate::tensorboard::EventFile;
 use crate::{Checkpoints, Kept, Observer, RunLog, TrainError};
 
@@ -20,7 +21,8 @@ const DATA: &str = "data.fingerprint";
 pub struct RunOptions<'a> {
     /// The run folder; made where it is missing.
     pub folder: PathBuf,
-    /// The resolved recipe as TOML: with another one, nothing is resumed.
+    /// The resolved recipe as TOML. A run goes on with another one only where no more than rates, clipping and how the run is run have
+    /// changed: the log has a line `recipe_changed` then.
     pub recipe: String,
     /// What the data are: with others, nothing is resumed. Absent where the recipe decides them.
     pub data: Option<String>,
@@ -39,7 +41,7 @@ pub struct RunOptions<'a> {
 /// A run that is under way. Its phases train one after the other ([`Trainer`](crate::Trainer)).
 pub struct Run<'a> {
     pub(crate) folder: PathBuf,
-    /// SHA-256 of the resolved recipe.
+    /// SHA-256 of what of the resolved recipe may not change.
     pub(crate) recipe: String,
     pub(crate) seed: u64,
     pub(crate) log: RunLog,
@@ -58,19 +60,27 @@ impl<'a> Run<'a> {
     /// [`TrainError::Collective`] where they have not; [`TrainError::Run`] where the folder holds a run that is not to be resumed, or one of another recipe, which is left as
     /// it was; [`TrainError::Io`] where the disk refuses.
     pub fn open(options: RunOptions<'a>) -> Result<Self, TrainError> {
-        let (recipe, ranks) = (digest(&options.recipe), options.ranks);
-        ranks.agree(&facts(&options, &recipe))?;
-        if ranks.is_first() {
-            prepare(&options)?;
-        }
+        let ranks = options.ranks;
+        ranks.agree(&facts(&options))?;
+        let recipe = Resumption::of(&options.recipe)?;
+        let changes = match ranks.is_first() {
+            true => prepare(&options, &recipe)?,
+            false => Vec::new(),
+        };
         ranks.barrier("run folder")?;
+        let mut log = match ranks.is_first() {
+            true => RunLog::open(&options.folder)?,
+            false => RunLog::silent(&options.folder),
+        };
+        if !changes.is_empty() {
+            tracing::warn!("the run goes on with a changed recipe: {}", changes.join("; "));
+            let line = json!({ "recipe_changed": changes });
+            log.write(line.as_object().cloned().unwrap_or_default())?;
+        }
         Ok(Self {
-            recipe,
+            recipe: recipe.digest,
             seed: options.seed,
-            log: match ranks.is_first() {
-                true => RunLog::open(&options.folder)?,
-                false => RunLog::silent(&options.folder),
-            },
+            log,
             observer: options.observer,
             ranks,
             device: options.device.autodiff(),
@@ -202,7 +212,7 @@ pub fn check_frozen(
 }
 
 /// What all ranks of a run must have in common.
-fn facts(options: &RunOptions<'_>, recipe: &str) -> Vec<(String, String)> {
+fn facts(options: &RunOptions<'_>) -> Vec<(String, String)> {
     let sections = options.recipe.split("\n[");
     let sections = sections.map(|section| {
         let name = section
@@ -218,7 +228,7 @@ fn facts(options: &RunOptions<'_>, recipe: &str) -> Vec<(String, String)> {
             "fingerprint of the data",
             options.data.clone().unwrap_or_default(),
         ),
-        ("recipe", recipe.to_owned()),
+        ("recipe", digest(&options.recipe)),
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value))
@@ -226,7 +236,8 @@ fn facts(options: &RunOptions<'_>, recipe: &str) -> Vec<(String, String)> {
     .collect()
 }
 
-fn prepare(options: &RunOptions<'_>) -> Result<(), TrainError> {
+/// Makes the run folder, or finds that its run can go on, and with what changes.
+fn prepare(options: &RunOptions<'_>, recipe: &Resumption) -> Result<Vec<String>, TrainError> {
     let folder = &options.folder;
     let refuse = |reason: &str| {
         Err(TrainError::Run {
@@ -240,24 +251,33 @@ fn prepare(options: &RunOptions<'_>) -> Result<(), TrainError> {
     }
     if file.exists() {
         let begun = std::fs::read_to_string(&file).map_err(io("read", &file))?;
-        if begun != options.recipe {
+        let begun = Resumption::of(&begun)?;
+        if begun.digest != recipe.digest {
             return refuse(
-                "was begun with another recipe or seed (its recipe.toml differs): resume with the same one, or choose \
-                 another --run",
+                "was begun with another recipe or seed (its recipe.toml differs in more than rates, clipping and how it is run): \
+                 resume with the same one, or choose another --run",
             );
         }
-        let was = std::fs::read_to_string(&data).ok();
-        return match was == options.data {
-            true => Ok(()),
-            false => refuse("was begun on other data (their fingerprint differs): choose another --run"),
-        };
+        if std::fs::read_to_string(&data).ok() != options.data {
+            return refuse("was begun on other data (their fingerprint differs): choose another --run");
+        }
+        let changes = begun.changes(recipe);
+        if !changes.is_empty() {
+            write_recipe(&file, &options.recipe)?;
+        }
+        return Ok(changes);
     }
     std::fs::create_dir_all(folder).map_err(io("create", folder))?;
     if let Some(fingerprint) = &options.data {
         std::fs::write(&data, fingerprint).map_err(io("write", &data))?;
     }
+    write_recipe(&file, &options.recipe)?;
+    Ok(Vec::new())
+}
+
+fn write_recipe(file: &Path, recipe: &str) -> Result<(), TrainError> {
     let partial = file.with_extension("partial");
-    std::fs::write(&partial, &options.recipe)
-        .and_then(|()| std::fs::rename(&partial, &file))
-        .map_err(io("write", &file))
+    std::fs::write(&partial, recipe)
+        .and_then(|()| std::fs::rename(&partial, file))
+        .map_err(io("write", file))
 }

@@ -193,7 +193,7 @@ impl<M: Sighted<Model = Bridge>> Objective<M> for GenerativeObjective<'_> {
         if self.reader.is_some() {
             return None;
         }
-        let asks = held_out.rows.iter().all(|row| row.prompt.is_some());
+        let asks = held_out.rows.iter().all(|row| row.answers);
         Some(Box::new(HeldOutTexts {
             samples: held_out,
             language_model: self.language_model,

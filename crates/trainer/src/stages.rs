@@ -272,6 +272,17 @@ impl Stages<'_> {
             };
             let rows = DataRows::new(mixture.clone(), transform, options);
             let mut rows = self.as_said(rows, phase.name, phase.stage);
+            let mut prefixes;
+            // The loss is that of training; what is written follows the prompt alone.
+            let cuts = phase.stage.prefix_language_modelling && evaluation.measure == MeasureRecipe::Loss;
+            let rows: &mut dyn RowSource = match cuts {
+                true => {
+                    let seed = self.recipe.seed;
+                    prefixes = PrefixRows { rows, seed };
+                    &mut prefixes
+                }
+                false => &mut rows,
+            };
             let batches: Vec<Vec<Row>> = (1..=evaluation.batches)
                 .map(|number| rows.rows(number))
                 .collect::<Result<_, _>>()?;

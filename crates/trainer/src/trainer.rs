@@ -142,6 +142,8 @@ impl<M: Module> Trainer<'_, M> {
             done = State {
                 step,
                 seconds: seconds_before + started.elapsed().as_secs_f64(),
+                // Of this step: a checkpoint between two evaluations has none.
+                score: None,
                 ..done
             };
             measured.push(StepFigures::new(step, &batch, &terms, norm, data_wait)?);
@@ -158,10 +160,7 @@ impl<M: Module> Trainer<'_, M> {
             for evaluator in &mut self.evaluators {
                 if evaluates(evaluator.every()) {
                     let figures = evaluator.evaluate(&optimizer.averaged(model.clone()), step)?;
-                    let best = figures
-                        .iter()
-                        .find(|(name, _)| stage.keep.best == Some(format!("{}/{name}", evaluator.name())));
-                    done.score = best.map_or(done.score, |(_, value)| Some(*value));
+                    done.score = stage.keep.score(evaluator.name(), &figures)?.or(done.score);
                     run.log_figures(self.phase, step, evaluator.name(), figures)?;
                 }
             }

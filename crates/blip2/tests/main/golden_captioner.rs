@@ -66,12 +66,12 @@ fn beam_search_writes_what_the_reference_writes() {
             ..GenerationConfig::default()
         };
         let written = case.captioner.write(case.features(), prompt, &settings).unwrap();
+        let end = case.model.config["text_config"]["sep_token_id"].as_u64();
         for (row, (written, expected)) in written.iter().zip(&expected).enumerate() {
-            check.identical(
-                &format!("beam3_ids/{row}"),
-                &written.ids,
-                &expected[prompt.len()..],
-            );
+            // Behind its end the reference pads a text.
+            let is_end = |id: &u32| Some(u64::from(*id)) == end;
+            let expected = expected[prompt.len()..].split_inclusive(is_end).next().unwrap();
+            check.identical(&format!("beam3_ids/{row}"), &written.ids, expected);
         }
     });
 }

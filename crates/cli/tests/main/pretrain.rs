@@ -225,6 +225,19 @@ fn another_recipe_is_refused(home: &Path, run: &Path) {
     assert!(message.contains("another recipe or seed"), "{message}");
     assert_eq!(recipe(), begun, "a refused run must leave the folder as it was");
 
+    // How it is run may change, and is said.
+    let changed = ["--set", "stage2.skip_bad_steps=7"];
+    finish(pretrain(home, run, true).args(changed));
+    assert!(recipe().contains("skip_bad_steps = 7"));
+    let said = log(run)
+        .into_iter()
+        .rev()
+        .find_map(|line| line.get("recipe_changed").cloned());
+    assert_eq!(
+        said.unwrap(),
+        serde_json::json!(["stage2.skip_bad_steps: 0 before, 7 now"])
+    );
+
     let output = pretrain(home, run, false).output().unwrap();
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{message}");

@@ -91,8 +91,7 @@ impl DataLoader {
         }
         tell_what_is_left_out(&mixture);
         let count = rows.end - rows.start;
-        let seen = position / batch * count;
-        let ledger = Ledger::open(options.skipped.as_deref(), options.max_skipped, position, seen)?;
+        let ledger = Ledger::open(options, position)?;
         let prepare = Prepare {
             mixture: mixture.clone(),
             transform,

@@ -7,7 +7,7 @@ use super::skipped::Skipped;
 use super::{Row, Transform};
 use crate::Stream;
 use crate::mixture::{Mixture, Place};
-use crate::sets::SampleError;
+use crate::sets::{Question, Sample, SampleError};
 
 /// So many others are tried in the place of a damaged sample; a set where none of them is whole is no set.
 const SUBSTITUTES: usize = 64;
@@ -57,6 +57,7 @@ impl Prepare {
                         reason: error.reason.to_owned(),
                         problem: error.problem,
                         kept_out,
+                        told_before: kept_out && place.epoch > 0,
                     });
                 }
             }
@@ -71,6 +72,7 @@ impl Prepare {
         let set = &self.mixture.parts()[place.set].set;
         let work = || {
             let sample = set.read(place.index)?;
+            learnable(&sample)?;
             let picture = sample.picture.decode(&sample.key)?;
             let mut stream = self.stream("augmentation", position);
             let view = self
@@ -111,5 +113,18 @@ impl Prepare {
 
     fn stream(&self, purpose: &str, position: u64) -> Stream {
         Stream::new(self.mixture.seed(), purpose, position)
+    }
+}
+
+/// That a question has an answer to learn: sets are read with questions that have none, too, as those of tests.
+fn learnable(sample: &Sample) -> Result<(), SampleError> {
+    let unanswered = |question: &Question| question.answers.is_empty();
+    match sample.texts.is_empty() && sample.question.as_ref().is_some_and(unanswered) {
+        false => Ok(()),
+        true => Err(SampleError {
+            key: sample.key.clone(),
+            reason: "no_answers",
+            problem: "its question has no answer to learn".to_owned(),
+        }),
     }
 }

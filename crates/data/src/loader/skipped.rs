@@ -1,13 +1,13 @@
 //! Damaged samples: a line for each, their number by reason, and the end of the run where they are too many.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, ErrorKind, Result as IoResult, Write};
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, ErrorKind, IntoInnerError, Result as IoResult, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::DataLoaderError;
+use super::{DataLoaderError, LoaderOptions};
 
 /// The share of damaged samples is not judged by fewer than so many.
 const JUDGED_FROM: u64 = 1000;
@@ -30,6 +30,9 @@ pub struct Skipped {
     /// Whether a filter kept it out: it is no damage.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub kept_out: bool,
+    /// Whether an earlier epoch has told of it: a filter keeps out the same samples each time.
+    #[serde(skip)]
+    pub told_before: bool,
 }
 
 /// Keeps the account of damaged samples.
@@ -43,50 +46,39 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Goes on with the list at `path` at `position` of the run, where `seen` samples were seen: lines of later positions, which
-    /// a run wrote that was stopped, are removed, for those samples come again.
-    pub(super) fn open(
-        path: Option<&Path>,
-        allowed: f64,
-        position: u64,
-        seen: u64,
-    ) -> Result<Self, DataLoaderError> {
+    /// Goes on with the list of `options` at `position` of the run: lines of later positions, which a run wrote that was stopped, are
+    /// removed, for those samples come again. The list may be that of other ranks than now; judged is what is read here.
+    pub(super) fn open(options: &LoaderOptions, position: u64) -> Result<Self, DataLoaderError> {
+        let LoaderOptions { batch, rows, .. } = options;
         let mut ledger = Self {
             file: None,
-            allowed,
+            allowed: options.max_skipped,
             counts: BTreeMap::new(),
             skipped: 0,
-            seen,
+            seen: position / batch * (rows.end - rows.start),
         };
-        let Some(path) = path else {
-            return Ok(ledger);
-        };
-        let failed = |source| DataLoaderError::Ledger {
-            path: path.to_owned(),
-            source,
-        };
-        let kept = read_before(path, position).map_err(failed)?;
-        let mut options = OpenOptions::new();
-        let mut file = options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(path)
-            .map_err(failed)?;
-        for skipped in &kept {
-            write_line(&mut file, skipped).map_err(failed)?;
-            ledger.add(skipped);
+        if let Some(path) = &options.skipped {
+            let is_here = |skipped: &Skipped| rows.contains(&(skipped.position % batch));
+            let file = rewrite(path, position, |skipped| {
+                if is_here(skipped) {
+                    ledger.add(skipped);
+                }
+            });
+            let file = file.map_err(|source| DataLoaderError::Ledger {
+                path: path.clone(),
+                source,
+            })?;
+            ledger.file = Some((path.clone(), file));
         }
-        ledger.file = Some((path.to_owned(), file));
         Ok(ledger)
     }
 
-    /// Lists and counts damaged samples.
+    /// Lists and counts damaged samples, and those that are kept out, in the first epoch.
     ///
     /// # Errors
     /// If the list cannot be written.
     pub(super) fn note(&mut self, skipped: &[Skipped]) -> Result<(), DataLoaderError> {
-        for skipped in skipped {
+        for skipped in skipped.iter().filter(|skipped| !skipped.told_before) {
             self.add(skipped);
             if let Some((path, file)) = &mut self.file {
                 write_line(file, skipped).map_err(|source| DataLoaderError::Ledger {
@@ -145,25 +137,31 @@ impl Ledger {
     }
 }
 
-/// The lines of positions before `position`; a last line that a kill has cut is none.
-fn read_before(path: &Path, position: u64) -> IoResult<Vec<Skipped>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let mut kept = Vec::new();
-    for line in BufReader::new(file).lines() {
-        if let Ok(skipped) = serde_json::from_str::<Skipped>(&line?)
-            && skipped.position < position
-        {
-            kept.push(skipped);
+/// Opens the list at `path` to write on behind its lines of positions before `position`, each of which is told. The list is there whole at
+/// any time; a last line that a kill has cut is none.
+fn rewrite(path: &Path, position: u64, mut tell: impl FnMut(&Skipped)) -> IoResult<File> {
+    let partial = path.with_extension("partial");
+    let mut kept = BufWriter::new(File::create(&partial)?);
+    match File::open(path) {
+        Ok(begun) => {
+            for line in BufReader::new(begun).split(b'\n') {
+                if let Ok(skipped) = serde_json::from_slice::<Skipped>(&line?)
+                    && skipped.position < position
+                {
+                    write_line(&mut kept, &skipped)?;
+                    tell(&skipped);
+                }
+            }
         }
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
+    let kept = kept.into_inner().map_err(IntoInnerError::into_error)?;
+    std::fs::rename(&partial, path)?;
     Ok(kept)
 }
 
-fn write_line(file: &mut File, skipped: &Skipped) -> IoResult<()> {
+fn write_line(file: &mut impl Write, skipped: &Skipped) -> IoResult<()> {
     let mut line = serde_json::to_vec(skipped)?;
     line.push(b'\n');
     file.write_all(&line)

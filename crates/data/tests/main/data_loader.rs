@@ -5,7 +5,7 @@ use std::sync::Arc;
 use blip2_data::loader::{Batch, DataLoader, DataLoaderError, LoaderOptions, Skipped, TrainView};
 use blip2_data::mixture::{Mixing, Mixture, Part};
 use blip2_data::pixels::ImageProcessor;
-use blip2_data::sets::{Filter, Sample, filtered};
+use blip2_data::sets::{Answer, Dataset, Filter, Question, Sample, SampleError, filtered};
 
 use crate::numbers::Numbers;
 
@@ -142,6 +142,81 @@ fn damaged_samples_are_listed_counted_and_replaced() {
     assert_eq!(
         resumed.skipped(),
         [("first", "picture_empty", listed.len() as u64)]
+    );
+}
+
+#[test]
+fn the_list_of_one_rank_is_no_damage_of_another() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mixture = mixture(&[3, 17]);
+    let allowed = |rows| LoaderOptions {
+        rows,
+        skipped: Some(folder.path().join("skipped.jsonl")),
+        ..options(1)
+    };
+    let mut whole = loader(&mixture, &allowed(0..8), 0);
+    batches(&mut whole, 30);
+    let all: u64 = whole.skipped().iter().map(|(_, _, count)| count).sum();
+    drop(whole);
+    // The first of four ranks goes on with the list.
+    let quarter = loader(&mixture, &allowed(0..2), 240);
+    let own: u64 = quarter.skipped().iter().map(|(_, _, count)| count).sum();
+    assert!(own < all, "{own} of {all}");
+}
+
+/// Every third question has no answer.
+struct Asked(Numbers);
+
+impl Dataset for Asked {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+
+    fn read(&self, index: u64) -> Result<Sample, SampleError> {
+        let answers = match index % 3 {
+            0 => Vec::new(),
+            _ => vec![Answer {
+                text: "yes".to_owned(),
+                count: 1.0,
+            }],
+        };
+        Ok(Sample {
+            texts: Vec::new(),
+            question: Some(Question {
+                id: index.to_string(),
+                text: "is it?".to_owned(),
+                answers,
+            }),
+            ..self.0.read(index)?
+        })
+    }
+
+    fn fingerprint(&self) -> String {
+        self.0.fingerprint()
+    }
+}
+
+#[test]
+fn a_question_without_answers_is_replaced() {
+    let part = Part::new(Arc::new(Asked(Numbers::new("asked", &[30]))));
+    let mixture = Mixture::new(vec![part], Mixing::new(3)).expect("a mixture");
+    let options = LoaderOptions {
+        max_skipped: 1.0,
+        ..options(2)
+    };
+    let mut loader = loader(&Arc::new(mixture), &options, 0);
+    for batch in batches(&mut loader, 12) {
+        assert!(batch.rows.iter().all(|row| row.index % 3 != 0));
+    }
+    assert!(
+        loader
+            .skipped()
+            .iter()
+            .all(|(_, reason, _)| *reason == "no_answers")
     );
 }
 

@@ -257,6 +257,20 @@ impl RecipeFile for Recipe {
         if self.lora.is_some() && self.stage2.is_none() {
             return refuse("lora adapts the language model behind stage 2: there is no [stage2]");
         }
+        for (name, stage) in [("stage1", &self.stage1), ("stage2", &self.stage2)] {
+            let best = stage.as_ref().and_then(|stage| stage.keep.best.as_deref());
+            let is_measured = |best: &str| {
+                let measured = best.split_once('/').map(|(evaluation, _)| evaluation);
+                self.evaluation
+                    .iter()
+                    .any(|evaluation| Some(evaluation.name.as_str()) == measured)
+            };
+            if let Some(best) = best.filter(|best| !is_measured(best)) {
+                return Err(format!(
+                    "{name}.keep.best is `{best}`: it must be a figure of an [[evaluation]] of this recipe, of the form name/figure"
+                ));
+            }
+        }
         if self.bert.is_none() && !self.starts_trained() {
             return refuse(
                 "bert is missing: without `from` in its stage, a Q-Former begins with the weights of a BERT",

@@ -37,8 +37,13 @@ pub trait RecipeFile: Serialize + DeserializeOwned {
             .try_into()
             .map_err(|error: toml::de::Error| refuse(error.to_string()))?;
         let known = toml::Table::try_from(&recipe).map_err(|error| refuse(error.to_string()))?;
-        if let Some(key) = unknown(&given, &known) {
-            return Err(refuse(format!("`{key}` is no key of a recipe")));
+        for key in not_told(&given, &known) {
+            // Left out for being the default, or passed over: then it may hold anything.
+            let mut other = given.clone();
+            put(&mut other, &key, toml::Value::Datetime(NO_VALUE));
+            if Self::deserialize(other).is_ok() {
+                return Err(refuse(format!("`{}` is no key of a recipe", key.join("."))));
+            }
         }
         recipe.check().map_err(refuse)?;
         Ok(recipe)
@@ -56,17 +61,47 @@ pub trait RecipeFile: Serialize + DeserializeOwned {
     }
 }
 
-/// The first key of `given` that `known` lacks: sections that are also read from Hugging Face's files pass over theirs.
-fn unknown(given: &toml::Table, known: &toml::Table) -> Option<String> {
-    given
-        .iter()
-        .find_map(|(key, value)| match (value, known.get(key)) {
-            (_, None) => Some(key.clone()),
+/// What no key of a recipe takes: none has a date.
+const NO_VALUE: toml::value::Datetime = toml::value::Datetime {
+    date: Some(toml::value::Date {
+        year: 1970,
+        month: 1,
+        day: 1,
+    }),
+    time: None,
+    offset: None,
+};
+
+/// Keys of `given` that `known` lacks: those left out because they say what holds without them, and those passed over, as sections
+/// pass over theirs that are also read from Hugging Face's files.
+fn not_told(given: &toml::Table, known: &toml::Table) -> Vec<Vec<String>> {
+    let mut keys = Vec::new();
+    for (key, value) in given {
+        match (value, known.get(key)) {
+            (_, None) => keys.push(vec![key.clone()]),
             (toml::Value::Table(given), Some(toml::Value::Table(known))) => {
-                unknown(given, known).map(|inner| format!("{key}.{inner}"))
+                let inner = not_told(given, known).into_iter();
+                keys.extend(inner.map(|inner| [vec![key.clone()], inner].concat()));
             }
-            _ => None,
-        })
+            _ => {}
+        }
+    }
+    keys
+}
+
+/// Puts `value` at `path`, whose sections are there.
+fn put(table: &mut toml::Table, path: &[String], value: toml::Value) {
+    match path {
+        [key] => {
+            table.insert(key.clone(), value);
+        }
+        [section, rest @ ..] => {
+            if let Some(section) = table.get_mut(section).and_then(toml::Value::as_table_mut) {
+                put(section, rest, value);
+            }
+        }
+        [] => {}
+    }
 }
 
 /// `a.b.c=value`, the value as TOML writes it; a bare word is a string, and a number in the path a place in a list.

@@ -161,6 +161,35 @@ impl StageRecipe {
                 "{name}.interleaved means nothing: pictures and words take turns in stage 2"
             ));
         }
+        let OptimizerConfig {
+            betas,
+            weight_decay,
+            clip_norm,
+            ..
+        } = &self.optimizer;
+        let numbers = [
+            ("schedule.peak", self.schedule.peak),
+            ("schedule.minimum", self.schedule.minimum),
+            ("pretrained_rate", self.pretrained_rate),
+            ("query_rate", self.query_rate),
+            ("optimizer.weight_decay", *weight_decay),
+        ];
+        if let Some((key, value)) = numbers
+            .into_iter()
+            .find(|(_, value)| !(value.is_finite() && *value >= 0.0))
+        {
+            return Err(format!("{name}.{key} is {value}: it must not be negative"));
+        }
+        if let Some(beta) = betas.iter().find(|beta| !(0.0..1.0).contains(*beta)) {
+            return Err(format!(
+                "{name}.optimizer.betas holds {beta}: averages decay by a share from 0 to below 1"
+            ));
+        }
+        if let Some(norm) = clip_norm.filter(|norm| !(norm.is_finite() && *norm > 0.0)) {
+            return Err(format!(
+                "{name}.optimizer.clip_norm is {norm}: it must be above 0; leave it out to clip nothing"
+            ));
+        }
         if self.checkpoint_every == 0 || self.log_every == 0 || self.compare_every == 0 {
             return Err(format!(
                 "{name}.checkpoint_every, {name}.log_every and {name}.compare_every must be at least 1"

@@ -73,6 +73,19 @@ fn blocks_are_named_one_by_one_or_in_a_list() {
 }
 
 #[test]
+fn what_holds_anyway_may_be_said() {
+    let said = [
+        "stage1.image_ids=false",
+        "stage1.deterministic=false",
+        "stage1.compare_every=1000",
+        "stage1.recompute=[]",
+        "stage2.prefix_language_modelling=false",
+        "stage2.reads=nothing",
+    ];
+    assert_eq!(read(&said).expect("recipe"), read(&[]).expect("recipe"));
+}
+
+#[test]
 fn what_cannot_work_is_refused_by_name() {
     for (overrides, key) in [
         (&["data=[]"][..], "data"),
@@ -89,6 +102,15 @@ fn what_cannot_work_is_refused_by_name() {
         ),
         (&["stage1.recompute=everything"], "recompute"),
         (&["stage1.optimizer.ema=1.0"], "stage1.optimizer.ema"),
+        (&["stage1.optimizer.clip_norm=-1.0"], "stage1.optimizer.clip_norm"),
+        (&["stage1.optimizer.betas=[0.9, 1.0]"], "stage1.optimizer.betas"),
+        (&["stage2.schedule.peak=-1e-4"], "stage2.schedule.peak"),
+        (&["stage1.keep={ best = 'nowhere/loss' }"], "stage1.keep.best"),
+        (&["stage1.images_ids=false"], "images_ids"),
+        (
+            &["representation.qformer.colour=1"],
+            "representation.qformer.colour",
+        ),
         (&["encoder.drop_path=0.1"], "encoder.train"),
         (
             &["encoder.train=true", "encoder.layer_decay=0.0"],

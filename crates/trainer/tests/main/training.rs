@@ -146,7 +146,7 @@ fn train(folder: &Path, stage: &StageRecipe, bad: &'static [u64]) -> Outcome {
     let (notes, asked) = (Notes::default(), RefCell::default());
     let mut run = Run::open(RunOptions {
         folder: folder.to_owned(),
-        recipe: "the same".to_owned(),
+        recipe: "is = \"the same\"".to_owned(),
         data: None,
         seed: 1,
         resume: true,

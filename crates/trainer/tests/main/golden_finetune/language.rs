@@ -208,7 +208,8 @@ impl Run {
         let lacking: Vec<TextExample> = texts
             .into_iter()
             .map(|mut text| TextExample {
-                target: text.split_off(hidden),
+                // A text that is shorter than the prompt teaches nothing.
+                target: text.split_off(hidden.min(text.len())),
                 prompt: text,
             })
             .collect();
