@@ -4,6 +4,7 @@
 
 mod commands;
 mod device;
+mod exclusive;
 mod failures;
 mod generation;
 mod hub;

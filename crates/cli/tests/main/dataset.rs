@@ -1,6 +1,8 @@
 //! Captions of many pictures: folders, globs, prompts, files that are gone on with.
 
 use std::collections::BTreeSet;
+#[cfg(target_os = "linux")]
+use std::ffi::OsStr;
 use std::fs;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
@@ -136,9 +138,23 @@ fn a_file_of_captions_is_neither_lost_nor_mixed_with_something_else() {
     // Other prompts are other captions.
     fixture.stdout(&[&resume[..], &["--prompt", &word(30)]].concat());
     assert_eq!(lines(&fixture, "c.jsonl").len(), 4);
-    fs::write(fixture.path("c.jsonl"), "a list of\nsomething else\n").unwrap();
-    fixture.assert_fails(&resume, &["line 1 of c.jsonl", "neither a caption"]);
-    assert_eq!(lines(&fixture, "c.jsonl").len(), 2);
+    // More captions of one picture cost no other picture its own.
+    let more = [&MODEL[..], &["red.png", "--out", "c.jsonl", "--resume"], &SHORT].concat();
+    fixture.stdout(&[&more[..], &["--num-captions", "2"]].concat());
+    let kept = lines(&fixture, "c.jsonl");
+    let of = |name: &str| kept.iter().filter(|line| line.contains(name)).count();
+    assert_eq!((of("blue.png"), of("red.png")), (2, 3), "{kept:?}");
+    // Nobody else writes meanwhile.
+    let held = fs::File::open(fixture.path("c.jsonl")).unwrap();
+    held.lock().unwrap();
+    fixture.assert_fails(&resume, &["c.jsonl", "another process"]);
+    drop(held);
+    for foreign in ["a list of\nsomething else\n", "my diary", "{\"image\": 1}\n"] {
+        fs::write(fixture.path("c.jsonl"), foreign).unwrap();
+        fixture.assert_fails(&resume, &["line 1 of c.jsonl", "neither a caption"]);
+        assert_eq!(fs::read_to_string(fixture.path("c.jsonl")).unwrap(), foreign);
+    }
+    fs::remove_file(fixture.path("c.jsonl")).unwrap();
     fixture.assert_fails(
         &[&MODEL[..], &["red.png", "--out", "absent/c.jsonl"]].concat(),
         &["absent/c.jsonl"],
@@ -188,6 +204,20 @@ fn folders_and_globs_name_their_pictures_in_order() {
     );
     for nothing in ["home", "photos/*.gif", "photos/[.png"] {
         fixture.assert_fails(&[&MODEL[..], &[nothing]].concat(), &[nothing]);
+    }
+    // A link that leads back, a pipe and a name that is no text cost the others nothing.
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::unix::ffi::OsStrExt;
+
+        std::os::unix::fs::symlink("..", fixture.path("photos/b/back")).unwrap();
+        let pipe = Command::new("mkfifo")
+            .arg(fixture.path("photos/b/pipe.png"))
+            .status();
+        assert!(pipe.unwrap().success());
+        let unnamed = fixture.path("photos/b").join(OsStr::from_bytes(b"\xff.png"));
+        fs::copy(fixture.path("red.png"), unnamed).unwrap();
+        assert_eq!(images(&fixture, &["photos", "--recursive"]), deep);
     }
 }
 

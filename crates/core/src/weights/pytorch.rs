@@ -65,6 +65,13 @@ impl Pickled {
         files::read_start(&path, 0).map_err(|error| unreadable(&path, error))?;
         let reader = weights(&path).map_err(|error| match error {
             PytorchError::Io(source) => unreadable(&path, source),
+            PytorchError::Pickle(error) => WeightError::format(
+                &path,
+                FORMAT,
+                format!(
+                    "{error}; where `torch.load` takes the file, save the weights alone: torch.save(model.state_dict(), ...)"
+                ),
+            ),
             other => WeightError::format(&path, FORMAT, other),
         })?;
         if reader.is_empty() {
@@ -90,13 +97,20 @@ impl Pickled {
 
 /// The file at `path` from where it keeps its weights.
 fn weights(path: &Path) -> Result<PytorchReader, PytorchError> {
+    let mut problem = None;
     for key in WEIGHTS {
         match PytorchReader::with_top_level_key(path, key) {
+            Ok(reader) if reader.is_empty() => {}
+            Ok(reader) => return Ok(reader),
             Err(PytorchError::KeyNotFound(_)) => {}
-            opened => return opened,
+            // `model` may be the model's name, with the weights under another key.
+            Err(error) => problem = problem.or(Some(error)),
         }
     }
-    PytorchReader::new(path)
+    match problem {
+        Some(error) => Err(error),
+        None => PytorchReader::new(path),
+    }
 }
 
 /// The same tensors without the prefixes of wrappers.

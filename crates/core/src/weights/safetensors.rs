@@ -128,7 +128,11 @@ fn dtype(dtype: Dtype) -> Option<DType> {
         Dtype::BF16 => Some(DType::BF16),
         Dtype::I64 => Some(DType::I64),
         Dtype::I32 => Some(DType::I32),
+        Dtype::I16 => Some(DType::I16),
         Dtype::I8 => Some(DType::I8),
+        Dtype::U64 => Some(DType::U64),
+        Dtype::U32 => Some(DType::U32),
+        Dtype::U16 => Some(DType::U16),
         // A truth is a byte of 0 or 1.
         Dtype::U8 | Dtype::BOOL => Some(DType::U8),
         _ => None,

@@ -79,7 +79,10 @@ pub(super) fn below(folder: &Path) -> Result<(Vec<String>, Vec<String>), SetErro
 
 /// The folder in which `file` lies.
 pub(super) fn folder_of(file: &Path) -> &Path {
-    file.parent().unwrap_or(Path::new(""))
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
 }
 
 /// The name of `file` without its folder and ending.

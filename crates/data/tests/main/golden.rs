@@ -208,7 +208,7 @@ fn the_captions_of_the_training_step_get_its_ids() {
                 check.identical(
                     &format!("decoded-captions/{encoder}"),
                     &[text],
-                    &[caption.clone()],
+                    std::slice::from_ref(caption),
                 );
             }
         }

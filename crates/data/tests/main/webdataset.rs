@@ -96,6 +96,29 @@ pub(crate) fn belongs_together(set: &WebDataset) -> bool {
 }
 
 #[test]
+fn a_glob_names_its_shards() {
+    let place = Place::new();
+    let member = |key: &str| {
+        [
+            (format!("{key}.png"), vec![1]),
+            (format!("{key}.txt"), b"a word".to_vec()),
+        ]
+    };
+    place.write("b.tar", &archive(&member("second")));
+    place.write("a.tar", &archive(&member("first")));
+    place.write("notes.txt", b"none");
+    let open = |pattern: &str| {
+        let pattern = place.shards.join(pattern);
+        let pattern = pattern.to_str().expect("UTF-8");
+        WebDataset::open("some", pattern, place.cache(), Rules::default())
+    };
+    let set = open("*.tar").expect("shards");
+    let keys = [set.key(0), set.key(1)].map(|key| key.expect("a key"));
+    assert_eq!((set.len(), keys), (2, ["first", "second"].map(str::to_owned)));
+    assert!(matches!(open("*.zip"), Err(WebDatasetError::NoShards(_))));
+}
+
+#[test]
 fn any_sample_of_any_shard_is_read_alone() {
     let place = Place::new();
     place.write("a.tar", &archive(&samples("a", 5, 0)));

@@ -1,6 +1,6 @@
 //! The folder that CapFilt writes: a line at a time, in the order of the data set, so that the last line says where to go on.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::job::Job;
+use crate::exclusive;
 use crate::model::named;
 use crate::output::chain;
 
@@ -182,9 +183,7 @@ impl Lines {
         struct Place {
             index: u64,
         }
-        let mut options = OpenOptions::new();
-        let file = options.read(true).append(true).create(true).open(&path);
-        let file = file.with_context(|| format!("cannot write {}", named(&path)))?;
+        let file = exclusive::open(&path)?;
         let mut reader = BufReader::new(&file);
         let (mut line, mut whole, mut count, mut next) = (Vec::new(), 0, 0, 0);
         loop {

@@ -1,14 +1,15 @@
 //! The file that `caption --out` writes, and goes on with.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::Job;
+use crate::exclusive;
 use crate::model::named;
 
 /// JSON lines, a batch at a time.
@@ -32,8 +33,7 @@ enum Line {
         _text: String,
     },
     Failure {
-        #[serde(rename = "image")]
-        _image: String,
+        image: String,
         #[serde(rename = "error")]
         _error: String,
     },
@@ -45,67 +45,77 @@ impl CaptionsFile {
     /// # Errors
     /// Where there is one that holds something: it may have cost hours.
     pub(super) fn create(path: &Path) -> Result<Self> {
-        if fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0) {
+        let file = exclusive::open(path)?;
+        if file.metadata().is_ok_and(|metadata| metadata.len() > 0) {
             bail!(
                 "{} is there already: go on with it by --resume, or name another --out",
                 named(path)
             );
         }
-        Self::open(path, HashSet::new())
+        Ok(Self::of(path, file, HashSet::new()))
     }
 
-    /// The file at `path`, where there is one, without what is left of a broken run: a half-written last line, and pictures
-    /// without all of their `captions`, among them those that failed.
+    /// The file at `path`, where there is one, without what is left of a broken run: a half-written last line, and of the pictures of
+    /// `jobs` those without all of their `captions`, among them those that failed. All else stays.
     ///
     /// # Errors
     /// Where it holds something else than captions.
-    pub(super) fn resume(path: &Path, captions: usize) -> Result<Self> {
-        let text = match fs::read(path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-            read => read.with_context(|| format!("cannot read {}", named(path)))?,
-        };
+    pub(super) fn resume(path: &Path, captions: usize, jobs: &[Job]) -> Result<Self> {
+        let mut file = exclusive::open(path)?;
+        let mut text = Vec::new();
+        file.read_to_end(&mut text)
+            .with_context(|| format!("cannot read {}", named(path)))?;
         let lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
-        let mut found: Vec<((String, String), &[u8])> = Vec::new();
+        let mut found: Vec<(Line, &[u8])> = Vec::new();
         for (index, line) in lines.iter().enumerate() {
             match serde_json::from_slice(line) {
-                Ok(Line::Caption { image, prompt, .. }) if line.ends_with(b"\n") => {
-                    found.push(((image, prompt), line));
-                }
-                Ok(_) => {}
-                Err(_) if index + 1 == lines.len() => {}
-                Err(_) => bail!(
+                Ok(read) if line.ends_with(b"\n") => found.push((read, line)),
+                _ if is_cut(line) => {}
+                _ => bail!(
                     "line {} of {} is neither a caption nor an error that `blip2 caption --out` writes: name another --out",
                     index + 1,
                     named(path)
                 ),
             }
         }
-        let mut counts: HashMap<&(String, String), usize> = HashMap::new();
-        found
-            .iter()
-            .for_each(|(key, _)| *counts.entry(key).or_default() += 1);
-        let whole = |key| counts[key] >= captions;
+        let mut counts: HashMap<(&str, &str), usize> = HashMap::new();
+        for (line, _) in &found {
+            if let Line::Caption { image, prompt, .. } = line {
+                *counts.entry((image, prompt)).or_default() += 1;
+            }
+        }
+        let whole = |key: (&str, &str)| counts.get(&key).is_some_and(|count| *count >= captions);
+        let asked: HashSet<(&str, &str)> = jobs.iter().map(Job::key).collect();
+        let images: HashSet<&str> = jobs.iter().map(|job| job.image.as_str()).collect();
+        let stays = |line: &Line| match line {
+            Line::Caption { image, prompt, .. } => {
+                !asked.contains(&(image.as_str(), prompt.as_str())) || whole((image, prompt))
+            }
+            Line::Failure { image, .. } => !images.contains(image.as_str()),
+        };
         let kept: Vec<&[u8]> = found
             .iter()
-            .filter(|(key, _)| whole(key))
+            .filter(|(line, _)| stays(line))
             .map(|(_, line)| *line)
             .collect();
         if kept.len() < lines.len() {
             replace(path, &kept.concat()).with_context(|| format!("cannot mend {}", named(path)))?;
+            file = exclusive::open(path)?;
         }
-        let held = found.iter().map(|(key, _)| key).filter(|key| whole(key));
-        let held = held.cloned().collect();
-        Self::open(path, held)
+        let held = counts.keys().filter(|key| whole(**key));
+        let held = held
+            .map(|(image, prompt)| ((*image).to_owned(), (*prompt).to_owned()))
+            .collect();
+        Ok(Self::of(path, file, held))
     }
 
-    fn open(path: &Path, held: HashSet<(String, String)>) -> Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).open(path);
-        Ok(Self {
-            file: file.with_context(|| format!("cannot write {}", named(path)))?,
+    fn of(path: &Path, file: File, held: HashSet<(String, String)>) -> Self {
+        Self {
             path: path.to_owned(),
+            file,
             held,
             waiting: Vec::new(),
-        })
+        }
     }
 
     /// Whether it held all captions of `job` when it was opened.
@@ -131,6 +141,12 @@ impl CaptionsFile {
     pub(super) fn name(&self) -> String {
         named(&self.path)
     }
+}
+
+/// Whether `line` is the beginning of one of ours, as a kill leaves it.
+fn is_cut(line: &[u8]) -> bool {
+    const BEGINNING: &[u8] = b"{\"image\":";
+    !line.ends_with(b"\n") && (line.starts_with(BEGINNING) || BEGINNING.starts_with(line))
 }
 
 /// Puts `content` in the place of the file that `path` leads to: all of it, or nothing changes.

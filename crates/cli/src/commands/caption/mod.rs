@@ -115,6 +115,13 @@ struct Job {
     request: CaptionRequest,
 }
 
+impl Job {
+    /// What tells its captions from others in a file: picture and prompt.
+    fn key(&self) -> (&str, &str) {
+        (&self.image, &self.request.prompt)
+    }
+}
+
 impl Caption {
     pub(crate) fn run(self) -> Result<()> {
         self.check();
@@ -139,7 +146,10 @@ impl Caption {
         let mut seen = HashSet::new();
         jobs.retain(|job| seen.insert((job.image.clone(), job.request.prompt.clone())));
         let file = match &self.out {
-            Some(path) if self.resume => Some(CaptionsFile::resume(path, settings.num_return_sequences)?),
+            Some(path) if self.resume => {
+                let captions = settings.num_return_sequences;
+                Some(CaptionsFile::resume(path, captions, &jobs)?)
+            }
             Some(path) => Some(CaptionsFile::create(path)?),
             None => None,
         };

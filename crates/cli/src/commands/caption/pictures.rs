@@ -59,16 +59,23 @@ fn in_folder(folder: &Path, recursive: bool) -> Result<Vec<PathBuf>> {
     let mut pictures = Vec::new();
     for entry in entries {
         let path = match entry {
-            Ok(entry) if entry.file_type().is_dir() => continue,
+            Ok(entry) if !entry.file_type().is_file() => continue,
             Ok(entry) => entry.into_path(),
+            Err(error) if error.loop_ancestor().is_some() => {
+                tracing::warn!("{error}: what is behind the link is seen once");
+                continue;
+            }
             // A link that leads nowhere fails as the picture that it should be.
             Err(error) => match error.path().filter(|path| has_picture_name(path)) {
                 Some(path) => path.to_owned(),
                 None => return Err(error).with_context(|| format!("cannot look into {}", named(folder))),
             },
         };
-        if has_picture_name(&path) {
-            pictures.push(path);
+        // Captions are told by the picture's name, as text.
+        match has_picture_name(&path) {
+            true if path.to_str().is_some() => pictures.push(path),
+            true => tracing::warn!("{} is left out: its name is not UTF-8", named(&path)),
+            false => {}
         }
     }
     Ok(pictures)
@@ -91,7 +98,7 @@ fn by_glob(pattern: &Path, recursive: bool) -> Result<Vec<PathBuf>> {
         let path = path.with_context(wrong)?;
         if path.is_dir() {
             pictures.extend(in_folder(&path, recursive)?);
-        } else if has_picture_name(&path) {
+        } else if has_picture_name(&path) && path.is_file() {
             pictures.push(path);
         }
     }

@@ -1,8 +1,8 @@
 //! What was found of each unit of an evaluation, a line each, so that a run that was broken off goes on where it was.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Write};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::exclusive;
 use crate::model::named;
 use crate::part::Part;
 
@@ -46,16 +47,14 @@ impl<Found: Serialize + DeserializeOwned> Journal<Found> {
     /// The lines of `name` and `part` in `folder`. What a killed run left half-written is cut off.
     pub(super) fn open(folder: &Path, name: &str, part: Part) -> Result<Self> {
         let path = folder.join(format!("{name}-{}.jsonl", part.to_string().replace('/', "-of-")));
-        let content = match fs::read(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-            read => read.with_context(|| format!("cannot read {}", named(&path)))?,
-        };
+        let mut file = exclusive::open(&path)?;
+        let mut content = Vec::new();
+        file.read_to_end(&mut content)
+            .with_context(|| format!("cannot read {}", named(&path)))?;
         let whole = content
             .iter()
             .rposition(|byte| *byte == b'\n')
             .map_or(0, |end| end + 1);
-        let file = OpenOptions::new().create(true).append(true).open(&path);
-        let file = file.with_context(|| format!("cannot write {}", named(&path)))?;
         file.set_len(whole as u64)
             .with_context(|| format!("cannot mend {}", named(&path)))?;
         Ok(Self {

@@ -259,14 +259,37 @@ fn index_path(cache: &Cache, place: &Place, rules: Rules) -> PathBuf {
 fn places(path: &str) -> Result<Vec<Place>, WebDatasetError> {
     let mut found = Vec::new();
     for name in expand_braces(path)? {
-        if Path::new(&name).is_dir() {
+        let path = Path::new(&name);
+        if path.is_dir() {
             found.extend(in_folder(&name)?);
+        } else if !path.exists() && !name.contains("://") && name.contains(['*', '?', '[']) {
+            found.extend(by_glob(&name)?);
         } else {
             found.push(name);
         }
     }
     let place = |shard: String| Place::new(&shard).map_err(|source| WebDatasetError::Shard { shard, source });
     found.into_iter().map(place).collect()
+}
+
+/// The shards that a glob finds, by name.
+fn by_glob(pattern: &str) -> Result<Vec<String>, WebDatasetError> {
+    let unreadable = |source| WebDatasetError::Shard {
+        shard: pattern.to_owned(),
+        source,
+    };
+    let paths = glob::glob(pattern)
+        .map_err(|error| unreadable(std::io::Error::new(std::io::ErrorKind::InvalidInput, error)))?;
+    let names = paths.map(|path| match path {
+        Ok(path) => Ok(path.to_string_lossy().into_owned()),
+        Err(error) => Err(unreadable(error.into())),
+    });
+    let mut shards: Vec<String> = names.collect::<Result<_, _>>()?;
+    if shards.is_empty() {
+        return Err(WebDatasetError::NoShards(pattern.to_owned()));
+    }
+    shards.sort();
+    Ok(shards)
 }
 
 /// The shards of a folder, by name.
