@@ -58,7 +58,7 @@ impl RepresentationModel {
     /// `context` for all of them.
     ///
     /// # Errors
-    /// As for [`RepresentationModel::embed_texts`].
+    /// As for [`RepresentationModel::embed_texts`]; [`ModelError::NotFinite`] where a logit is no number.
     pub fn match_image(&self, context: &ImageContext, texts: &[&[u32]]) -> Result<Vec<f32>, ModelError> {
         let mut matches = vec![0.0; texts.len()];
         for chunk in by_length(texts).chunks(PAIRS_AT_ONCE) {
@@ -66,6 +66,11 @@ impl RepresentationModel {
             let logits = self.matching_logits(&context, &self.batch(texts, chunk)?)?;
             let logits = logits.narrow(1, 1, 1).into_data();
             for (text, logit) in chunk.iter().zip(logits.iter::<f32>()) {
+                if !logit.is_finite() {
+                    return Err(ModelError::NotFinite {
+                        what: "matching logits",
+                    });
+                }
                 matches[*text] = logit;
             }
         }

@@ -218,6 +218,16 @@ fn folders_and_globs_name_their_pictures_in_order() {
         let unnamed = fixture.path("photos/b").join(OsStr::from_bytes(b"\xff.png"));
         fs::copy(fixture.path("red.png"), unnamed).unwrap();
         assert_eq!(images(&fixture, &["photos", "--recursive"]), deep);
+        let all = ["photos/**/*.png", "photos/*/*.png", "./photos/b/*.png"].map(|glob| {
+            let command = [&MODEL[..], &[glob, "--json"], &SHORT].concat();
+            fixture
+                .run(&command)
+                .stdout
+                .iter()
+                .filter(|byte| **byte == b'\n')
+                .count()
+        });
+        assert_eq!(all, [4, 0, 0]);
     }
 }
 

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use blip2_data::pixels::{ENDINGS, has_picture_name};
-use glob::{MatchOptions, glob_with};
-use walkdir::WalkDir;
+use glob::{MatchOptions, Pattern};
+use walkdir::{DirEntry, WalkDir};
 
 use crate::model::named;
 
@@ -58,18 +58,8 @@ fn in_folder(folder: &Path, recursive: bool) -> Result<Vec<PathBuf>> {
         .filter_entry(|entry| entry.depth() == 0 || !entry.file_name().as_encoded_bytes().starts_with(b"."));
     let mut pictures = Vec::new();
     for entry in entries {
-        let path = match entry {
-            Ok(entry) if !entry.file_type().is_file() => continue,
-            Ok(entry) => entry.into_path(),
-            Err(error) if error.loop_ancestor().is_some() => {
-                tracing::warn!("{error}: what is behind the link is seen once");
-                continue;
-            }
-            // A link that leads nowhere fails as the picture that it should be.
-            Err(error) => match error.path().filter(|path| has_picture_name(path)) {
-                Some(path) => path.to_owned(),
-                None => return Err(error).with_context(|| format!("cannot look into {}", named(folder))),
-            },
+        let Some(path) = seen(entry, folder)?.filter(|path| !path.is_dir()) else {
+            continue;
         };
         // Captions are told by the picture's name, as text.
         match has_picture_name(&path) {
@@ -81,26 +71,72 @@ fn in_folder(folder: &Path, recursive: bool) -> Result<Vec<PathBuf>> {
     Ok(pictures)
 }
 
+/// What `glob` itself would find, which panics at a name that is not UTF-8, and follows links that lead back.
 fn by_glob(pattern: &Path, recursive: bool) -> Result<Vec<PathBuf>> {
     let options = MatchOptions {
+        require_literal_separator: true,
         require_literal_leading_dot: true,
         ..MatchOptions::new()
     };
-    let wrong = || {
+    let text = pattern.components().collect::<PathBuf>();
+    let text = text.to_str().unwrap_or_default();
+    let compiled = Pattern::new(text).with_context(|| {
         format!(
             "{} is neither a file nor a glob that can be followed",
             named(pattern)
         )
+    })?;
+    let parts: Vec<_> = pattern.components().collect();
+    let fixed = parts.iter().take_while(|part| !is_glob(Path::new(part))).count();
+    let base = parts[..fixed].iter().collect::<PathBuf>();
+    let is_here = base.as_os_str().is_empty();
+    let depth = match text.contains("**") {
+        true => usize::MAX,
+        false => parts.len() - fixed,
     };
-    let paths = glob_with(pattern.to_str().unwrap_or_default(), options).with_context(wrong)?;
     let mut pictures = Vec::new();
-    for path in paths {
-        let path = path.with_context(wrong)?;
+    let from = if is_here { Path::new(".") } else { &base };
+    let entries = WalkDir::new(from)
+        .follow_links(true)
+        .min_depth(1)
+        .max_depth(depth);
+    for entry in entries.sort_by_file_name() {
+        let Some(path) = seen(entry, from)? else {
+            continue;
+        };
+        let path = if is_here {
+            path.strip_prefix(from).unwrap_or(&path)
+        } else {
+            &path
+        };
+        if !path
+            .to_str()
+            .is_some_and(|text| compiled.matches_with(text, options))
+        {
+            continue;
+        }
         if path.is_dir() {
-            pictures.extend(in_folder(&path, recursive)?);
-        } else if has_picture_name(&path) && path.is_file() {
-            pictures.push(path);
+            pictures.extend(in_folder(path, recursive)?);
+        } else if has_picture_name(path) {
+            pictures.push(path.to_owned());
         }
     }
     Ok(pictures)
+}
+
+/// A folder or file below `folder`, unless it is of another kind, or leads back.
+fn seen(entry: walkdir::Result<DirEntry>, folder: &Path) -> Result<Option<PathBuf>> {
+    match entry {
+        Ok(entry) if entry.file_type().is_file() || entry.file_type().is_dir() => Ok(Some(entry.into_path())),
+        Ok(_) => Ok(None),
+        Err(error) if error.loop_ancestor().is_some() => {
+            tracing::warn!("{error}: what is behind the link is seen once");
+            Ok(None)
+        }
+        // A link that leads nowhere fails as the picture that it should be.
+        Err(error) => match error.path().filter(|path| has_picture_name(path)) {
+            Some(path) => Ok(Some(path.to_owned())),
+            None => Err(error).with_context(|| format!("cannot look into {}", named(folder))),
+        },
+    }
 }
