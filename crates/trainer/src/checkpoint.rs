@@ -80,6 +80,11 @@ impl Default for Kept {
 }
 
 impl Kept {
+    /// The figure that decides, if it is one of the evaluator called `evaluator`.
+    pub(crate) fn figure_of(&self, evaluator: &str) -> Option<&str> {
+        self.best.as_deref()?.strip_prefix(evaluator)?.strip_prefix('/')
+    }
+
     /// What decides how good a checkpoint is, if it is among the `figures` of the evaluator called `evaluator`.
     ///
     /// # Errors
@@ -89,8 +94,7 @@ impl Kept {
         evaluator: &str,
         figures: &[(String, f64)],
     ) -> Result<Option<f64>, TrainError> {
-        let wanted = self.best.as_deref().and_then(|best| best.split_once('/'));
-        let Some((_, wanted)) = wanted.filter(|(name, _)| *name == evaluator) else {
+        let Some(wanted) = self.figure_of(evaluator) else {
             return Ok(None);
         };
         match figures.iter().find(|(name, _)| name == wanted) {

@@ -218,7 +218,13 @@ fn folders_and_globs_name_their_pictures_in_order() {
         let unnamed = fixture.path("photos/b").join(OsStr::from_bytes(b"\xff.png"));
         fs::copy(fixture.path("red.png"), unnamed).unwrap();
         assert_eq!(images(&fixture, &["photos", "--recursive"]), deep);
-        let all = ["photos/**/*.png", "photos/*/*.png", "./photos/b/*.png"].map(|glob| {
+        let all = [
+            "photos/**/*.png",
+            "photos/*/*.png",
+            "./photos/b*/c/*.png",
+            "photos/b/c/**/y.*",
+        ]
+        .map(|glob| {
             let command = [&MODEL[..], &[glob, "--json"], &SHORT].concat();
             fixture
                 .run(&command)
@@ -227,7 +233,7 @@ fn folders_and_globs_name_their_pictures_in_order() {
                 .filter(|byte| **byte == b'\n')
                 .count()
         });
-        assert_eq!(all, [4, 0, 0]);
+        assert_eq!(all, [4, 0, 1, 1]);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Which files a path names: one, those in braces, those of a glob or of a folder.
 
+use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
@@ -16,9 +17,13 @@ pub(super) fn files(spec: &DataSpec, endings: &[&str]) -> Result<Vec<PathBuf>, S
     let mut files = Vec::new();
     for path in expand_braces(&spec.path).map_err(|problem| spec.error(problem))? {
         let path = PathBuf::from(path);
+        let unreadable = |source| SetError::Read {
+            path: path.clone(),
+            source,
+        };
         if path.is_dir() {
             let all = format!("{}/**/*", glob::Pattern::escape(&path.to_string_lossy()));
-            let found = matching(spec, &all)?.into_iter();
+            let found = matching(&all).map_err(unreadable)?.into_iter();
             files.extend(found.filter(|file| {
                 let name = file.to_string_lossy();
                 file.is_file() && endings.iter().any(|end| name.ends_with(end))
@@ -26,7 +31,7 @@ pub(super) fn files(spec: &DataSpec, endings: &[&str]) -> Result<Vec<PathBuf>, S
         } else if path.exists() || !path.to_string_lossy().contains(['*', '?', '[']) {
             files.push(path);
         } else {
-            files.extend(matching(spec, &path.to_string_lossy())?);
+            files.extend(matching(&path.to_string_lossy()).map_err(unreadable)?);
         }
     }
     if files.is_empty() {
@@ -38,16 +43,10 @@ pub(super) fn files(spec: &DataSpec, endings: &[&str]) -> Result<Vec<PathBuf>, S
     Ok(files)
 }
 
-fn matching(spec: &DataSpec, pattern: &str) -> Result<Vec<PathBuf>, SetError> {
-    let found = glob::glob(pattern).map_err(|error| spec.error(format!("no glob: {error}")))?;
-    found
-        .map(|path| {
-            path.map_err(|error| SetError::Read {
-                path: error.path().to_owned(),
-                source: error.into(),
-            })
-        })
-        .collect()
+/// The files and folders that `pattern` finds, by name.
+pub(super) fn matching(pattern: &str) -> std::io::Result<Vec<PathBuf>> {
+    let found = glob::glob(pattern).map_err(|error| Error::new(ErrorKind::InvalidInput, error))?;
+    found.map(|path| path.map_err(Error::from)).collect()
 }
 
 /// The files in `folder` and below, by their paths relative to it, in the order of their names; and what cannot be used of them: links

@@ -258,14 +258,12 @@ impl RecipeFile for Recipe {
             return refuse("lora adapts the language model behind stage 2: there is no [stage2]");
         }
         for (name, stage) in [("stage1", &self.stage1), ("stage2", &self.stage2)] {
-            let best = stage.as_ref().and_then(|stage| stage.keep.best.as_deref());
-            let is_measured = |best: &str| {
-                let measured = best.split_once('/').map(|(evaluation, _)| evaluation);
-                self.evaluation
-                    .iter()
-                    .any(|evaluation| Some(evaluation.name.as_str()) == measured)
+            let Some(keep) = stage.as_ref().map(|stage| &stage.keep) else {
+                continue;
             };
-            if let Some(best) = best.filter(|best| !is_measured(best)) {
+            let mut evaluations = self.evaluation.iter();
+            let is_measured = evaluations.any(|evaluation| keep.figure_of(&evaluation.name).is_some());
+            if let Some(best) = keep.best.as_ref().filter(|_| !is_measured) {
                 return Err(format!(
                     "{name}.keep.best is `{best}`: it must be a figure of an [[evaluation]] of this recipe, of the form name/figure"
                 ));

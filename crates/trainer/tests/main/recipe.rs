@@ -86,6 +86,14 @@ fn what_holds_anyway_may_be_said() {
 }
 
 #[test]
+fn a_name_with_a_slash_is_a_name() {
+    let evaluation = "evaluation=[{ name = 'a/b', batches = 1, data = { format = 'folder', path = 'y' } }]";
+    read(&[evaluation, "stage1.keep={ best = 'a/b/loss' }"]).expect("recipe");
+    let error = read(&[evaluation, "stage1.keep={ best = 'a/loss' }"]).expect_err("no such evaluation");
+    assert!(error.to_string().contains("stage1.keep.best"), "{error}");
+}
+
+#[test]
 fn what_cannot_work_is_refused_by_name() {
     for (overrides, key) in [
         (&["data=[]"][..], "data"),

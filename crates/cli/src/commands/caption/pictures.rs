@@ -90,9 +90,23 @@ fn by_glob(pattern: &Path, recursive: bool) -> Result<Vec<PathBuf>> {
     let fixed = parts.iter().take_while(|part| !is_glob(Path::new(part))).count();
     let base = parts[..fixed].iter().collect::<PathBuf>();
     let is_here = base.as_os_str().is_empty();
-    let depth = match text.contains("**") {
+    // What each level must be called, up to where any number of levels may follow.
+    let levels: Vec<Pattern> = parts[fixed..]
+        .iter()
+        .filter_map(|part| Path::new(part).to_str())
+        .take_while(|part| *part != "**")
+        .map(Pattern::new)
+        .collect::<Result<_, _>>()?;
+    let depth = match levels.len() < parts.len() - fixed {
         true => usize::MAX,
-        false => parts.len() - fixed,
+        false => levels.len(),
+    };
+    let leads_on = |entry: &DirEntry| match (entry.depth(), entry.file_name().to_str()) {
+        (0, _) => true,
+        (_, None) => false,
+        (depth, Some(name)) => levels
+            .get(depth - 1)
+            .map_or(!name.starts_with('.'), |level| level.matches_with(name, options)),
     };
     let mut pictures = Vec::new();
     let from = if is_here { Path::new(".") } else { &base };
@@ -100,7 +114,7 @@ fn by_glob(pattern: &Path, recursive: bool) -> Result<Vec<PathBuf>> {
         .follow_links(true)
         .min_depth(1)
         .max_depth(depth);
-    for entry in entries.sort_by_file_name() {
+    for entry in entries.sort_by_file_name().into_iter().filter_entry(leads_on) {
         let Some(path) = seen(entry, from)? else {
             continue;
         };

@@ -32,7 +32,7 @@ pub use braces::{BracesError, expand as expand_braces};
 pub use rules::{CaptionSource, Rules};
 
 use super::cache::Cache;
-use super::{DataSpec, Dataset, OpenOptions, Report, Sample, SampleError, SetError};
+use super::{DataSpec, Dataset, OpenOptions, Report, Sample, SampleError, SetError, paths};
 use crate::ahead;
 use handles::Handles;
 use index::Index;
@@ -278,13 +278,8 @@ fn by_glob(pattern: &str) -> Result<Vec<String>, WebDatasetError> {
         shard: pattern.to_owned(),
         source,
     };
-    let paths = glob::glob(pattern)
-        .map_err(|error| unreadable(std::io::Error::new(std::io::ErrorKind::InvalidInput, error)))?;
-    let names = paths.map(|path| match path {
-        Ok(path) => Ok(path.to_string_lossy().into_owned()),
-        Err(error) => Err(unreadable(error.into())),
-    });
-    let mut shards: Vec<String> = names.collect::<Result<_, _>>()?;
+    let paths = paths::matching(pattern).map_err(unreadable)?.into_iter();
+    let mut shards: Vec<String> = paths.map(|path| path.to_string_lossy().into_owned()).collect();
     if shards.is_empty() {
         return Err(WebDatasetError::NoShards(pattern.to_owned()));
     }
