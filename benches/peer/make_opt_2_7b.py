@@ -19,6 +19,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from device import DEVICE
+
 FOLDER = Path(os.environ["BLIP2_HOME"]) / "peer/blip2-opt-2.7b-random"
 WORDS, IMAGE_TOKEN, ROWS = 50265, 50265, 50304
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]
@@ -41,9 +43,9 @@ def configuration():
 def random_model():
     with torch.device("meta"):
         model = Blip2ForConditionalGeneration(configuration()).to(torch.bfloat16)
-    model = model.to_empty(device="cpu")
+    model = model.to_empty(device=DEVICE)
     model.tie_weights()
-    generator = torch.Generator().manual_seed(1)
+    generator = torch.Generator(DEVICE).manual_seed(1)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             norm = "norm" in name.lower()

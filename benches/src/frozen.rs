@@ -3,10 +3,13 @@
 use blip2_core::LoadPlan;
 use blip2_core::layers::Packing;
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, Distribution, Tensor};
 use serde::Deserialize;
 
 use crate::workload::{Phase, Precision};
+
+/// Of random weights.
+const DEVIATION: f64 = 0.02;
 
 /// How the weights of linear layers are kept.
 #[derive(Clone, Copy, Default, Deserialize)]
@@ -68,13 +71,20 @@ pub(crate) fn drawn<M: Module>(model: M, plan: &LoadPlan) -> M {
     model.map(&mut Draw { dtype })
 }
 
-/// Draws each parameter: what is to be packed is packed as soon as it has values.
+/// Draws each parameter: what is to be packed is packed as soon as it has values. On a GPU matrices are drawn there: a processor takes
+/// minutes for billions of numbers.
 struct Draw {
     dtype: DType,
 }
 
 impl ModuleMapper for Draw {
     fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let device = parameter.lazy_device();
+        if D > 1 && device != Device::flex() {
+            let numbers = Distribution::Normal(0.0, DEVIATION);
+            let values = Tensor::<D>::random(parameter.lazy_shape(), numbers, (&device, self.dtype));
+            return Param::initialized(parameter.id, values);
+        }
         parameter.map(|values| values.cast(self.dtype))
     }
 }

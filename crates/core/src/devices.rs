@@ -134,6 +134,7 @@ pub fn fastest(number: usize) -> Choice {
 fn cuda(number: usize) -> Result<Device, DeviceError> {
     use burn::tensor::DeviceType;
 
+    keep_kernels();
     let mut found = quietly(|| Device::enumerate(DeviceType::Cuda).into_vec())?;
     if found.is_empty() {
         return Err(DeviceError::NoDriver(
@@ -142,6 +143,22 @@ fn cuda(number: usize) -> Result<Device, DeviceError> {
     }
     let chosen = found.swap_remove(number % found.len());
     checked(|| chosen)
+}
+
+/// Lets burn keep the kernels that it compiles for a GPU, and its choices among them, for the next process: in the user's cache folder.
+/// A file `cubecl.toml` in the current folder or above it may name another one.
+#[cfg(feature = "cuda")]
+fn keep_kernels() {
+    use burn::cubecl::config::cache::CacheConfig;
+    use burn::cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
+
+    let mut config = CubeClRuntimeConfig::from_current_dir().override_from_env();
+    config.compilation.cache = true;
+    if matches!(config.environment.path, CacheConfig::Target) {
+        config.environment.path = CacheConfig::Global;
+    }
+    // What was opened before keeps its settings.
+    CubeClRuntimeConfig::try_set(config);
 }
 
 #[cfg(not(feature = "cuda"))]

@@ -30,6 +30,10 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tens
     let kernel =
         takes(&[facts(&x), facts(&weight)]) && bias.as_ref().is_none_or(|bias| takes(&[facts(bias)]));
     if !kernel {
+        #[cfg(feature = "gpu")]
+        if crate::gpu::takes(&x) && crate::gpu::takes(&weight) {
+            return crate::gpu::linear::linear(x, weight, bias, products());
+        }
         return composed::linear(x, weight, bias, products());
     }
     Tensor::from_dispatch(Dispatch::linear(

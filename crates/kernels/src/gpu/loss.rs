@@ -4,8 +4,8 @@
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, activation};
 
+use super::products::product;
 use super::{Kept, Place, like, node, plain, primitive, tracked};
-use crate::composed;
 use crate::products::Products;
 
 /// Logits that are there at a time; in tests few, so that they come in pieces.
@@ -74,11 +74,12 @@ impl Arguments {
             let count = at_a_time.min(rows - first);
             let hidden = self.hidden.clone().narrow(0, first, count);
             let targets = self.targets.clone().narrow(0, first, count).unsqueeze_dim::<2>(1);
-            let logits = composed::linear(
+            let logits = product(
                 hidden.clone(),
-                self.weight.clone(),
+                self.weight.clone().transpose(),
                 self.bias.clone(),
                 self.products,
+                hidden.dtype(),
             );
             let logarithms = activation::log_softmax(logits, 1);
             let losses = self.losses(&logarithms, &targets);
@@ -90,7 +91,8 @@ impl Arguments {
                 continue;
             }
             let of_logits = self.of_logits(logarithms, targets, rows);
-            let matmul = |a: Tensor<2>, b: Tensor<2>| composed::matmul(a, b, self.products);
+            let dtype = of_logits.dtype();
+            let matmul = |a: Tensor<2>, b: Tensor<2>| product(a, b, None, self.products, dtype);
             if wanted[1] {
                 let more = matmul(of_logits.clone().transpose(), hidden);
                 gradients.weight = Some(match gradients.weight.take() {

@@ -3,8 +3,12 @@
 //! every GPU. Tests run them over burn's backend for the CPU as well, where no GPU is built in.
 
 pub(crate) mod attention;
+#[cfg(feature = "cuda")]
+mod cublas;
+pub(crate) mod linear;
 pub(crate) mod loss;
 pub(crate) mod packed;
+mod products;
 #[cfg(test)]
 mod tests;
 

@@ -3,8 +3,8 @@
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::Tensor;
 
+use super::products::product;
 use super::{Kept, Place, like, node, plain, primitive, tracked};
-use crate::composed;
 use crate::packed::PackedWeight;
 use crate::products::Products;
 
@@ -23,7 +23,8 @@ pub(crate) fn packed_linear<const D: usize>(
 fn of_rows(x: Tensor<2>, weight: &PackedWeight, bias: Option<Tensor<1>>) -> Tensor<2> {
     let (tracks, device) = (x.is_tracked(), x.device());
     let unpacked = weight.unpacked_on(&device.clone().inner(), x.dtype());
-    let y = composed::linear(plain(x.clone()), unpacked, bias.map(plain), Products::Bf16);
+    let (unpacked, bias) = (unpacked.transpose(), bias.map(plain));
+    let y = product(plain(x.clone()), unpacked, bias, Products::Bf16, x.dtype());
     match tracks {
         true => node([tracked(x).into_parts().1], Packed(weight.clone()), y),
         false => like(y, [&device]),
@@ -37,10 +38,13 @@ impl Kept<1> for Packed {
     fn backward(self, gradient: FloatTensor<Place>) -> [Option<FloatTensor<Place>>; 1] {
         let gradient = Tensor::<2>::from_primitive::<Place>(gradient);
         let weight = self.0.unpacked_on(&gradient.device(), gradient.dtype());
-        [Some(primitive(composed::matmul(
+        let dtype = gradient.dtype();
+        [Some(primitive(product(
             gradient,
             weight,
+            None,
             Products::Bf16,
+            dtype,
         )))]
     }
 }

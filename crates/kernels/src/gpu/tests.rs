@@ -3,7 +3,7 @@
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
-use super::{attention, loss, packed};
+use super::{attention, linear, loss, packed};
 use crate::flex::attention::Rules;
 use crate::on_device::OnDevice;
 use crate::products::Products;
@@ -232,6 +232,59 @@ fn losses_hold_some_logits_at_a_time() {
                 },
             );
         }
+    }
+}
+
+#[test]
+fn linear_layers_multiply_their_operands_again() {
+    for [rows, outputs, inputs] in [[5, 7, 3], [64, 96, 48], [1, 33, 130], [130, 1, 17]] {
+        let inputs_of = [
+            numbers(1, rows * inputs),
+            numbers(2, outputs * inputs),
+            numbers(3, outputs),
+        ];
+        for used in [&inputs_of[..], &inputs_of[..2]] {
+            for (products, tolerance) in [(Products::F32, TOLERANCE), (Products::Bf16, 1.0 / 32.0)] {
+                let split = |x: &[Tensor<1>]| {
+                    let weight = x[1].clone().reshape([outputs, inputs]);
+                    (x[0].clone().reshape([1, rows, inputs]), weight, x.get(2).cloned())
+                };
+                let ours: Operation = &|x| {
+                    let (x, weight, bias) = split(x);
+                    linear::linear(x, weight, bias, products).flatten(0, 2)
+                };
+                let definition: Operation = &|x| {
+                    let (x, weight, bias) = split(x);
+                    composed::linear(x, weight, bias, Products::F32).flatten(0, 2)
+                };
+                let name = format!("linear {rows} {outputs} {inputs} {products:?}");
+                let found = run(&device(), DType::F32, used, ours);
+                let expected = run(&Device::flex(), DType::F64, used, definition);
+                for (found, expected) in found.iter().flatten().zip(expected.iter().flatten()) {
+                    close(&name, found, expected, tolerance);
+                }
+            }
+        }
+    }
+}
+
+/// On a GPU products and other operations may be given to it by different ways: each must wait for what it reads.
+#[test]
+fn what_is_multiplied_waits_for_what_it_reads() {
+    let (size, steps) = (256, 60);
+    let inputs = [numbers(1, size * size), numbers(2, size * size)];
+    let chain = |x: &[Tensor<1>], multiply: &dyn Fn(Tensor<2>, Tensor<2>) -> Tensor<2>| {
+        let square = |x: &Tensor<1>| x.clone().reshape([size, size]);
+        let weight = square(&x[1]).div_scalar(40.0);
+        let step = |x: Tensor<2>, _| multiply(x, weight.clone()).tanh() + 0.125;
+        (0..steps).fold(square(&x[0]), step).flatten(0, 1)
+    };
+    let ours: Operation = &|x| chain(x, &|x, weight| linear::linear(x, weight, None, Products::F32));
+    let definition: Operation = &|x| chain(x, &|x, weight| composed::linear(x, weight, None, Products::F32));
+    let found = run(&device(), DType::F32, &inputs, ours);
+    let expected = run(&Device::flex(), DType::F64, &inputs, definition);
+    for (found, expected) in found.iter().flatten().zip(expected.iter().flatten()) {
+        close("a chain", found, expected, 1e-3);
     }
 }
 
