@@ -82,7 +82,16 @@ demo() {
     cd "$root" && "$programs/blip2" pretrain --recipe recipes/mini/demo.toml --run "$out/demo" --device "$device" "${less[@]}"
 }
 
+# Libraries that come with PyTorch, in place of a CUDA toolkit: cuBLASLt for products.
+libraries() {
+    "$python" -c 'import nvidia, pathlib; print(*{file.parent for root in nvidia.__path__ for file in pathlib.Path(root).glob("**/lib*.so*")}, sep=":")' \
+        2>/dev/null
+}
+
 export BLIP2_HOME=$home BLIP2_ROOT=$root
+if ! $dry; then
+    export BLIP2_PEER_DEVICE=cuda LD_LIBRARY_PATH=$(libraries):${LD_LIBRARY_PATH:-}
+fi
 export -f unpack doctor parity peer_files bench table demo
 export programs packed device python root home out dry
 if ! $dry; then step card 20 nvidia-smi; fi

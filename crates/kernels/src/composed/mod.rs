@@ -21,9 +21,17 @@ use burn::tensor::{DType, Tensor};
 
 use crate::products::Products;
 
-/// The product of two matrices, or of many, in the type of `a`. A GPU without bfloat16 keeps to that type throughout.
+/// The product of two matrices, or of many, in the type of `a`. A GPU without bfloat16 keeps to that type throughout; one of NVIDIA's
+/// multiplies by its own library what is off the graph.
 pub(crate) fn matmul<const D: usize>(a: Tensor<D>, b: Tensor<D>, products: Products) -> Tensor<D> {
     let dtype = a.dtype();
+    #[cfg(feature = "cuda")]
+    if crate::gpu::products::on_cuda(&a)
+        && crate::gpu::products::on_cuda(&b)
+        && a.dims()[..D - 2] == b.dims()[..D - 2]
+    {
+        return crate::gpu::products::of_library(a, b, None, products, dtype);
+    }
     match products {
         Products::Bf16 if a.device().supports_dtype(DType::BF16) => {
             a.cast(DType::BF16).matmul(b.cast(DType::BF16)).cast(dtype)

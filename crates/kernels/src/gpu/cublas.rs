@@ -1,11 +1,11 @@
-//! Products of two matrices by NVIDIA's library cuBLASLt, on the memory that burn has on the GPU: every call of it in the house.
+//! Products of matrices by NVIDIA's library cuBLASLt, on the memory that burn has on the GPU: every call of it in the house.
 //!
 //! Burn's kernels run on streams that are its own. The library gets another one, and the GPU keeps the order: what was given to it
 //! before a product ends before that begins, and what is given to it afterwards waits for it. The host waits for nothing.
 
 use std::collections::HashMap;
 use std::ffi::c_void;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, Once, PoisonError};
 
 use burn::tensor::{DType, Shape};
 use burn_cubecl::CubeDevice;
@@ -24,8 +24,8 @@ const ALIGNMENT: u32 = 256;
 
 type Fallible<T> = Result<T, String>;
 
-/// The product of `a` `[m, k]` and `b` `[k, n]`, of the same type, plus `bias` `[n]`, as numbers of the type `dtype`; none where the
-/// library is not there, or does not know the types.
+/// The products of `a` `[.., m, k]` and `b` `[.., k, n]`, of the same type and as many, plus `bias` `[n]`, as numbers of the type
+/// `dtype`; none where the library is not there, or does not do it.
 pub(super) fn product(
     a: &CubeTensor,
     b: &CubeTensor,
@@ -45,14 +45,16 @@ pub(super) fn product(
             .ok()
     });
     let library = library.as_mut()?;
-    match library.product(a, b, bias, dtype, types) {
-        Ok(product) => Some(product),
-        Err(error) => panic!(
-            "cuBLASLt: the product of {:?} and {:?}: {error}",
-            a.meta.shape(),
-            b.meta.shape()
-        ),
-    }
+    let product = library.product(a, b, bias, dtype, types);
+    product
+        .inspect_err(|error| {
+            static SAID: Once = Once::new();
+            let shapes = (a.meta.shape(), b.meta.shape());
+            SAID.call_once(|| {
+                tracing::warn!("burn multiplies {shapes:?} and the like: cuBLASLt does not ({error})")
+            });
+        })
+        .ok()
 }
 
 static LIBRARIES: LazyLock<Mutex<HashMap<usize, Option<Library>>>> = LazyLock::new(Mutex::default);
@@ -105,45 +107,56 @@ impl Types {
     }
 }
 
-/// How a matrix lies in memory: its rows one behind the other, or its columns.
+/// How matrices lie in memory: their rows one behind the other, or their columns.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Lies {
     by_columns: bool,
     /// Numbers from the beginning of one to that of the next.
     apart: usize,
+    /// Numbers from the beginning of a matrix to that of the next.
+    matrices_apart: usize,
 }
 
 impl Lies {
     fn of(x: &CubeTensor) -> Option<Self> {
         let (shape, strides) = (x.meta.shape(), x.meta.strides());
-        let ([rows, columns], [down, right]) = ([shape[0], shape[1]], [strides[0], strides[1]]);
-        if (right == 1 || columns == 1) && (down >= columns || rows == 1) {
-            return Some(Self {
-                by_columns: false,
-                apart: down.max(columns),
-            });
+        let outer = shape.num_dims() - 2;
+        let ([rows, columns], [down, right]) = (
+            [shape[outer], shape[outer + 1]],
+            [strides[outer], strides[outer + 1]],
+        );
+        // Several dimensions of matrices count as one where each is a whole of the next.
+        let many: Vec<usize> = (0..outer).filter(|dimension| shape[*dimension] > 1).collect();
+        if many
+            .windows(2)
+            .any(|pair| strides[pair[0]] != strides[pair[1]] * shape[pair[1]])
+        {
+            return None;
         }
-        ((down == 1 || rows == 1) && (right >= rows || columns == 1)).then(|| Self {
-            by_columns: true,
-            apart: right.max(rows),
-        })
+        let matrices_apart = many.last().map_or(0, |last| strides[*last]);
+        if !many.is_empty() && matrices_apart == 0 {
+            return None;
+        }
+        let lies = |by_columns, apart| Self {
+            by_columns,
+            apart,
+            matrices_apart,
+        };
+        if (right == 1 || columns == 1) && (down >= columns || rows == 1) {
+            return Some(lies(false, down.max(columns)));
+        }
+        ((down == 1 || rows == 1) && (right >= rows || columns == 1)).then(|| lies(true, right.max(rows)))
     }
 }
 
 /// `x` as it lies, or made to lie so that the library can read it.
-fn readable(x: &CubeTensor) -> (CubeTensor, Lies) {
-    match Lies::of(x) {
-        Some(lies) => (x.clone(), lies),
-        None => {
-            let x = into_contiguous(x.clone());
-            let apart = x.meta.shape()[1];
-            let lies = Lies {
-                by_columns: false,
-                apart,
-            };
-            (x, lies)
-        }
+fn readable(x: &CubeTensor) -> Fallible<(CubeTensor, Lies)> {
+    if let Some(lies) = Lies::of(x) {
+        return Ok((x.clone(), lies));
     }
+    let x = into_contiguous(x.clone());
+    let lies = Lies::of(&x).ok_or_else(|| format!("strides {:?}", x.meta.strides()))?;
+    Ok((x, lies))
 }
 
 /// All that decides how a product is made.
@@ -151,6 +164,8 @@ fn readable(x: &CubeTensor) -> (CubeTensor, Lies) {
 struct Sizes {
     /// Rows and columns of the product, and what is summed over.
     size: [usize; 3],
+    /// So many of them.
+    matrices: usize,
     a: Lies,
     b: Lies,
     types: Types,
@@ -199,12 +214,15 @@ impl Library {
         types: Types,
     ) -> Fallible<CubeTensor> {
         self.context.bind_to_thread().map_err(failed)?;
-        let ([rows, inner], columns) = ([a.meta.shape()[0], a.meta.shape()[1]], b.meta.shape()[1]);
-        let ((a, a_lies), (b, b_lies)) = (readable(a), readable(b));
+        let mut shape = Shape::clone(a.meta.shape());
+        let last = shape.num_dims() - 1;
+        let ([rows, inner], columns) = ([shape[last - 1], shape[last]], b.meta.shape()[last]);
+        shape[last] = columns;
+        let matrices: usize = shape.iter().take(last - 1).product();
+        let ((a, a_lies), (b, b_lies)) = (readable(a)?, readable(b)?);
         let bias = bias.map(|bias| into_contiguous(bias.clone()));
-        let shape = Shape::from([rows, columns]);
         let product = empty_device_contiguous_dtype(a.client.clone(), a.device.clone(), shape, dtype);
-        if rows * columns * inner == 0 {
+        if matrices * rows * columns * inner == 0 {
             return Err("nothing to multiply".to_owned());
         }
         // What burn holds stays in place as long as this does. Asking for it also gives the GPU all that burn still kept back.
@@ -218,6 +236,7 @@ impl Library {
         let addresses = [&a, &b, &to].map(|held| held.resource().ptr);
         let sizes = Sizes {
             size: [rows, columns, inner],
+            matrices,
             a: a_lies,
             b: b_lies,
             types,
@@ -300,11 +319,17 @@ impl Plan {
                 true => [down, right],
                 false => [right, down],
             };
-            cublaslt::create_matrix_layout(dtype, rows as u64, columns as u64, lies.apart as i64)
+            let layout =
+                cublaslt::create_matrix_layout(dtype, rows as u64, columns as u64, lies.apart as i64)?;
+            if sizes.matrices > 1 {
+                set_matrices(layout, sizes.matrices as i32, lies.matrices_apart as i64)?;
+            }
+            Ok(layout)
         };
         let by_rows = Lies {
             by_columns: false,
             apart: columns,
+            matrices_apart: rows * columns,
         };
         let a = layout([rows, inner], sizes.a, operands)?;
         let b = layout([inner, columns], sizes.b, operands)?;
@@ -354,6 +379,31 @@ impl Plan {
             product,
             algorithm: found.algo,
         })
+    }
+}
+
+/// Lets `layout` be that of so many matrices, with so many numbers from one to the next.
+fn set_matrices(
+    layout: sys::cublasLtMatrixLayout_t,
+    matrices: i32,
+    apart: i64,
+) -> Result<(), cublaslt::CublasError> {
+    use sys::cublasLtMatrixLayoutAttribute_t as Of;
+
+    // SAFETY: the layout was made just now, and these attributes are of these types.
+    unsafe {
+        cublaslt::set_matrix_layout_attribute(
+            layout,
+            Of::CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT,
+            (&raw const matrices).cast(),
+            size_of::<i32>(),
+        )?;
+        cublaslt::set_matrix_layout_attribute(
+            layout,
+            Of::CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET,
+            (&raw const apart).cast(),
+            size_of::<i64>(),
+        )
     }
 }
 

@@ -8,7 +8,7 @@ mod cublas;
 pub(crate) mod linear;
 pub(crate) mod loss;
 pub(crate) mod packed;
-mod products;
+pub(crate) mod products;
 #[cfg(test)]
 mod tests;
 

@@ -22,50 +22,67 @@ pub(crate) fn product(
     products: Products,
     dtype: DType,
 ) -> Tensor<2> {
-    let operands = operands(&a, products);
-    let [a, b] = [a, b].map(|x| x.cast(operands));
-    let bias = bias.map(|bias| bias.cast(dtype));
     #[cfg(feature = "cuda")]
-    if is_cuda(&a) {
-        return of_library(a, b, bias, dtype);
+    if on_cuda(&a) {
+        return of_library(a, b, bias, products, dtype);
     }
-    let product = a.matmul(b).cast(dtype);
+    let operands = operands(&a, products);
+    let product = a.cast(operands).matmul(b.cast(operands)).cast(dtype);
     match bias {
-        Some(bias) => product + bias.unsqueeze(),
+        Some(bias) => product + bias.cast(dtype).unsqueeze(),
         None => product,
     }
 }
 
+/// Whether `x`, which is not on a graph, is on one of NVIDIA's GPUs.
 #[cfg(feature = "cuda")]
-fn is_cuda(x: &Tensor<2>) -> bool {
+pub(crate) fn on_cuda<const D: usize>(x: &Tensor<D>) -> bool {
     use burn::backend::DispatchDevice;
     use burn_cubecl::CubeDevice;
 
-    matches!(
+    let cuda = matches!(
         x.device().as_dispatch(),
         DispatchDevice::Cube(CubeDevice::Cuda(_))
-    )
+    );
+    cuda && super::takes(x)
 }
 
+/// As [`product`], of as many matrices `[.., m, k]` and `[.., k, n]`.
 #[cfg(feature = "cuda")]
-fn of_library(a: Tensor<2>, b: Tensor<2>, bias: Option<Tensor<1>>, dtype: DType) -> Tensor<2> {
+pub(crate) fn of_library<const D: usize>(
+    a: Tensor<D>,
+    b: Tensor<D>,
+    bias: Option<Tensor<1>>,
+    products: Products,
+    dtype: DType,
+) -> Tensor<D> {
     use burn::backend::Dispatch;
 
-    let [a, b] = [a, b].map(Tensor::into_dispatch);
+    let operands = operands(&a, products);
+    let [a, b] = [a, b].map(|x| x.cast(operands).into_dispatch());
+    let bias = bias.map(|bias| bias.cast(dtype));
     Tensor::from_dispatch(match bias {
         Some(bias) => Dispatch::product_with_bias(a, b, bias.into_dispatch(), dtype),
         None => Dispatch::product_alone(a, b, dtype),
     })
 }
 
+#[cfg(feature = "cuda")]
+fn shape_of(a: &burn::tensor::Shape, b: &burn::tensor::Shape) -> burn::tensor::Shape {
+    let mut shape = a.clone();
+    let last = shape.num_dims() - 1;
+    shape[last] = b[last];
+    shape
+}
+
 /// As operations of their own, which burn's joining of kernels leaves where they stand.
 #[cfg(feature = "cuda")]
 #[backend_extension(Cube, Fusion)]
 pub(crate) trait Multiply: Backend {
-    #[fusion(dtype = *dtype, shape = burn::tensor::Shape::from([a[0], b[1]]))]
+    #[fusion(dtype = *dtype, shape = shape_of(a, b))]
     fn product_alone(a: FloatTensor<Self>, b: FloatTensor<Self>, dtype: DType) -> FloatTensor<Self>;
 
-    #[fusion(dtype = *dtype, shape = burn::tensor::Shape::from([a[0], b[1]]))]
+    #[fusion(dtype = *dtype, shape = shape_of(a, b))]
     fn product_with_bias(
         a: FloatTensor<Self>,
         b: FloatTensor<Self>,
