@@ -1,4 +1,4 @@
-//! `cargo xtask package`: every crate that is published is packed, and the packages are checked as a stranger has them.
+//! `cargo xtask package`: every crate is packed, and the packages that are published are checked as a stranger has them.
 //!
 //! `cargo package` would verify each package by building it alone, in a profile and with features of its own: all tensor crates
 //! once more for nearly every crate. Unpacked side by side, in one workspace with the versions, the profiles and the folder of this one,
@@ -44,11 +44,8 @@ pub(crate) fn run(target: &Path) -> Result<bool> {
     let mut packages = packages()?;
     packages.retain(|package| package.publish.is_none());
     let mut pack = launch::cargo();
-    pack.args(["package", "--no-verify", "--allow-dirty", "--quiet"])
+    pack.args(["package", "--workspace", "--no-verify", "--allow-dirty", "--quiet"])
         .env("CARGO_TARGET_DIR", target);
-    for package in &packages {
-        pack.args(["--package", &package.name]);
-    }
     if !process::run(&mut pack, || ())?.is_success() {
         return Ok(false);
     }

@@ -1,20 +1,10 @@
 //! What the reference implementations computed (`tests/golden`): where it lies, how it is read, and how we are compared with
 //! it. For tests alone, so what is wrong panics, with the file at fault.
 //!
-//! `BLIP2_GOLDEN=DIR` proves another folder of the same layout. `BLIP2_PARITY_LOG=FILE` gets a line for everything that
-//! was read and compared, from which `cargo xtask parity` makes its verdict. A test belongs to that command if its path
-//! contains `golden`.
+#![doc = include_str!("../README.md")]
 //!
-//! ```no_run
-//! use blip2_golden::{each, models, tolerance};
-//!
-//! # fn encode(_: &std::path::Path, pixels: &[f32]) -> Vec<f32> { pixels.to_vec() }
-//! each(models("SiglipVisionModel"), |model| {
-//!     let (expected, mut check) = (model.expected(), model.check());
-//!     let features = encode(&model.path, &expected.floats("pixel_values"));
-//!     check.close("features", &features, &expected.array("last_hidden"), tolerance::FEATURES);
-//! }); // here it panics if anything was too far off with any of the models
-//! ```
+//! `BLIP2_PARITY_LOG=FILE` gets a line for everything that was read and compared, from which `cargo xtask parity` makes its
+//! verdict. A test belongs to that command if its path contains `golden`.
 
 mod check;
 mod folders;
