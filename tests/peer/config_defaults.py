@@ -17,7 +17,7 @@ import transformers as hf
 CLASSES = [
     "Blip2Config", "InstructBlipConfig", "OPTConfig", "T5Config", "LlamaConfig", "CLIPConfig", "CLIPVisionConfig",
     "Qwen2Config", "SiglipConfig", "SiglipVisionConfig", "Dinov2Config", "BlipConfig", "Blip2VisionConfig", "InstructBlipVisionConfig",
-    "BlipVisionConfig",
+    "BlipVisionConfig", "MistralConfig", "Qwen3Config",
 ]
 # What every configuration of `transformers` has, whatever the model.
 COMMON = set(hf.PretrainedConfig().to_dict()) - {"bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings"}

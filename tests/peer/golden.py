@@ -372,6 +372,29 @@ def newest_language_models(make: Maker, vocabulary: int) -> dict:
     }
 
 
+def related_language_models(make: Maker, vocabulary: int) -> dict:
+    """Of Llama's build with a difference: rotary embeddings scaled in both ways, a window that no text fills, norms of heads."""
+    scalings = {
+        "llama-scaled": {
+            "rope_type": "llama3",
+            "factor": make.draw.choice([4.0, 8.0, 32.0]),
+            "low_freq_factor": 1.0,
+            "high_freq_factor": make.draw.choice([2.0, 4.0]),
+            # Some wavelengths of a small head are below, some between and some above what is scaled.
+            "original_max_position_embeddings": make.draw.choice([100, 128]),
+        },
+        "llama-stretched": {"rope_type": "linear", "factor": make.draw.choice([2.0, 2.5])},
+    }
+    models = {}
+    for name, scaling in scalings.items():
+        sizes = llama_text(make, vocabulary)
+        sizes["rope_parameters"] = {**sizes["rope_parameters"], **scaling}
+        models[name] = hf.LlamaConfig(**sizes)
+    models["mistral"] = hf.MistralConfig(**llama_text(make, vocabulary), sliding_window=make.draw.choice([None, 64]))
+    models["qwen3"] = hf.Qwen3Config(**llama_text(make, vocabulary), head_dim=make.draw.choice([6, 10, 16]))
+    return models
+
+
 def language_models(make: Maker, configurations):
     vocabulary = 300
     queries, tokens = make.draw.randint(3, 6), make.draw.randint(6, 9)
@@ -400,7 +423,7 @@ def language_models(make: Maker, configurations):
         }
         if encoder_decoder:
             expected["labels"] = labels
-        if name in ("llama", "qwen2", "gemma3"):
+        if not encoder_decoder and name != "opt":
             expected["beam4_ids"] = model.generate(
                 inputs_embeds=inputs[:1], attention_mask=mask[:1], num_beams=4, max_new_tokens=10, do_sample=False
             )
@@ -535,6 +558,7 @@ def main():
     # Behind what was there before, whose numbers stay what they are.
     language_models(make, later_language_models)
     language_models(make, newest_language_models)
+    language_models(make, related_language_models)
 
 
 if __name__ == "__main__":

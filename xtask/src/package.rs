@@ -44,8 +44,14 @@ pub(crate) fn run(target: &Path) -> Result<bool> {
     let mut packages = packages()?;
     packages.retain(|package| package.publish.is_none());
     let mut pack = launch::cargo();
-    pack.args(["package", "--workspace", "--no-verify", "--allow-dirty", "--quiet"])
-        .env("CARGO_TARGET_DIR", target);
+    pack.args([
+        "package",
+        "--workspace",
+        "--no-verify",
+        "--allow-dirty",
+        "--quiet",
+    ])
+    .env("CARGO_TARGET_DIR", target);
     if !process::run(&mut pack, || ())?.is_success() {
         return Ok(false);
     }

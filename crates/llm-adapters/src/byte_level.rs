@@ -23,6 +23,9 @@ const MERGES: &str = "merges.txt";
 /// line breaks, other space.
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
+/// Where Llama 3 cuts: the same, with up to three digits together.
+const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
 /// How a text is cut before merging.
 #[derive(Clone, Copy)]
 pub(crate) enum Cut {
@@ -32,6 +35,8 @@ pub(crate) enum Cut {
     SmolLm,
     /// By Qwen2's pattern, in composed characters (NFC).
     Qwen2,
+    /// By Llama 3's pattern; a piece that the vocabulary has is one id, whatever the merges say.
+    Llama3,
 }
 
 impl Cut {
@@ -44,22 +49,25 @@ impl Cut {
             "gpt-2" => Ok(Self::Gpt2),
             "smollm" => Ok(Self::SmolLm),
             "qwen2" => Ok(Self::Qwen2),
+            "llama3" | "llama-v3" | "llama-bpe" => Ok(Self::Llama3),
             _ => Err(format!(
-                "it cuts text as `{name}` does; `gpt-2`, `smollm` and `qwen2` are supported"
+                "it cuts text as `{name}` does; `gpt-2`, `smollm`, `qwen2` and `llama-bpe` are supported"
             )),
         }
     }
 
     fn pre_tokenizer(self) -> tokenizers::Result<PreTokenizerWrapper> {
         let bytes = |by_pattern| ByteLevel::new(false, true, by_pattern).into();
+        let by = |pattern: &str| {
+            let pattern = SplitPattern::Regex(pattern.to_owned());
+            let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false)?;
+            tokenizers::Result::Ok(Sequence::new(vec![split.into(), bytes(false)]).into())
+        };
         Ok(match self {
             Self::Gpt2 => bytes(true),
             Self::SmolLm => Sequence::new(vec![Digits::new(true).into(), bytes(true)]).into(),
-            Self::Qwen2 => {
-                let pattern = SplitPattern::Regex(QWEN2.to_owned());
-                let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false)?;
-                Sequence::new(vec![split.into(), bytes(false)]).into()
-            }
+            Self::Qwen2 => by(QWEN2)?,
+            Self::Llama3 => by(LLAMA3)?,
         })
     }
 }
@@ -71,7 +79,10 @@ pub(crate) fn assemble(
     cut: Cut,
     added: impl IntoIterator<Item = AddedToken>,
 ) -> tokenizers::Result<Tokenizer> {
-    let bpe = BPE::builder().vocab_and_merges(vocabulary, merges).build()?;
+    let bpe = BPE::builder()
+        .vocab_and_merges(vocabulary, merges)
+        .ignore_merges(matches!(cut, Cut::Llama3))
+        .build()?;
     let mut tokenizer = Tokenizer::new(bpe);
     tokenizer.with_pre_tokenizer(Some(cut.pre_tokenizer()?));
     if let Cut::Qwen2 = cut {

@@ -6,6 +6,7 @@ use std::path::Path;
 use blip2_core::files;
 use blip2_core::weights::{TensorStore, Views, WeightError};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 /// Where a model of several parts keeps the language model's configuration and weights.
@@ -44,6 +45,13 @@ pub(crate) fn read_config<Raw: DeserializeOwned, Config>(
             format,
             reason,
         })
+}
+
+/// For a key that may be absent, which is something else than one that says `null`.
+pub(crate) fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// The configuration of the language model in a `config.json`: its `text_config`, where it has one. What a BLIP-2 leaves out of

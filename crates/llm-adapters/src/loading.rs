@@ -18,9 +18,9 @@ use crate::{
     Gemma3, Gemma3Config, LanguageTokenizer, Llama, LlamaConfig, Opt, OptConfig, T5, T5Config, TokenizerError,
 };
 
-const SUPPORTED: &str = "a GGUF file of the `llama`, the `qwen2` or the `gemma3` architecture, or a Hugging Face folder whose \
-                         `config.json`, or the `text_config` in it, says `\"model_type\": \"llama\"`, `\"qwen2\"`, \
-                         `\"gemma3_text\"`, `\"opt\"` or `\"t5\"`, with its weights and tokenizer";
+const SUPPORTED: &str = "a GGUF file of the `llama`, `qwen2`, `qwen3` or `gemma3` architecture, or a Hugging Face folder whose \
+                         `config.json`, or the `text_config` in it, says `\"model_type\": \"llama\"`, `\"mistral\"`, \
+                         `\"qwen2\"`, `\"qwen3\"`, `\"gemma3_text\"`, `\"opt\"` or `\"t5\"`, with its weights and tokenizer";
 
 /// What llama.cpp calls the architecture of Gemma 3.
 const GEMMA3: &str = "gemma3";
@@ -64,7 +64,16 @@ pub struct LoadedLanguageModel {
 }
 
 /// Each type of model, as [`model_type`] tells it, that [`load_language_model`] takes.
-pub const MODEL_TYPES: [&str; 6] = ["llama", "qwen2", GEMMA3, "gemma3_text", "opt", "t5"];
+pub const MODEL_TYPES: [&str; 8] = [
+    "llama",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    GEMMA3,
+    "gemma3_text",
+    "opt",
+    "t5",
+];
 
 /// The type of the language model at `path`: the architecture of a GGUF file, or the `model_type` of a Hugging Face folder, alone
 /// or as the `text_config` of a larger model.
@@ -143,7 +152,7 @@ pub fn from_hugging_face(
 ) -> Result<Box<dyn LanguageModel>, LoadError> {
     let plan = plan.into();
     match hugging_face_family(path)?.as_str() {
-        "llama" | "qwen2" => Ok(Box::new(Llama::from_hugging_face(path, plan)?)),
+        "llama" | "mistral" | "qwen2" | "qwen3" => Ok(Box::new(Llama::from_hugging_face(path, plan)?)),
         "gemma3_text" => Ok(Box::new(Gemma3::from_hugging_face(path, plan)?)),
         "opt" => Ok(Box::new(Opt::from_hugging_face(path, plan)?)),
         "t5" => Ok(Box::new(T5::from_hugging_face(path, plan)?)),
@@ -170,7 +179,7 @@ pub struct LanguageModelTensors {
 pub fn hugging_face_tensors(path: &Path) -> Result<LanguageModelTensors, LoadError> {
     let (file, device) = (path.join("config.json"), Device::flex());
     Ok(match hugging_face_family(path)?.as_str() {
-        "llama" | "qwen2" => tensors(
+        "llama" | "mistral" | "qwen2" | "qwen3" => tensors(
             &Llama::new(LlamaConfig::from_hugging_face(&file)?, 0, &device),
             crate::llama::HUGGING_FACE,
             |_| false,

@@ -21,10 +21,10 @@ pub(crate) struct Rotation {
 }
 
 impl RotaryEmbedding {
-    /// For heads of `width`, with the wavelengths of base `theta`; positions count as if divided by `factor`.
-    pub(crate) fn new(width: usize, theta: f64, factor: f64) -> Self {
+    /// For heads of `width`, with the wavelengths of base `theta`, those of each pair stretched by its `factor`.
+    pub(crate) fn new(width: usize, theta: f64, factor: impl Fn(usize) -> f64) -> Self {
         let frequencies = (0..width / 2)
-            .map(|pair| (theta.powf(-2.0 * pair as f64 / width as f64) / factor) as f32)
+            .map(|pair| (frequency(pair, width, theta) / factor(pair)) as f32)
             .collect();
         Self { frequencies }
     }
@@ -51,6 +51,11 @@ impl RotaryEmbedding {
             quarter_turn: quarter_turn(half, device),
         }
     }
+}
+
+/// The angle from one position to the next, in radians, of a `pair` of dimensions of a head of `width`.
+pub(crate) fn frequency(pair: usize, width: usize, theta: f64) -> f64 {
+    theta.powf(-2.0 * pair as f64 / width as f64)
 }
 
 impl Rotation {

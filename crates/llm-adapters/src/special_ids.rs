@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Deserializer};
 
+use crate::config::said;
 use crate::tokenizer_files::Family;
 
 /// The special ids of a language model; what its file leaves out is that of its family, as in `transformers`.
@@ -33,10 +34,6 @@ enum Id {
     One(i64),
     Several(Vec<u32>),
     None(()),
-}
-
-fn said<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Id>, D::Error> {
-    Id::deserialize(deserializer).map(Some)
 }
 
 impl Id {

@@ -19,7 +19,9 @@ const WHOLE: &str = "tokenizer.json";
 pub(crate) enum Family {
     Opt,
     T5,
+    #[serde(alias = "mistral")]
     Llama,
+    #[serde(alias = "qwen3")]
     Qwen2,
     #[serde(rename = "gemma3_text", alias = "gemma3")]
     Gemma3,

@@ -50,11 +50,12 @@ fn assert_filled<Config: Debug + PartialEq>(
 }
 
 #[test]
-fn opt_llama_and_qwen2() {
+fn opt_and_the_llama_family() {
     let defaults = recorded_defaults();
     assert_filled(&defaults["opt"], OptConfig::from_hugging_face);
-    assert_filled(&defaults["llama"], LlamaConfig::from_hugging_face);
-    assert_filled(&defaults["qwen2"], LlamaConfig::from_hugging_face);
+    for family in ["llama", "mistral", "qwen2", "qwen3"] {
+        assert_filled(&defaults[family], LlamaConfig::from_hugging_face);
+    }
 }
 
 #[test]

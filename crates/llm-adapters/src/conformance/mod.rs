@@ -16,6 +16,7 @@
 //!     positions: 32,
 //!     norm_epsilon: 1e-5,
 //!     rope_theta: 1e4,
+//!     rope_factors: Vec::new(),
 //!     tied: true,
 //! };
 //! let device = Device::flex();

@@ -53,7 +53,7 @@ impl Gemma3 {
     pub fn new(config: Gemma3Config, seed: u64, plan: impl Into<LoadPlan>) -> Self {
         let initializer = &mut Initializer::new(seed, plan.into().frozen());
         let (vocabulary, width) = (config.vocabulary_size, config.hidden_size);
-        let rotary = |theta, factor| RotaryEmbedding::new(config.head_width, theta, factor);
+        let rotary = |theta, factor| RotaryEmbedding::new(config.head_width, theta, |_| factor);
         let model = Self {
             embed_tokens: Embedding::words(initializer, vocabulary, width, DEVIATION),
             layers: config

@@ -29,6 +29,8 @@ struct Attention {
     k_proj: Linear,
     v_proj: Linear,
     o_proj: Linear,
+    q_norm: Option<RmsNorm>,
+    k_norm: Option<RmsNorm>,
     #[module(skip)]
     head_width: usize,
 }
@@ -69,13 +71,21 @@ impl DecoderLayer {
         let mut projection = |outputs| read(initializer, width, outputs, DEVIATION);
         let (q_proj, k_proj, v_proj) = (projection(queries), projection(keys), projection(keys));
         let mut linear = |inputs, outputs| Linear::unbiased(initializer, inputs, outputs, DEVIATION);
+        let o_proj = linear(queries, width);
+        let mut head_norm = || {
+            let norm = || RmsNorm::new(initializer, config.head_width, config.norm_epsilon);
+            config.architecture.normalises_heads().then(norm)
+        };
         let self_attn = Attention {
             q_proj,
             k_proj,
             v_proj,
-            o_proj: linear(queries, width),
+            o_proj,
+            q_norm: head_norm(),
+            k_norm: head_norm(),
             head_width: config.head_width,
         };
+        let mut linear = |inputs, outputs| Linear::unbiased(initializer, inputs, outputs, DEVIATION);
         let mlp = GatedFeedForward {
             gate_proj: linear(width, inner),
             up_proj: linear(width, inner),
@@ -98,8 +108,12 @@ impl CausalLayer for DecoderLayer {
         let attention = &self.self_attn;
         let heads =
             |projection: &Linear| split_heads(projection.forward(normal.clone()), attention.head_width);
-        let query = rotation.apply(heads(&attention.q_proj));
-        let key = rotation.apply(heads(&attention.k_proj));
+        let normed = |norm: &Option<RmsNorm>, heads| match norm {
+            Some(norm) => norm.forward(heads),
+            None => heads,
+        };
+        let query = rotation.apply(normed(&attention.q_norm, heads(&attention.q_proj)));
+        let key = rotation.apply(normed(&attention.k_norm, heads(&attention.k_proj)));
         let value = heads(&attention.v_proj);
         (query.swap_dims(1, 2), key.swap_dims(1, 2), value.swap_dims(1, 2))
     }

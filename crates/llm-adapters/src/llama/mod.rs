@@ -1,8 +1,9 @@
-//! The Llama family (Touvron et al., 2023): SmolLM2, Llama, Vicuna, Qwen2 and others of the same build.
+//! The Llama family (Touvron et al., 2023): SmolLM2, Llama, Vicuna, Mistral, Qwen2, Qwen3 and others of the same build.
 
 mod config;
 mod layer;
 mod names;
+mod rope;
 
 use std::path::Path;
 
@@ -48,6 +49,7 @@ impl Llama {
     pub fn new(config: LlamaConfig, seed: u64, plan: impl Into<LoadPlan>) -> Self {
         let initializer = &mut Initializer::new(seed, plan.into().frozen());
         let (vocabulary, width) = (config.vocabulary_size, config.hidden_size);
+        let stretched = |pair: usize| config.rope_factors.get(pair).copied().unwrap_or(1.0);
         let model = Self {
             embed_tokens: Embedding::words(initializer, vocabulary, width, DEVIATION),
             layers: (0..config.layers)
@@ -55,7 +57,7 @@ impl Llama {
                 .collect(),
             norm: RmsNorm::new(initializer, width, config.norm_epsilon),
             lm_head: (!config.tied).then(|| Linear::unbiased(initializer, width, vocabulary, DEVIATION)),
-            rotary: RotaryEmbedding::new(config.head_width, config.rope_theta, 1.0),
+            rotary: RotaryEmbedding::new(config.head_width, config.rope_theta, stretched),
             config,
         };
         model.freeze()
@@ -74,7 +76,7 @@ impl Llama {
         load(Self::new(config, 0, &plan), &store, &HUGGING_FACE, plan.options())
     }
 
-    /// Reads weights and sizes from a GGUF file of the `llama` or the `qwen2` architecture.
+    /// Reads weights and sizes from a GGUF file of the `llama`, the `qwen2` or the `qwen3` architecture.
     ///
     /// # Errors
     /// As for [`Llama::from_hugging_face`].
@@ -86,7 +88,7 @@ impl Llama {
                 half_split = HalfSplit::new(store, &config);
                 &half_split
             }
-            Architecture::Qwen2 => store,
+            Architecture::Qwen2 | Architecture::Qwen3 => store,
         };
         let plan = plan.into().resolve(store);
         load(Self::new(config, 0, &plan), store, &GGUF, plan.options())

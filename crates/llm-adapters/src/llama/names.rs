@@ -6,8 +6,9 @@ use blip2_core::weights::{GgufStore, NameMap, TensorInfo, TensorStore, WeightErr
 use burn::tensor::TensorData;
 
 use super::LlamaConfig;
+use super::config::ROPE_FACTORS;
 
-/// Names of `transformers`' `LlamaForCausalLM` and `Qwen2ForCausalLM`.
+/// Names of `transformers`' `LlamaForCausalLM` and its kin.
 pub(crate) const HUGGING_FACE: NameMap = NameMap {
     rename: |path| {
         let prefix = if path.starts_with("lm_head.") {
@@ -21,18 +22,21 @@ pub(crate) const HUGGING_FACE: NameMap = NameMap {
     ignored: |name| name == "lm_head.weight",
 };
 
-/// Names of llama.cpp's `llama` and `qwen2` architectures.
+/// Names of llama.cpp's `llama`, `qwen2` and `qwen3` architectures.
 pub(super) const GGUF: NameMap = NameMap {
     rename: |path| gguf_name(path, &LAYER),
-    ignored: |_| false,
+    // Read with the configuration.
+    ignored: |name| name == ROPE_FACTORS,
 };
 
-const LAYER: [(&str, &str); 9] = [
+const LAYER: [(&str, &str); 11] = [
     ("input_layernorm", "attn_norm"),
     ("self_attn.q_proj", "attn_q"),
     ("self_attn.k_proj", "attn_k"),
     ("self_attn.v_proj", "attn_v"),
     ("self_attn.o_proj", "attn_output"),
+    ("self_attn.q_norm", "attn_q_norm"),
+    ("self_attn.k_norm", "attn_k_norm"),
     ("post_attention_layernorm", "ffn_norm"),
     ("mlp.gate_proj", "ffn_gate"),
     ("mlp.up_proj", "ffn_up"),
@@ -61,8 +65,8 @@ pub(crate) fn gguf_name(path: &str, layer_parts: &[(&str, &str)]) -> Option<Stri
 /// A GGUF file of the `llama` architecture with the rows of query and key projections in half-split order.
 ///
 /// llama.cpp turns neighbouring dimensions of a head together, Hugging Face those half a head apart; its converter
-/// therefore interleaves the two halves of each head, and this undoes it. In its `qwen2` architecture it turns as Hugging
-/// Face does, and the rows are left as they are.
+/// therefore interleaves the two halves of each head, and this undoes it. In its `qwen2` and `qwen3` architectures it turns
+/// as Hugging Face does, and the rows are left as they are.
 pub(super) struct HalfSplit<'a> {
     store: &'a GgufStore,
     head_width: usize,

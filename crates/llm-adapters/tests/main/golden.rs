@@ -75,9 +75,15 @@ fn real(mask: &[u32]) -> Vec<usize> {
 
 /// Decoder-only families, each with folders of its own.
 fn decoders() -> impl Iterator<Item = Model> {
-    ["LlamaForCausalLM", "Qwen2ForCausalLM", "Gemma3ForCausalLM"]
-        .into_iter()
-        .flat_map(models)
+    [
+        "LlamaForCausalLM",
+        "MistralForCausalLM",
+        "Qwen2ForCausalLM",
+        "Qwen3ForCausalLM",
+        "Gemma3ForCausalLM",
+    ]
+    .into_iter()
+    .flat_map(models)
 }
 
 #[test]

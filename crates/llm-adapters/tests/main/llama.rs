@@ -18,6 +18,7 @@ fn config(tied: bool) -> LlamaConfig {
         positions: 160,
         norm_epsilon: 1e-5,
         rope_theta: 10_000.0,
+        rope_factors: Vec::new(),
         tied,
     }
 }
@@ -44,21 +45,32 @@ fn both_kinds_of_output_layer_conform() {
     }
 }
 
-#[test]
-fn the_build_with_biases_conforms() {
+/// Of a model of `architecture`, what Llama's own build has not, in the first layer.
+fn more_than_llama(architecture: Architecture) -> Vec<String> {
     let config = LlamaConfig {
-        architecture: Architecture::Qwen2,
+        architecture,
         ..config(false)
     };
     let model = Llama::new(config, 7, &Device::flex());
-    let biases: Vec<String> = parameters(&model)
-        .into_iter()
-        .map(|parameter| parameter.path)
-        .filter(|path| path.starts_with("layers.0.") && path.ends_with(".bias"))
-        .collect();
-    let expected = ["q", "k", "v"].map(|part| format!("layers.0.self_attn.{part}_proj.bias"));
-    assert_eq!(biases, expected);
     conformance::check(&model, &Device::flex()).unwrap();
+    parameters(&model)
+        .into_iter()
+        .filter_map(|parameter| Some(parameter.path.strip_prefix("layers.0.self_attn.")?.to_owned()))
+        .filter(|path| path.ends_with(".bias") || path.contains("norm"))
+        .collect()
+}
+
+#[test]
+fn the_builds_with_biases_and_with_normalised_heads_conform() {
+    assert_eq!(more_than_llama(Architecture::Llama), [""; 0]);
+    assert_eq!(
+        more_than_llama(Architecture::Qwen2),
+        ["q_proj.bias", "k_proj.bias", "v_proj.bias"]
+    );
+    assert_eq!(
+        more_than_llama(Architecture::Qwen3),
+        ["q_norm.weight", "k_norm.weight"]
+    );
 }
 
 #[test]

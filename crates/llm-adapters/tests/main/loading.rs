@@ -6,9 +6,9 @@ pub(super) mod builder;
 use std::path::{Path, PathBuf};
 
 use blip2_core::LanguageModel;
-use blip2_core::weights::{GgufStore, SafetensorsStore, TensorStore, WeightError};
+use blip2_core::weights::{GgufStore, WeightError, open_weights};
 use blip2_llm_adapters::{Architecture, LlamaConfig, LoadError, TokenizerError, load_language_model};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, Tolerance};
 use tempfile::TempDir;
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -21,17 +21,17 @@ const TEXT: u32 = 8;
 const ARRAY: u32 = 9;
 
 /// The repository's own copy, whose vocabulary has room for all bytes.
-fn folder(architecture: Architecture) -> PathBuf {
+fn folder(golden: &str) -> PathBuf {
     let parts: PathBuf = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/parts").into();
-    parts.join(architecture.name())
+    parts.join(golden)
 }
 
-fn config_of(architecture: Architecture) -> LlamaConfig {
-    LlamaConfig::from_hugging_face(&folder(architecture).join("config.json")).unwrap()
+fn config_of(golden: &str) -> LlamaConfig {
+    LlamaConfig::from_hugging_face(&folder(golden).join("config.json")).unwrap()
 }
 
 fn config() -> LlamaConfig {
-    config_of(Architecture::Llama)
+    config_of("llama")
 }
 
 /// Two special tokens, all bytes, the merges, and fillers up to the vocabulary of the model.
@@ -86,32 +86,37 @@ fn array(code: u32, values: Vec<Vec<u8>>) -> Vec<u8> {
     .concat()
 }
 
-/// The tensors of the golden model, with the rows of queries and keys in llama.cpp's order of that architecture.
-fn weights_of(architecture: Architecture) -> GgufBuilder {
-    let store = SafetensorsStore::open(&folder(architecture)).unwrap();
-    let half = config_of(architecture).head_width / 2;
-    store
-        .tensors()
-        .iter()
-        .fold(GgufBuilder::default(), |builder, (name, info)| {
-            let mut values: Vec<f32> = store.read(name).unwrap().iter().collect();
-            let turned = name.contains("q_proj") || name.contains("k_proj");
-            if turned && architecture == Architecture::Llama {
-                let columns = info.shape[1];
-                let row = |head: usize, side: usize, pair: usize| {
-                    let start = (head * 2 * half + side * half + pair) * columns;
-                    values[start..start + columns].to_vec()
-                };
-                let heads = info.shape[0] / (2 * half);
-                let order = (0..heads).flat_map(|head| (0..half).map(move |pair| (head, pair)));
-                values = order
-                    .flat_map(|(head, pair)| [row(head, 0, pair), row(head, 1, pair)].concat())
-                    .collect();
-            }
-            let dimensions: Vec<u64> = info.shape.iter().rev().map(|size| *size as u64).collect();
-            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-            builder.tensor(&gguf_name(name), &dimensions, 0, &bytes)
-        })
+/// The tensors of a golden model, with the rows of queries and keys in llama.cpp's order of its architecture.
+fn weights_of(golden: &str) -> GgufBuilder {
+    let store = open_weights(&folder(golden)).unwrap();
+    let config = config_of(golden);
+    let half = config.head_width / 2;
+    let factors: Vec<u8> = (config.rope_factors.iter())
+        .flat_map(|factor| (*factor as f32).to_le_bytes())
+        .collect();
+    let scaling = match factors.is_empty() {
+        true => GgufBuilder::default(),
+        false => GgufBuilder::default().tensor("rope_freqs.weight", &[half as u64], 0, &factors),
+    };
+    store.tensors().iter().fold(scaling, |builder, (name, info)| {
+        let mut values: Vec<f32> = store.read(name).unwrap().iter().collect();
+        let turned = name.contains("q_proj") || name.contains("k_proj");
+        if turned && config.architecture == Architecture::Llama {
+            let columns = info.shape[1];
+            let row = |head: usize, side: usize, pair: usize| {
+                let start = (head * 2 * half + side * half + pair) * columns;
+                values[start..start + columns].to_vec()
+            };
+            let heads = info.shape[0] / (2 * half);
+            let order = (0..heads).flat_map(|head| (0..half).map(move |pair| (head, pair)));
+            values = order
+                .flat_map(|(head, pair)| [row(head, 0, pair), row(head, 1, pair)].concat())
+                .collect();
+        }
+        let dimensions: Vec<u64> = info.shape.iter().rev().map(|size| *size as u64).collect();
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        builder.tensor(&gguf_name(name), &dimensions, 0, &bytes)
+    })
 }
 
 fn gguf_name(name: &str) -> String {
@@ -135,12 +140,12 @@ fn gguf_name(name: &str) -> String {
 /// The golden model of Llama's own build with all metadata, of which `change` may replace entries, or drop them with an empty
 /// value.
 fn gguf(change: &[(&str, Vec<u8>)]) -> Vec<u8> {
-    gguf_of(Architecture::Llama, change)
+    gguf_of("llama", change)
 }
 
-fn gguf_of(architecture: Architecture, change: &[(&str, Vec<u8>)]) -> Vec<u8> {
-    let config = config_of(architecture);
-    let own = |key: &str| format!("{}.{key}", architecture.name());
+fn gguf_of(golden: &str, change: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let config = config_of(golden);
+    let own = |key: &str| format!("{}.{key}", config.architecture.name());
     let tokenizer = |key: &str| format!("tokenizer.ggml.{key}");
     let size = |value: usize| (4, (value as u32).to_le_bytes().to_vec());
     let float = |value: f64| (6, (value as f32).to_le_bytes().to_vec());
@@ -151,7 +156,7 @@ fn gguf_of(architecture: Architecture, change: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let entries = [
         (
             "general.architecture".to_owned(),
-            (TEXT, text(architecture.name())),
+            (TEXT, text(config.architecture.name())),
         ),
         (own("embedding_length"), size(config.hidden_size)),
         (own("feed_forward_length"), size(config.intermediate_size)),
@@ -173,15 +178,15 @@ fn gguf_of(architecture: Architecture, change: &[(&str, Vec<u8>)]) -> Vec<u8> {
         (tokenizer("eos_token_id"), size(0)),
         (tokenizer("bos_token_id"), size(1)),
     ];
-    let whole =
-        entries.into_iter().fold(
-            weights_of(architecture),
-            |builder, (key, (code, value))| match change.iter().find(|(changed, _)| *changed == key) {
+    let whole = entries
+        .into_iter()
+        .fold(weights_of(golden), |builder, (key, (code, value))| {
+            match change.iter().find(|(changed, _)| *changed == key) {
                 Some((_, value)) if value.is_empty() => builder,
                 Some((_, value)) => builder.metadata(&key, code, value),
                 None => builder.metadata(&key, code, &value),
-            },
-        );
+            }
+        });
     whole.bytes()
 }
 
@@ -201,12 +206,19 @@ fn refused(change: &[(&str, Vec<u8>)]) -> LoadError {
 
 #[test]
 fn a_gguf_file_and_a_folder_of_the_same_model_are_the_same_model() {
-    for architecture in [Architecture::Llama, Architecture::Qwen2] {
+    for golden in [
+        "llama",
+        "llama-scaled",
+        "llama-stretched",
+        "mistral",
+        "qwen2",
+        "qwen3",
+    ] {
         let place = TempDir::new().unwrap();
         let file = "weights-without-a-telling-name";
-        write(place.path(), file, gguf_of(architecture, &[]));
+        write(place.path(), file, gguf_of(golden, &[]));
         let gguf = load_language_model(&place.path().join(file), &Device::flex()).unwrap();
-        for entry in std::fs::read_dir(folder(architecture)).unwrap() {
+        for entry in std::fs::read_dir(folder(golden)).unwrap() {
             let path = entry.unwrap().path();
             std::fs::copy(&path, place.path().join(path.file_name().unwrap())).unwrap();
         }
@@ -221,7 +233,11 @@ fn a_gguf_file_and_a_folder_of_the_same_model_are_the_same_model() {
         );
         let hugging_face = load_language_model(place.path(), &Device::flex()).unwrap();
 
-        assert_eq!(gguf.model.fingerprint(), hugging_face.model.fingerprint());
+        assert_eq!(
+            gguf.model.fingerprint(),
+            hugging_face.model.fingerprint(),
+            "{golden}"
+        );
         let prompt = vec![gguf.tokenizer.encode("the grün theatre").unwrap()];
         assert_eq!(
             prompt[0],
@@ -231,7 +247,11 @@ fn a_gguf_file_and_a_folder_of_the_same_model_are_the_same_model() {
             let nothing = Tensor::zeros([1, 0, model.hidden_size()], &Device::flex());
             model.start(nothing, &prompt).unwrap().logits().into_data()
         };
-        assert_eq!(logits(gguf.model.as_ref()), logits(hugging_face.model.as_ref()));
+        // A GGUF file has the factors of a rotary embedding in single precision.
+        logits(gguf.model.as_ref()).assert_approx_eq::<f32>(
+            &logits(hugging_face.model.as_ref()),
+            Tolerance::absolute(if golden == "llama-scaled" { 1e-5 } else { 0.0 }),
+        );
     }
 }
 
@@ -240,7 +260,7 @@ fn a_gguf_file_and_a_folder_of_the_same_model_are_the_same_model() {
 fn the_tokenizer_of_qwen2_keeps_digits_apart_and_composes_letters() {
     let place = TempDir::new().unwrap();
     let kind = [("tokenizer.ggml.pre", text("qwen2"))];
-    write(place.path(), "model.gguf", gguf_of(Architecture::Qwen2, &kind));
+    write(place.path(), "model.gguf", gguf_of("qwen2", &kind));
     let loaded = load_language_model(&place.path().join("model.gguf"), &Device::flex()).unwrap();
     let ids = |text: &str| loaded.tokenizer.encode(text).unwrap();
     assert_eq!(ids("the12"), ["the", "1", "2"].map(id));
@@ -249,6 +269,20 @@ fn the_tokenizer_of_qwen2_keeps_digits_apart_and_composes_letters() {
         loaded.tokenizer.decode(&ids("the 12!\n\n (the)")).unwrap(),
         "the 12!\n\n (the)"
     );
+}
+
+#[test]
+fn the_tokenizer_of_llama3_keeps_up_to_three_digits_together() {
+    let place = TempDir::new().unwrap();
+    let kind = [("tokenizer.ggml.pre", text("llama-bpe"))];
+    write(place.path(), "model.gguf", gguf(&kind));
+    let loaded = load_language_model(&place.path().join("model.gguf"), &Device::flex()).unwrap();
+    let ids = |text: &str| loaded.tokenizer.encode(text).unwrap();
+    assert_eq!(ids("the12"), ["the", "12"].map(id));
+    // Of the digits 121 and 2.
+    assert_eq!(ids("1212"), ["12", "1", "2"].map(id));
+    assert_eq!(ids("1,212"), ["1", ",", "2", "12"].map(id));
+    assert_ne!(ids("e\u{301}"), ids("é"));
 }
 
 #[test]
@@ -320,7 +354,7 @@ fn what_is_no_supported_model_is_told_what_is() {
         let message = load(name).to_string();
         assert!(
             message.contains(found)
-                && message.contains("a GGUF file of the `llama`, the `qwen2` or the `gemma3` architecture"),
+                && message.contains("a GGUF file of the `llama`, `qwen2`, `qwen3` or `gemma3` architecture"),
             "{message}"
         );
     };
@@ -356,26 +390,26 @@ fn what_is_no_supported_model_is_told_what_is() {
 #[test]
 fn configurations_that_would_compute_something_else_are_refused() {
     let place = TempDir::new().unwrap();
-    let json = std::fs::read_to_string(folder(Architecture::Llama).join("config.json")).unwrap();
+    let json = std::fs::read_to_string(folder("llama").join("config.json")).unwrap();
     let with = |key: &str, value: serde_json::Value| {
         let mut config: serde_json::Value = serde_json::from_str(&json).unwrap();
         config[key] = value;
         write(place.path(), "config.json", config.to_string());
         LlamaConfig::from_hugging_face(&place.path().join("config.json"))
     };
-    let scaled = serde_json::json!({"rope_type": "llama3", "rope_theta": 5e5});
-    assert!(
-        with("rope_parameters", scaled.clone())
-            .unwrap_err()
-            .to_string()
-            .contains("`llama3`")
-    );
-    assert!(
-        with("rope_scaling", scaled)
-            .unwrap_err()
-            .to_string()
-            .contains("`llama3`")
-    );
+    for key in ["rope_parameters", "rope_scaling"] {
+        let refused = |scaling: serde_json::Value| with(key, scaling).unwrap_err().to_string();
+        assert!(refused(serde_json::json!({"rope_type": "yarn", "factor": 4.0})).contains("`yarn`"));
+        let llama3 = serde_json::json!({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 4.0,
+            "high_freq_factor": 1.0, "original_max_position_embeddings": 64});
+        assert!(refused(llama3.clone()).contains("is not below"));
+        let mut without = llama3;
+        without["factor"] = serde_json::Value::Null;
+        assert!(refused(without).contains("a positive `factor`"));
+        assert!(
+            refused(serde_json::json!({"type": "linear", "factor": -1.0})).contains("a positive `factor`")
+        );
+    }
     assert!(
         with("hidden_act", "gelu".into())
             .unwrap_err()
@@ -387,12 +421,6 @@ fn configurations_that_would_compute_something_else_are_refused() {
             .unwrap_err()
             .to_string()
             .contains("biases")
-    );
-    assert!(
-        with("use_sliding_window", true.into())
-            .unwrap_err()
-            .to_string()
-            .contains("sliding window")
     );
     assert!(
         with("model_type", "opt".into())
@@ -418,6 +446,12 @@ fn configurations_that_would_compute_something_else_are_refused() {
             .to_string()
             .contains("halves")
     );
+    assert!(
+        with("head_dim", (1u64 << 60).into())
+            .unwrap_err()
+            .to_string()
+            .contains("head width")
+    );
     assert_eq!(
         with("rope_parameters", serde_json::json!({"rope_theta": 5e5}))
             .unwrap()
@@ -430,4 +464,30 @@ fn configurations_that_would_compute_something_else_are_refused() {
             .rope_theta,
         1e4
     );
+}
+
+#[test]
+fn a_sliding_window_bounds_the_text_where_it_is_used() {
+    let place = TempDir::new().unwrap();
+    let positions = |golden: &str, keys: serde_json::Value| {
+        let json = std::fs::read(folder(golden).join("config.json")).unwrap();
+        let mut config: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        let object = config.as_object_mut().unwrap();
+        object.remove("sliding_window");
+        object.extend(keys.as_object().unwrap().clone());
+        object.insert("max_position_embeddings".to_owned(), 10_000.into());
+        write(place.path(), "config.json", config.to_string());
+        LlamaConfig::from_hugging_face(&place.path().join("config.json"))
+            .unwrap()
+            .positions
+    };
+    let window = |size: serde_json::Value| serde_json::json!({"sliding_window": size});
+    assert_eq!(positions("mistral", window(64.into())), 64);
+    assert_eq!(positions("mistral", window(serde_json::Value::Null)), 10_000);
+    assert_eq!(positions("mistral", serde_json::json!({})), 4096);
+    for qwen in ["qwen2", "qwen3"] {
+        assert_eq!(positions(qwen, window(64.into())), 10_000);
+        let used = serde_json::json!({"sliding_window": 64, "use_sliding_window": true});
+        assert_eq!(positions(qwen, used), 64);
+    }
 }

@@ -6,9 +6,10 @@ use blip2_golden::{device, models};
 use blip2_llm_adapters::{conformance, from_hugging_face};
 use burn::tensor::{DType, Tensor};
 
-const FAMILIES: [&str; 5] = [
+const FAMILIES: [&str; 6] = [
     "LlamaForCausalLM",
     "Qwen2ForCausalLM",
+    "Qwen3ForCausalLM",
     "Gemma3ForCausalLM",
     "OPTForCausalLM",
     "T5ForConditionalGeneration",
@@ -31,15 +32,12 @@ fn packed_models_conform_and_are_near_those_in_single_precision() {
             for (packing, tolerance) in [(Packing::Bf16, 0.02), (Packing::Int8, 0.05), (Packing::Int4, 0.5)] {
                 let plan = LoadPlan::from(&device()).packed(Some(packing));
                 let model = from_hugging_face(&golden.path, plan).unwrap();
-                // What levels lose where they are rounded to bfloat16, and do not lose where rows are few.
-                let rounding = if packing == Packing::Bf16 {
-                    1e-3
-                } else {
-                    1.0 / 256.0
-                };
-                conformance::check_within(model.as_ref(), &device(), rounding).unwrap();
-                let difference = root_mean_square(logits(model.as_ref()) - exact.clone());
+                // Texts side by side or alone are other numbers of rows, and either way what is multiplied is rounded to bfloat16.
+                let rounding = 2.0 / 256.0;
                 let name = golden.path.display();
+                conformance::check_within(model.as_ref(), &device(), rounding)
+                    .unwrap_or_else(|error| panic!("{packing:?}, {name}: {error}"));
+                let difference = root_mean_square(logits(model.as_ref()) - exact.clone());
                 assert!(difference > 0.0, "{packing:?}, {name}: nothing was packed");
                 assert!(
                     difference < tolerance * size,

@@ -31,6 +31,7 @@ fn models() -> Vec<(&'static str, Box<dyn LanguageModel>)> {
         positions: 96,
         norm_epsilon: 1e-5,
         rope_theta: 1e4,
+        rope_factors: Vec::new(),
         tied: true,
     };
     let gemma = Gemma3Config {
