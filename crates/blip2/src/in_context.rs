@@ -118,6 +118,12 @@ impl Blip2 {
         Ok(written(self.decode(&text.ids)?, text))
     }
 
+    /// What the Q-Former reads beside the picture while [`Blip2::answer`] answers; none where it sees the picture alone.
+    pub fn read_beside(&self, question: &str, prompt: Option<&str>) -> Option<String> {
+        self.reads_instructions()
+            .then(|| self.evaluated(question, prompt).1)
+    }
+
     /// What stands in front of an answer to `question`, and what the Q-Former reads of it, where it reads a text.
     fn evaluated(&self, question: &str, prompt: Option<&str>) -> (String, String) {
         self.put(

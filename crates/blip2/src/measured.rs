@@ -59,6 +59,17 @@ impl Blip2 {
         self.usage.trained_here
     }
 
+    /// How many tokens stand in front of what is written behind `prompt` in the language model's own output: lengths of LAVIS and
+    /// `transformers` count them.
+    ///
+    /// # Errors
+    /// As for [`Blip2::caption`].
+    pub fn tokens_before(&self, prompt: &str) -> Result<usize, Blip2Error> {
+        let language_model = self.language_model()?;
+        let prompt = language_model.tokenizer.encode_prompt(prompt)?;
+        Ok(language_model.model.history(&prompt).len())
+    }
+
     /// What `captions` of each of `pictures` cost under the language model, behind the picture and `prompt`. They are cleaned
     /// as LAVIS cleans them; what the model was given costs nothing.
     ///

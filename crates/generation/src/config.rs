@@ -1,8 +1,15 @@
 //! What can be set.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{GenerationError, StopFlag};
+
+/// Lowest temperature to sample by: logits divided by less may leave the numbers that they are kept in.
+const LOWEST_TEMPERATURE: f32 = 1e-3;
+/// The same for scores that the penalty multiplies and divides.
+const PENALTIES: RangeInclusive<f32> = 0.01..=100.0;
 
 /// Settings of one generation. Names, meaning and defaults are those of `transformers`' `GenerationConfig`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,13 +28,13 @@ pub struct GenerationConfig {
     /// Exponent of the length by which the score of a finished beam is divided: above 0 favours long texts (scores are
     /// negative), below 0 short ones.
     pub length_penalty: f64,
-    /// Factor against tokens that are in the text already; 1 is none.
+    /// Factor against tokens that are in the text already, 0.01 to 100; 1 is none.
     pub repetition_penalty: f32,
     /// No run of this many tokens twice; 0 allows it.
     pub no_repeat_ngram_size: usize,
     /// Draw tokens instead of taking the likeliest; with beams, draw the continuations that they compete with.
     pub sample: bool,
-    /// Divisor of the logits when sampling.
+    /// Divisor of the logits when sampling, at least 0.001.
     pub temperature: f32,
     /// Draw from this many likeliest tokens only; 0 for all.
     pub top_k: usize,
@@ -130,10 +137,12 @@ impl GenerationConfig {
             "greedy search writes one text: for num_return_sequences above 1 ask for beams, or for samples"
         } else if !(self.temperature > 0.0 && self.temperature.is_finite()) {
             "temperature must be above 0: for the likeliest token switch sampling off"
+        } else if self.sample && self.temperature < LOWEST_TEMPERATURE {
+            "temperature must be at least 0.001: for the likeliest token switch sampling off"
         } else if !(self.top_p > 0.0 && self.top_p <= 1.0) {
             "top_p must lie above 0 and at most at 1"
-        } else if !(self.repetition_penalty > 0.0 && self.repetition_penalty.is_finite()) {
-            "repetition_penalty must be above 0"
+        } else if !PENALTIES.contains(&self.repetition_penalty) {
+            "repetition_penalty must lie from 0.01 to 100; 1 is none"
         } else if !self.length_penalty.is_finite() {
             "length_penalty must be a finite number"
         } else {

@@ -12,7 +12,7 @@
 //!
 //! | family | in front of the prompt | behind the prompt | end of a caption | padding |
 //! |---|---|---|---|---|
-//! | Llama, Qwen2 | nothing: the soft prompt is what comes first | nothing | the line break, where it is one id | its own, or the end-of-text id |
+//! | Llama, Mistral, Qwen2, Qwen3 | nothing: the soft prompt is what comes first | nothing | the line break, where it is one id | its own, or the end-of-text id |
 //! | Gemma 3 | `<bos>` (2) | nothing | the line break | `<pad>` (0) |
 //! | OPT | `</s>` (2) | nothing | the line break | `<pad>` (1) |
 //! | T5 | nothing | `</s>` (1), also of an empty prompt | `</s>` (1) | `<pad>` (0) |

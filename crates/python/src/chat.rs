@@ -62,8 +62,9 @@ impl Chat {
     ///
     /// Args:
     ///     question: put into words as the template has it.
-    ///     stream: give an iterator of pieces instead, as they are written. A question whose answer is not heard to its end leaves
-    ///         no trace in `history`.
+    ///     stream: give an iterator of pieces instead, as they are written. A question whose answer is given up (`close()`) while
+    ///         it is being written leaves no trace in `history`. The model writes ahead of who listens: what it has written to the
+    ///         end by then is kept, heard or not.
     ///     **options: how to write, see `GenerationOptions`; by default the likeliest word each time, up to 64 tokens.
     ///
     /// Returns:

@@ -120,7 +120,8 @@ fn tell(event: Event) {
             format!("trying again in {} s: {error}", pause.as_secs_f32()),
         ),
         Event::Total(bytes) => ("info", format!("{bytes} bytes in all")),
-        Event::Position(_) | Event::Verifying(_) => return,
+        // How far it is, and what else there may come to be.
+        _ => return,
     };
     // A logger that fails is no reason to fetch nothing.
     let _ = Python::try_attach(|py| {

@@ -2,8 +2,9 @@
 
 use blip2::Written;
 use pyo3::prelude::*;
+use pyo3::types::{PyString, PyTuple, PyType};
 
-/// A text that a model wrote. `str()` gives it without the rest.
+/// A text that a model wrote: a value that is compared, looked up, copied and pickled. `str()` gives it without the rest.
 #[pyclass(frozen, eq, module = "blip2", skip_from_py_object)]
 #[derive(Clone, PartialEq)]
 pub(crate) struct Text {
@@ -26,8 +27,31 @@ impl From<Written> for Text {
 
 #[pymethods]
 impl Text {
+    #[new]
+    fn new(text: String, ids: Vec<u32>, score: f64) -> Self {
+        Self { text, ids, score }
+    }
+
     fn __str__(&self) -> &str {
         &self.text
+    }
+
+    /// As `str` has it: `f"{text:>40}"`.
+    #[pyo3(signature = (specification, /))]
+    fn __format__<'py>(&self, py: Python<'py>, specification: &str) -> PyResult<Bound<'py, PyAny>> {
+        PyString::new(py, &self.text).call_method1("__format__", (specification,))
+    }
+
+    // Python's own, in which 0.0 and -0.0 are one as they are in a comparison.
+    fn __hash__(&self, py: Python<'_>) -> PyResult<isize> {
+        let ids = PyTuple::new(py, &self.ids)?;
+        (self.text.as_str(), ids, self.score).into_pyobject(py)?.hash()
+    }
+
+    /// For `pickle` and `copy`.
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> (Bound<'py, PyType>, (String, Vec<u32>, f64)) {
+        let Self { text, ids, score } = slf.get().clone();
+        (slf.get_type(), (text, ids, score))
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
@@ -36,7 +60,7 @@ impl Text {
     }
 }
 
-/// How well a text belongs to a picture.
+/// How well a text belongs to a picture: a value, as a `Text` is.
 #[pyclass(frozen, eq, module = "blip2", skip_from_py_object)]
 #[derive(Clone, PartialEq)]
 pub(crate) struct Match {
@@ -56,6 +80,21 @@ impl From<blip2::Match> for Match {
 
 #[pymethods]
 impl Match {
+    #[new]
+    fn new(itm_probability: f64, itc: f64) -> Self {
+        Self { itm_probability, itc }
+    }
+
+    fn __hash__(&self, py: Python<'_>) -> PyResult<isize> {
+        (self.itm_probability, self.itc).into_pyobject(py)?.hash()
+    }
+
+    /// For `pickle` and `copy`.
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> (Bound<'py, PyType>, (f64, f64)) {
+        let Self { itm_probability, itc } = slf.get();
+        (slf.get_type(), (*itm_probability, *itc))
+    }
+
     fn __repr__(&self) -> String {
         let Self { itm_probability, itc } = self;
         format!("Match(itm_probability={itm_probability}, itc={itc})")

@@ -51,6 +51,7 @@ def test_types_help(tmp_path):
         "for piece in model.ask('a.jpg', 'what?', stream=True):\n"
         "    print(piece.upper())\n"
         "shape: tuple[int, ...] = model.embed('a.jpg')['projected'].shape\n"
+        "known: set[blip2.Text | blip2.Match] = {model.caption('a.jpg'), blip2.Text('a', (3,), 0.0), blip2.Match(0.5, 0.5)}\n"
         "model.caption('a.jpg', beams=3)  # type: ignore[call-overload]\n"
         "model.caption('a.jpg').upper()  # type: ignore[attr-defined]\n"
     )

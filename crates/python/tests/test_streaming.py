@@ -48,6 +48,18 @@ def test_a_conversation_streams(writer, picture):
     assert aloud.history[0][1] == again.text
 
 
+def test_an_answer_that_is_written_is_kept_heard_or_not(writer, picture):
+    chat = writer.chat(picture)
+    stream = chat.ask("what is this?", stream=True, max_new_tokens=4)
+    heard = next(stream, "")
+    # The history waits for the answer that is being written.
+    ((question, answer),) = chat.history
+    assert answer.startswith(heard)
+    stream.close()
+    assert list(stream) == []
+    assert chat.history == [(question, answer)]
+
+
 def test_what_nobody_hears_is_given_up(endless):
     picture = pictures(Path(endless.name))[0]
     options = {"num_beams": 1, "min_new_tokens": 60000, "max_new_tokens": 60000}

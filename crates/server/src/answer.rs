@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use blip2::{Generated, Request, TextStream, Token, TokenScores};
+use blip2::{Generated, Request, TextStream, Token};
 use serde::Serialize;
 use tokio::sync::mpsc::UnboundedReceiver;
 use utoipa::ToSchema;
@@ -14,6 +14,10 @@ use crate::error::Refusal;
 use crate::safety::Finding;
 use crate::state::State;
 use crate::tickets::Ticket;
+use crate::withheld::{ScoredToken, Withheld, whole_words};
+
+/// Ids in front of a token on which its text may depend: a space, a character in several tokens.
+const CONTEXT: usize = 8;
 
 /// Why a text is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -27,11 +31,21 @@ pub(crate) enum Finish {
     ContentFilter,
 }
 
-/// What was written since one last listened.
+/// What was written since one last listened, as far as it is told.
+#[derive(Default)]
 pub(crate) struct Said {
     pub(crate) text: String,
     /// The tokens of it, where their scores were asked for.
-    pub(crate) tokens: Vec<(u32, TokenScores)>,
+    pub(crate) tokens: Vec<ScoredToken>,
+}
+
+/// A text from its beginning to its end.
+pub(crate) struct Whole {
+    pub(crate) said: Said,
+    /// Tokens that were written.
+    pub(crate) tokens: usize,
+    pub(crate) finish: Option<Finish>,
+    pub(crate) finding: Option<Finding>,
 }
 
 /// A text that is being written. When it is dropped, the model stops writing it.
@@ -42,6 +56,7 @@ pub(crate) struct Answer {
     ids: Vec<u32>,
     most: usize,
     stream: TextStream,
+    withheld: Withheld,
     finish: Option<Finish>,
     finding: Option<Finding>,
 }
@@ -64,6 +79,7 @@ impl Answer {
             ids: Vec::new(),
             heard: state.engine.write(request, deadline)?,
             stream: TextStream::new(stops),
+            withheld: Withheld::default(),
             finish: None,
             finding: None,
         })
@@ -86,25 +102,26 @@ impl Answer {
         }
     }
 
-    /// The whole text, as [`Answer::next`] gives it.
+    /// The whole text, as [`Answer::next`] gives it. The model stops writing it once it is over.
     ///
     /// # Errors
     /// As for [`Answer::next`].
-    pub(crate) async fn whole(&mut self) -> Result<Said, Refusal> {
-        let mut whole = Said {
-            text: String::new(),
-            tokens: Vec::new(),
-        };
+    pub(crate) async fn whole(mut self) -> Result<Whole, Refusal> {
+        let mut whole = Said::default();
         while let Some(said) = self.next().await? {
             whole.text += &said.text;
             whole.tokens.extend(said.tokens);
         }
         if self.finding.is_some() {
             // Nothing of it was sent yet: all is kept back.
-            whole.text.clear();
-            whole.tokens.clear();
+            whole = Said::default();
         }
-        Ok(whole)
+        Ok(Whole {
+            said: whole,
+            tokens: self.tokens(),
+            finish: self.finish,
+            finding: self.finding,
+        })
     }
 
     /// Why it is over, once it is.
@@ -123,16 +140,26 @@ impl Answer {
     }
 
     fn hear(&mut self, token: Token) -> Result<Said, Refusal> {
+        let place = self.ids.len();
         self.ids.push(token.id);
         let text = self.state.model.decode(&self.ids)?;
-        let piece = self.stream.push(&text);
+        self.stream.push(&text);
         let stopped = self.stream.stopped();
         if stopped {
             self.finish = Some(Finish::Stop);
         }
         let is_text = !stopped && !self.ends.contains(&token.id);
-        let scores = token.scores.filter(|_| is_text);
-        Ok(self.checked(piece, scores.map(|scores| (token.id, scores))))
+        if let Some(scores) = token.scores.filter(|_| is_text) {
+            let before = self.ids[place.saturating_sub(CONTEXT)..place].to_vec();
+            let scored = ScoredToken {
+                id: token.id,
+                scores,
+                before,
+            };
+            let whole = text.trim_end_matches(char::REPLACEMENT_CHARACTER);
+            self.withheld.keep(whole.trim().len(), scored);
+        }
+        Ok(self.checked(stopped))
     }
 
     fn end(&mut self, texts: Vec<Generated>) -> Result<Said, Refusal> {
@@ -144,33 +171,31 @@ impl Answer {
         });
         self.ids = ids;
         let text = self.state.model.decode(&self.ids)?;
-        let piece = self.stream.finish(&text);
+        self.stream.finish(&text);
         if self.stream.stopped() {
             self.finish = Some(Finish::Stop);
         }
-        Ok(self.checked(piece, None))
+        Ok(self.checked(true))
     }
 
-    /// `piece`, unless with it the text says what it must not.
-    fn checked(&mut self, piece: String, token: Option<(u32, TokenScores)>) -> Said {
-        let said = Said {
-            text: piece,
-            tokens: token.into_iter().collect(),
+    /// What can be told by now, unless with it the text says what it must not. The filter sees whole words alone: what looks like
+    /// one of its own may be the beginning of another, and is not told before it was looked at.
+    fn checked(&mut self, over: bool) -> Said {
+        let said = self.stream.said();
+        let text = match over || self.state.options.filter.is_none() {
+            true => said,
+            false => whole_words(said),
         };
-        if said.text.is_empty() {
-            return said;
-        }
-        self.finding = self.state.find("text", self.stream.said());
-        match self.finding {
-            None => said,
-            Some(_) => {
+        if self.withheld.is_news(text) {
+            self.finding = self.state.find("text", text);
+            if self.finding.is_some() {
                 self.finish = Some(Finish::ContentFilter);
-                Said {
-                    text: String::new(),
-                    tokens: Vec::new(),
-                }
+                return Said::default();
             }
         }
+        // Tokens of a stop are no part of the text.
+        let all = over && !self.stream.stopped();
+        self.withheld.tell(text, all)
     }
 }
 

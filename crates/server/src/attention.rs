@@ -37,7 +37,7 @@ pub(crate) struct Attention {
 
 /// Tells where the queries look in a picture.
 #[utoipa::path(post, path = "/v1/attention", tag = "pictures", request_body = AttentionRequest,
-    responses((status = 200, body = Attention), (status = "4XX", body = ErrorBody)))]
+    responses((status = 200, body = Attention), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
 pub(crate) async fn attention(
     Shared(state): Shared<Arc<State>>,
     Json(request): Json<AttentionRequest>,
@@ -45,18 +45,17 @@ pub(crate) async fn attention(
     let AttentionRequest { model, image, text } = request;
     model.iter().try_for_each(|model| state.check_model(model))?;
     state.check_texts(text.iter().map(String::as_str))?;
-    let picture = state.picture(image).await?;
-    let looked = state.work(move |state| {
+    let looked = state.with_picture(image, move |state, picture| {
         let model = &state.model;
         let text = text.filter(|text| !text.trim().is_empty());
         // A text that stage 2 cannot read stands beside the queries of stage 1 alone.
         let beside = text
             .as_deref()
             .filter(|_| model.has_representation() || model.reads_instructions());
-        let looks = model.looks(&picture, beside, None)?;
+        let looks = model.looks(picture, beside, None)?;
         let told = text.filter(|_| model.has_representation());
         let words = told
-            .map(|text| model.word_looks(&picture, &text, None))
+            .map(|text| model.word_looks(picture, &text, None))
             .transpose()?;
         Ok(Attention { looks, words })
     });

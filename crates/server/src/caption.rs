@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Extension, State as Shared};
-use blip2::{EncodedPicture, GenerationConfig, Piece};
+use blip2::{EncodedPicture, GenerationConfig, Piece, StopFlag};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -53,7 +53,7 @@ struct Caption {
 
 /// Captions a picture.
 #[utoipa::path(post, path = "/v1/caption", tag = "pictures", request_body = CaptionRequest,
-    responses((status = 200, body = Captions), (status = "4XX", body = ErrorBody)))]
+    responses((status = 200, body = Captions), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
 pub(crate) async fn caption(
     Shared(state): Shared<Arc<State>>,
     Extension(ticket): Extension<Arc<Ticket>>,
@@ -68,9 +68,10 @@ pub(crate) async fn caption(
     let settings = settings(&state, &request)?;
     let picture = state.encoded_for_text(request.image).await?;
     let written = match state.model.has_bridge() {
-        true => by_language_model(&state, &ticket, picture, request.prompt, &settings).await?,
-        false => by_qformer(&state, picture, request.prompt, settings).await?,
+        true => by_language_model(&state, &ticket, picture, request.prompt, &settings).await,
+        false => by_qformer(&state, picture, request.prompt, settings).await,
     };
+    let written = written.map_err(|refusal| refusal.where_too_long_in("prompt"))?;
     let (mut captions, mut filtered) = (Vec::new(), Vec::new());
     for caption in written {
         match state.find("text", &caption.text) {
@@ -122,11 +123,20 @@ async fn by_language_model(
         .collect()
 }
 
+/// Somebody who waits for what a worker writes: once he is gone, it is given up.
+struct Listens(StopFlag);
+
+impl Drop for Listens {
+    fn drop(&mut self) {
+        self.0.raise();
+    }
+}
+
 async fn by_qformer(
     state: &Arc<State>,
     picture: EncodedPicture,
     prompt: Option<String>,
-    settings: GenerationConfig,
+    mut settings: GenerationConfig,
 ) -> Result<Vec<Caption>, Refusal> {
     if prompt.is_some_and(|prompt| !prompt.is_empty()) {
         return Err(Refusal::parameter(
@@ -134,6 +144,9 @@ async fn by_qformer(
             "this model captions without a prompt: leave it out",
         ));
     }
+    // One of its own: those of the model's settings are shared.
+    settings.stop = StopFlag::default();
+    let _listens = Listens(settings.stop.clone());
     let written = state.work(move |state| Ok(state.model.caption_encoded_by_qformer(&picture, &settings)?));
     let captions = written.await?.into_iter().map(|written| Caption {
         text: written.text,
@@ -141,4 +154,18 @@ async fn by_qformer(
         score: written.score,
     });
     Ok(captions.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_gone_is_not_written_for() {
+        let flag = StopFlag::default();
+        let listens = Listens(flag.clone());
+        assert!(!flag.is_raised());
+        drop(listens);
+        assert!(flag.is_raised());
+    }
 }

@@ -26,8 +26,7 @@ pub(crate) struct EmbeddingRequest {
     /// What is embedded.
     input: Inputs,
     /// How numbers are written.
-    #[serde(default)]
-    encoding_format: Encoding,
+    encoding_format: Option<Encoding>,
     #[serde(flatten)]
     #[schema(ignore)]
     rest: Map<String, Value>,
@@ -104,7 +103,7 @@ struct EmbeddingUsage {
 
 /// Embeds texts and pictures.
 #[utoipa::path(post, path = "/v1/embeddings", tag = "openai", request_body = EmbeddingRequest,
-    responses((status = 200, body = Embeddings), (status = "4XX", body = ErrorBody)))]
+    responses((status = 200, body = Embeddings), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
 pub(crate) async fn embeddings(
     Shared(state): Shared<Arc<State>>,
     Json(request): Json<EmbeddingRequest>,
@@ -115,6 +114,7 @@ pub(crate) async fn embeddings(
         Inputs::One(input) => vec![input],
         Inputs::Several(inputs) => inputs,
     };
+    let encoding = request.encoding_format.unwrap_or_default();
     let limits = &state.options.limits;
     state.check_count("input", inputs.len(), limits.texts)?;
     let inputs: Vec<Input> = inputs.into_iter().map(Input::told_apart).collect();
@@ -131,10 +131,11 @@ pub(crate) async fn embeddings(
     for (index, input) in inputs.into_iter().enumerate() {
         let (vector, queries, read) = match input {
             Input::Image { image } => {
-                let picture = state.encoded(image).await?;
-                let found = state
-                    .work(move |state| Ok(state.model.embed_encoded(&picture)?))
-                    .await?;
+                let found = state.with_picture(image, |state, picture| {
+                    let picture = state.model.encode_picture(picture, &state.pictures)?;
+                    Ok(state.model.embed_encoded(&picture)?)
+                });
+                let found = found.await?;
                 (mean(&found), Some(found), 0)
             }
             Input::Plain(text) | Input::Text { text } => {
@@ -148,7 +149,7 @@ pub(crate) async fn embeddings(
             }
         };
         tokens += read;
-        let written = |vector| request.encoding_format.write(vector);
+        let written = |vector| encoding.write(vector);
         data.push(Embedding {
             object: "embedding",
             index,

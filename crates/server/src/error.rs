@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use blip2::{Blip2Error, GenerationError, causes};
+use blip2::{Blip2Error, GenerationError, ModelError, causes};
 use serde::Serialize;
 use thiserror::Error;
 use utoipa::ToSchema;
@@ -73,6 +73,10 @@ struct ErrorDetail {
     code: &'static str,
 }
 
+/// The code of a prompt that leaves no room in the model.
+const TOO_LONG: &str = "context_length_exceeded";
+/// By this OpenAI's clients know whether the same request has a chance.
+const SHOULD_RETRY: &str = "x-should-retry";
 /// Seconds after which a client may try again where the server is busy.
 const RETRY_AFTER: &str = "1";
 
@@ -99,6 +103,19 @@ impl Refusal {
         }
     }
 
+    /// The model has no room for what it should read and write.
+    fn too_long(message: String) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, TOO_LONG, message)
+    }
+
+    /// The same, where what is too long came in `parameter`.
+    pub(crate) fn where_too_long_in(mut self, parameter: &str) -> Self {
+        if self.code == TOO_LONG {
+            self.parameter = Some(parameter.to_owned());
+        }
+        self
+    }
+
     /// The server has too much to do.
     pub(crate) fn busy() -> Self {
         let message = "the server is busy: its queue is full; try again";
@@ -108,7 +125,7 @@ impl Refusal {
     /// The request took too long.
     pub(crate) fn too_slow() -> Self {
         let message = "the request took longer than the server allows: ask for fewer tokens, or try again when less is going on";
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", message)
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message)
     }
 
     /// It is our fault; what it was is in the log alone.
@@ -140,6 +157,10 @@ impl IntoResponse for Refusal {
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
             }
+            // It would take as long again.
+            StatusCode::GATEWAY_TIMEOUT => {
+                headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+            }
             StatusCode::UNAUTHORIZED => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
@@ -152,9 +173,12 @@ impl IntoResponse for Refusal {
 impl From<GenerationError> for Refusal {
     fn from(error: GenerationError) -> Self {
         match error {
-            GenerationError::NotFinite { .. } => {
+            GenerationError::NotFinite { .. } | GenerationError::Model(ModelError::NotFinite { .. }) => {
                 tracing::error!("{}", with_causes(&error));
                 Self::ours()
+            }
+            GenerationError::NoRoom { .. } | GenerationError::Model(ModelError::Context { .. }) => {
+                Self::too_long(with_causes(&error))
             }
             error => Self::invalid(with_causes(&error)),
         }
@@ -165,7 +189,8 @@ impl From<Blip2Error> for Refusal {
     fn from(error: Blip2Error) -> Self {
         match error {
             Blip2Error::Generation(error) => error.into(),
-            Blip2Error::Model(blip2::ModelError::NotFinite { .. }) => {
+            Blip2Error::Model(ModelError::Context { .. }) => Self::too_long(with_causes(&error)),
+            Blip2Error::Model(ModelError::NotFinite { .. }) => {
                 tracing::error!("{}", with_causes(&error));
                 Self::ours()
             }

@@ -28,7 +28,9 @@ mod routes;
 mod safety;
 mod sampling;
 mod state;
+mod stream;
 mod tickets;
+mod withheld;
 
 pub use error::ServerError;
 pub use keys::Keys;

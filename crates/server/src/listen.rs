@@ -20,6 +20,7 @@ use tower::ServiceExt;
 use crate::options::{Limits, ServerOptions};
 use crate::routes::router;
 use crate::state::State;
+use crate::stream::Stream;
 use crate::{ServerError, engine};
 
 /// How often it is looked whether a request is too late.
@@ -72,7 +73,7 @@ impl Server {
     ///
     /// # Errors
     /// [`ServerError`] where the address cannot be had, or the language model cannot be loaded.
-    pub async fn bind(model: Arc<Blip2>, options: ServerOptions) -> Result<Self, ServerError> {
+    pub async fn bind(model: Arc<Blip2>, mut options: ServerOptions) -> Result<Self, ServerError> {
         if model.has_bridge() {
             engine::can_write(&model)?;
         }
@@ -83,7 +84,8 @@ impl Server {
         };
         let listener = TcpListener::bind(wanted).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let limits = options.limits;
+        let limits = options.limits.within_reach();
+        options.limits = limits;
         let (state, engine) = State::new(model, options);
         Ok(Self {
             listener,
@@ -170,7 +172,10 @@ fn serve(
     let http = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.sending)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        .serve_connection(
+            TokioIo::new(Stream::new(stream, limits.reading)),
+            TowerToHyperService::new(service),
+        );
     let http = graceful.watch(http);
     async move {
         tokio::select! {

@@ -40,7 +40,7 @@ struct TextMatch {
 
 /// Tells how well texts belong to a picture.
 #[utoipa::path(post, path = "/v1/match", tag = "pictures", request_body = MatchRequest,
-    responses((status = 200, body = Matches), (status = "4XX", body = ErrorBody)))]
+    responses((status = 200, body = Matches), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)))]
 pub(crate) async fn match_texts(
     Shared(state): Shared<Arc<State>>,
     Json(request): Json<MatchRequest>,
@@ -49,9 +49,8 @@ pub(crate) async fn match_texts(
     model.iter().try_for_each(|model| state.check_model(model))?;
     state.check_count("texts", texts.len(), state.options.limits.texts)?;
     state.check_texts(texts.iter().map(String::as_str))?;
-    let picture = state.picture(image).await?;
-    let matches = state.work(move |state| {
-        let found = state.model.match_texts(&picture, &texts)?;
+    let matches = state.with_picture(image, move |state, picture| {
+        let found = state.model.match_texts(picture, &texts)?;
         let pairs = texts.into_iter().zip(found);
         let matches = pairs.map(|(text, found)| TextMatch {
             text,

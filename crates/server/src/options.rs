@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use crate::keys::Keys;
 use crate::safety::{Filter, WordList};
 
@@ -57,6 +59,25 @@ pub struct Limits {
     pub time: Duration,
     /// Time in which a client must have sent its request.
     pub sending: Duration,
+    /// How long a client may read nothing of what was written for it, before its connection is closed.
+    pub reading: Duration,
+}
+
+impl Limits {
+    /// More than any request needs, and less than what clocks can add to the present.
+    const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+    /// The same as far as clocks and counters reach.
+    pub(crate) fn within_reach(self) -> Self {
+        Self {
+            requests: self.requests.min(Semaphore::MAX_PERMITS),
+            connections: self.connections.min(Semaphore::MAX_PERMITS),
+            time: self.time.min(Self::LONGEST),
+            sending: self.sending.min(Self::LONGEST),
+            reading: self.reading.min(Self::LONGEST),
+            ..self
+        }
+    }
 }
 
 impl Default for Limits {
@@ -74,6 +95,7 @@ impl Default for Limits {
             connections: 1024,
             time: Duration::from_secs(120),
             sending: Duration::from_secs(30),
+            reading: Duration::from_secs(30),
         }
     }
 }
@@ -93,5 +115,33 @@ impl ServerOptions {
             remembered: 256 << 20,
             pictures: 128 << 20,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn limits_are_what_clocks_and_counters_hold() {
+        let boundless = Limits {
+            requests: usize::MAX,
+            connections: usize::MAX,
+            time: Duration::MAX,
+            sending: Duration::MAX,
+            reading: Duration::MAX,
+            ..Limits::default()
+        };
+        let limits = boundless.within_reach();
+        let _ = (
+            Semaphore::new(limits.requests),
+            Semaphore::new(limits.connections),
+        );
+        for time in [limits.time, limits.sending, limits.reading] {
+            assert!(Instant::now().checked_add(time).is_some());
+        }
+        assert_eq!(Limits::default().within_reach(), Limits::default());
     }
 }

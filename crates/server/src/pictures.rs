@@ -31,71 +31,92 @@ pub(crate) fn is_data_url(text: &str) -> bool {
         .is_some_and(|start| start.eq_ignore_ascii_case("data:image/"))
 }
 
-impl State {
-    /// The picture at `url`, decoded upright.
+/// A picture as it came, before it takes any room as pixels.
+enum Sent {
+    DataUrl(String),
+    Fetched(Vec<u8>),
+}
+
+impl Sent {
+    /// Its pixels, upright.
     ///
     /// # Errors
-    /// [`Refusal`] where there is none, it is too large, or it may not be fetched.
-    pub(crate) async fn picture(self: &Arc<Self>, url: String) -> Result<RgbImage, Refusal> {
-        let remote = match url.split_once(':') {
-            Some((scheme, _))
-                if scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https") =>
-            {
-                true
-            }
-            Some((scheme, _)) if scheme.eq_ignore_ascii_case("data") => false,
-            _ => {
-                return Err(Refusal::invalid(
-                    "a picture is given as a data URL, `data:image/jpeg;base64,...`, or as an http(s) address",
-                ));
-            }
+    /// [`Refusal`] where it is no picture, or too large.
+    fn decode(self, state: &State) -> Result<RgbImage, Refusal> {
+        let bytes = match self {
+            Self::Fetched(bytes) => bytes,
+            Self::DataUrl(url) => from_base64(data(&url).ok_or_else(|| {
+                Refusal::invalid("a picture's data URL must be in Base64: `data:image/jpeg;base64,...`")
+            })?)?,
         };
-        if remote && !self.options.remote_images {
-            return Err(Refusal::new(
-                StatusCode::FORBIDDEN,
-                "remote_images",
-                "this server fetches no pictures: send them as data URLs, or start it with --allow-remote-images",
-            ));
-        }
+        let options = DecodeOptions {
+            max_pixels: state.options.limits.pixels,
+            ..DecodeOptions::upright()
+        };
+        decode(&bytes, NAME, options).map_err(|error| Refusal::invalid(error.to_string()))
+    }
+}
+
+impl State {
+    /// Does `work` with the picture at `url`, decoded upright. Both are one turn of a worker, so that no more pictures are held as
+    /// pixels than there are workers, however many wait.
+    ///
+    /// # Errors
+    /// Those of the work; [`Refusal`] where there is no picture, it is too large, or it may not be fetched.
+    pub(crate) async fn with_picture<T: Send + 'static>(
+        self: &Arc<Self>,
+        url: String,
+        work: impl FnOnce(&Self, &RgbImage) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let sent = self.sent(url).await?;
+        self.with_sent(sent, work).await
+    }
+
+    /// The picture at `url` through the image encoder, where a text is to be written about it, which the engine waits for.
+    ///
+    /// # Errors
+    /// As for [`State::with_picture`].
+    pub(crate) async fn encoded_for_text(self: &Arc<Self>, url: String) -> Result<EncodedPicture, Refusal> {
+        let sent = self.sent(url).await?;
+        // Not before: who fetches slowly holds up nobody's text.
+        let _expected = self.engine.expect();
+        let encoded = self.with_sent(sent, |state, picture| {
+            Ok(state.model.encode_picture(picture, &state.pictures)?)
+        });
+        encoded.await
+    }
+
+    async fn with_sent<T: Send + 'static>(
+        self: &Arc<Self>,
+        sent: Sent,
+        work: impl FnOnce(&Self, &RgbImage) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
         self.work(move |state| {
-            let bytes = match remote {
-                true => remote::fetch(&url, state.options.limits.body)?,
-                false => from_base64(data(&url).ok_or_else(|| {
-                    Refusal::invalid("a picture's data URL must be in Base64: `data:image/jpeg;base64,...`")
-                })?)?,
-            };
-            drop(url);
-            let options = DecodeOptions {
-                max_pixels: state.options.limits.pixels,
-                ..DecodeOptions::upright()
-            };
-            decode(&bytes, NAME, options).map_err(|error| Refusal::invalid(error.to_string()))
+            let picture = sent.decode(state)?;
+            work(state, &picture)
         })
         .await
     }
 
-    /// The same through the image encoder.
-    ///
-    /// # Errors
-    /// As for [`State::picture`].
-    pub(crate) async fn encoded(self: &Arc<Self>, url: String) -> Result<EncodedPicture, Refusal> {
-        let picture = self.picture(url).await?;
-        self.encode(picture).await
-    }
-
-    /// The same where a text is to be written about it, which the engine waits for.
-    ///
-    /// # Errors
-    /// As for [`State::picture`].
-    pub(crate) async fn encoded_for_text(self: &Arc<Self>, url: String) -> Result<EncodedPicture, Refusal> {
-        let picture = self.picture(url).await?;
-        let _expected = self.engine.expect();
-        self.encode(picture).await
-    }
-
-    async fn encode(self: &Arc<Self>, picture: RgbImage) -> Result<EncodedPicture, Refusal> {
-        self.work(move |state| Ok(state.model.encode_picture(&picture, &state.pictures)?))
-            .await
+    /// What is at `url`; fetched where it is an address elsewhere, and that is allowed.
+    async fn sent(self: &Arc<Self>, url: String) -> Result<Sent, Refusal> {
+        let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+        let scheme = scheme.to_ascii_lowercase();
+        match scheme.as_str() {
+            "data" => Ok(Sent::DataUrl(url)),
+            "http" | "https" if !self.options.remote_images => Err(Refusal::new(
+                StatusCode::FORBIDDEN,
+                "remote_images",
+                "this server fetches no pictures: send them as data URLs, or start it with --allow-remote-images",
+            )),
+            "http" | "https" => {
+                let fetched = self.fetch(move |state| remote::fetch(&url, state.options.limits.body));
+                Ok(Sent::Fetched(fetched.await?))
+            }
+            _ => Err(Refusal::invalid(
+                "a picture is given as a data URL, `data:image/jpeg;base64,...`, or as an http(s) address",
+            )),
+        }
     }
 }
 

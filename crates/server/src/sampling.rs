@@ -1,6 +1,7 @@
 //! How a client wants its text written, in OpenAI's words and, beyond them, in those of `transformers`.
 
 use std::hash::{BuildHasher, RandomState};
+use std::ops::RangeInclusive;
 use std::time::Instant;
 
 use blip2::GenerationConfig;
@@ -12,6 +13,8 @@ use crate::options::Limits;
 
 /// Most beams of a text.
 const BEAMS: usize = 16;
+/// Temperatures by which tokens are drawn.
+const TEMPERATURES: RangeInclusive<f32> = 0.001..=2.0;
 
 /// The parameters that decide how a text is written. Without temperature the likeliest is taken.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
@@ -20,9 +23,9 @@ pub(crate) struct Sampling {
     max_tokens: Option<usize>,
     /// The same by its newer name.
     max_completion_tokens: Option<usize>,
-    /// Divisor of the logits, up to 2; 0 takes the likeliest tokens.
+    /// Divisor of the logits, 0.001 to 2; 0 takes the likeliest tokens.
     temperature: Option<f32>,
-    /// Draw from the likeliest tokens that together reach this probability.
+    /// Draw from the likeliest tokens that together reach this probability; 0 takes the likeliest.
     top_p: Option<f32>,
     /// Draw from this many likeliest tokens; 0, the default, for all.
     top_k: Option<usize>,
@@ -32,7 +35,7 @@ pub(crate) struct Sampling {
     num_beams: Option<usize>,
     /// Exponent of the length by which beams' scores are divided.
     length_penalty: Option<f64>,
-    /// Factor against tokens that are there already; 1 is none.
+    /// Factor against tokens that are there already, 0.01 to 100; 1 is none.
     repetition_penalty: Option<f32>,
 }
 
@@ -56,14 +59,17 @@ impl Sampling {
             settings.max_new_tokens = tokens;
             settings.min_new_tokens = settings.min_new_tokens.min(tokens);
         }
+        // A model's usual beams are no wish of the client.
+        settings.num_beams = settings.num_beams.min(limits.rows).max(1);
         match self.temperature {
-            Some(temperature) if !(0.0..=2.0).contains(&temperature) => {
+            Some(temperature) if temperature != 0.0 && !TEMPERATURES.contains(&temperature) => {
                 return Err(Refusal::parameter(
                     "temperature",
-                    "temperature must lie from 0 to 2",
+                    "temperature must be 0, or lie from 0.001 to 2",
                 ));
             }
             Some(0.0) => settings.sample = false,
+            _ if self.top_p == Some(0.0) => settings.sample = false,
             Some(temperature) => {
                 (settings.sample, settings.temperature, settings.num_beams) = (true, temperature, 1);
                 settings.top_k = 0;
@@ -83,7 +89,7 @@ impl Sampling {
             }
             settings.num_beams = beams;
         }
-        settings.top_p = self.top_p.unwrap_or(settings.top_p);
+        settings.top_p = self.top_p.filter(|top_p| *top_p != 0.0).unwrap_or(settings.top_p);
         settings.top_k = self.top_k.unwrap_or(settings.top_k);
         settings.length_penalty = self.length_penalty.unwrap_or(settings.length_penalty);
         settings.repetition_penalty = self.repetition_penalty.unwrap_or(settings.repetition_penalty);
@@ -133,6 +139,8 @@ mod tests {
             ),
             (false, 5, 3, 3)
         );
+        let narrowest = settings(r#"{"temperature": 0.7, "top_p": 0}"#).unwrap();
+        assert_eq!((narrowest.sample, narrowest.top_p), (false, 1.0));
         let warm = settings(r#"{"temperature": 0.7, "seed": -1}"#).unwrap();
         assert_eq!(
             (warm.sample, warm.num_beams, warm.top_k, warm.seed),
@@ -148,17 +156,34 @@ mod tests {
     }
 
     #[test]
+    fn usual_beams_fit_the_rows() {
+        let base = GenerationConfig {
+            num_beams: 5,
+            ..Default::default()
+        };
+        let limits = Limits {
+            rows: 2,
+            ..Limits::default()
+        };
+        let settings = Sampling::default().settings(&base, &limits).unwrap();
+        assert_eq!(settings.num_beams, 2);
+    }
+
+    #[test]
     fn what_is_out_of_range_is_refused() {
         for json in [
             r#"{"max_tokens": 0}"#,
             r#"{"max_tokens": 1025}"#,
             r#"{"temperature": 2.1}"#,
             r#"{"temperature": -0.1}"#,
-            r#"{"top_p": 0}"#,
+            r#"{"temperature": 1e-38}"#,
+            r#"{"top_p": -0.1}"#,
             r#"{"top_p": 1.5}"#,
             r#"{"num_beams": 0}"#,
             r#"{"num_beams": 17}"#,
             r#"{"repetition_penalty": 0}"#,
+            r#"{"repetition_penalty": 1e-40}"#,
+            r#"{"repetition_penalty": 1e30}"#,
         ] {
             assert!(settings(json).is_err(), "{json}");
         }

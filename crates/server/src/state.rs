@@ -16,6 +16,8 @@ use crate::tickets::Tickets;
 
 /// Threads that decode and encode beside the one that writes: a second hides the waiting of the first.
 const WORKERS: usize = 2;
+/// Pictures that are fetched at a time: that is waiting, which no worker should do.
+const FETCHES: usize = 16;
 
 pub(crate) struct State {
     pub(crate) model: Arc<Blip2>,
@@ -28,6 +30,7 @@ pub(crate) struct State {
     pub(crate) started: u64,
     stopping: AtomicBool,
     workers: Arc<Semaphore>,
+    fetches: Arc<Semaphore>,
 }
 
 impl State {
@@ -42,6 +45,7 @@ impl State {
             started: now.map_or(0, |now| now.as_secs()),
             stopping: AtomicBool::new(false),
             workers: Arc::new(Semaphore::new(WORKERS)),
+            fetches: Arc::new(Semaphore::new(FETCHES)),
             model,
             options,
         };
@@ -57,15 +61,34 @@ impl State {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// Does `work` on a thread of its own, when one is free.
+    /// Does `work` on a thread of its own, when a worker is free.
     ///
     /// # Errors
     /// Those of the work; [`Refusal`] where it panics.
     pub(crate) async fn work<T: Send + 'static>(
         self: &Arc<Self>,
-        work: impl FnOnce(&State) -> Result<T, Refusal> + Send + 'static,
+        work: impl FnOnce(&Self) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
-        let permit = self.workers.clone().acquire_owned();
+        self.turn(&self.workers, work).await
+    }
+
+    /// The same for what waits for the network.
+    ///
+    /// # Errors
+    /// As for [`State::work`].
+    pub(crate) async fn fetch<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        self.turn(&self.fetches, work).await
+    }
+
+    async fn turn<T: Send + 'static>(
+        self: &Arc<Self>,
+        places: &Arc<Semaphore>,
+        work: impl FnOnce(&Self) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let permit = places.clone().acquire_owned();
         let permit = permit.await.map_err(|_| Refusal::ours())?;
         let state = self.clone();
         let working = tokio::task::spawn_blocking(move || {

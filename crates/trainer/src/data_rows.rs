@@ -57,12 +57,18 @@ impl DataRows {
             &row.question,
             template.or(self.question_prompt.as_deref()),
         ) {
+            (Some(_), ..) if template.is_some_and(|words| words.contains(PLACE)) => {
+                return Err(refused(set, template, "stands in front of a caption, and has the place of a question"));
+            }
+            (None, Some(_), Some(words)) if !words.contains(PLACE) && self.reads != Reads::Question => {
+                return Err(refused(set, Some(words), "stands in front of an answer, and has no place for the question"));
+            }
             (Some(text), ..) => {
                 let prompt = template.map(str::to_owned).or_else(|| part.prompt.clone());
                 (prompt, caption(&text, ""))
             }
             (None, Some(question), Some(words)) => (
-                Some(words.replace("{}", asked.as_deref().unwrap_or_default())),
+                Some(words.replace(PLACE, asked.as_deref().unwrap_or_default())),
                 self.answer(question, row.position)
                     .ok_or_else(|| unusable(set, &row.key, "its question has no answer to learn"))?,
             ),
@@ -107,6 +113,16 @@ impl DataRows {
             .or(question.answers.last())
             .map(|answer| answer.text.clone())
     }
+}
+
+/// Where the question stands in what is put around it.
+const PLACE: &str = "{}";
+
+fn refused(set: &str, words: Option<&str>, problem: &str) -> TrainError {
+    let words = words.unwrap_or_default();
+    TrainError::other(format!(
+        "`{words}` {problem}, {PLACE}: change templates.{set} or language_model.question_prompt"
+    ))
 }
 
 fn unusable(set: &str, key: &str, problem: &str) -> TrainError {

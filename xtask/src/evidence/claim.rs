@@ -69,7 +69,7 @@ fn yes() -> bool {
     true
 }
 
-/// Where figures come from; of several, their mean.
+/// Where figures come from; of several, their mean, in which each picture or question counts as much.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub(crate) enum Source {
@@ -83,8 +83,8 @@ pub(crate) enum Source {
     },
     /// What evaluators of the run wrote into its log, as `evaluator/figure`: shares, told in per cent.
     Log(Vec<String>),
-    /// R@1 of this model in the report of a run of the embedded default: the mean of both ways and of the held-out parts, whose galleries
-    /// hold false captions beside the true ones.
+    /// R@1 of this model in the report of a run of the embedded default: the mean of both ways over the held-out parts, whose
+    /// galleries hold false captions beside the true ones.
     Report(String),
     /// How long the phase was trained.
     Seconds,

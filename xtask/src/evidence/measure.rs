@@ -1,5 +1,6 @@
 //! The figures of a run: by an evaluation of its model, or out of its log.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +11,7 @@ use serde_json::Value;
 
 use super::claim::{Arm, Measure, Source, place_of};
 use super::cost;
-use super::runs::{Runs, short_digest};
+use super::runs::{Maker, Runs, short_digest};
 use crate::comparison::mean;
 use crate::{places, process};
 
@@ -23,11 +24,17 @@ const OWN: &str = "run";
 pub(crate) type Curve = Vec<(u64, f64)>;
 
 impl Runs<'_> {
-    /// What `measure` says of `arm` with this seed.
+    /// What `measure` says of `arm` with this seed; whose evaluations are read for it goes into `by`.
     ///
     /// # Errors
     /// An evaluation that fails, or a run that does not hold the figure.
-    pub(crate) fn measure(&self, arm: &Arm, measure: &Measure, seed: u64) -> Result<Curve> {
+    pub(crate) fn measure(
+        &self,
+        arm: &Arm,
+        measure: &Measure,
+        seed: u64,
+        by: &mut BTreeSet<Maker>,
+    ) -> Result<Curve> {
         let run = self.place(&arm.run, seed);
         match &measure.by {
             Source::Evaluate {
@@ -43,13 +50,18 @@ impl Runs<'_> {
                         self.placed(&own, seed)
                     };
                     let options: Vec<String> = options.iter().chain(&arm.options).map(placed).collect();
-                    let record = self.evaluate(&run, &options, &placed(data))?;
+                    let (record, maker) = self.evaluate(&run, &options, &placed(data))?;
+                    by.insert(maker);
+                    let count = record["count"].as_f64();
+                    let count = count.context("the evaluation does not say of how many its figures are")?;
                     for name in figures {
                         let figure = record["figures"][name].as_f64();
-                        found.push(figure.with_context(|| format!("the evaluation has no figure `{name}`"))?);
+                        let figure =
+                            figure.with_context(|| format!("the evaluation has no figure `{name}`"))?;
+                        found.push((count, figure));
                     }
                 }
-                Ok(vec![(arm.at.unwrap_or(0), times * mean(&found))])
+                Ok(vec![(arm.at.unwrap_or(0), times * pooled(&found))])
             }
             Source::Log(figures) => {
                 let log = run.join("metrics.jsonl");
@@ -73,11 +85,12 @@ impl Runs<'_> {
     }
 
     /// What `blip2 evaluate` finds, which goes on where it was cut off and knows what it has found already.
-    fn evaluate(&self, run: &Path, options: &[String], data: &str) -> Result<Value> {
+    fn evaluate(&self, run: &Path, options: &[String], data: &str) -> Result<(Value, Maker)> {
         let name = run.file_name().unwrap_or_default().to_string_lossy();
         let words: Vec<&[u8]> = options.iter().map(|option| option.as_bytes()).collect();
         let digest = short_digest(&[&words[..], &[data.as_bytes()]].concat());
         let out = self.folder.join(EVALUATIONS).join(format!("{name}-{digest}"));
+        let maker = Maker::of(&out)?;
         let mut command = Command::new(&self.binary);
         command.arg("evaluate").args(options).arg("--model").arg(run);
         command.args(["--data", data]).arg("--out").arg(&out);
@@ -91,21 +104,29 @@ impl Runs<'_> {
         }
         let file = out.join("figures.json");
         let text = fs::read(&file).with_context(|| format!("cannot read {}", places::shown(&file)))?;
-        serde_json::from_slice(&text).with_context(|| format!("{} is damaged", places::shown(&file)))
+        let record = serde_json::from_slice(&text);
+        let record = record.with_context(|| format!("{} is damaged", places::shown(&file)))?;
+        Ok((record, maker))
     }
+}
+
+/// The mean of figures, each of so many pictures or questions, of which every one counts as much.
+fn pooled(figures: &[(f64, f64)]) -> f64 {
+    let of_all: f64 = figures.iter().map(|(count, figure)| count * figure).sum();
+    of_all / figures.iter().map(|(count, _)| count).sum::<f64>()
 }
 
 /// What begins the names of parts that training never shows.
 const HELD_OUT: &str = "held-out";
 
-/// The share of right first places of `model`, the mean of both ways and of all held-out parts.
+/// The share of right first places of `model` over the pictures of all held-out parts, the mean of both ways.
 fn first_places(report: &Report, model: &str) -> Option<f64> {
     let rows = report.retrieval.iter();
     let rows = rows.filter(|row| row.model == model && row.split.starts_with(HELD_OUT));
-    let found: Vec<f64> = rows
-        .flat_map(|row| [row.image_to_text[0], row.text_to_image[0]])
+    let found: Vec<(f64, f64)> = rows
+        .flat_map(|row| [row.image_to_text[0], row.text_to_image[0]].map(|share| (row.images as f64, share)))
         .collect();
-    (!found.is_empty()).then(|| mean(&found))
+    (!found.is_empty()).then(|| pooled(&found))
 }
 
 /// The mean of `figures` (`evaluator/figure`) over the steps of `phase` in a log, in per cent.
@@ -155,23 +176,27 @@ mod tests {
 
     #[test]
     fn first_places_are_those_of_the_held_out_parts_both_ways() {
-        let row = |split: &str, model: &str, [text, image]: [f64; 2]| RetrievalRow {
+        let row = |split: &str, model: &str, images: usize, [text, image]: [f64; 2]| RetrievalRow {
             split: split.to_owned(),
             model: model.to_owned(),
+            images,
             image_to_text: [text, 1.0, 1.0],
             text_to_image: [image, 1.0, 1.0],
             ..RetrievalRow::default()
         };
         let report = Report {
             retrieval: vec![
-                row("held-out style", "chance", [0.0, 0.0]),
-                row("held-out style", "ours", [0.5, 0.75]),
-                row("held-out pairs", "ours", [0.25, 0.5]),
-                row("single emoji", "ours", [0.0, 0.0]),
+                row("held-out style", "chance", 30, [0.0, 0.0]),
+                row("held-out style", "ours", 30, [0.5, 0.75]),
+                row("held-out pairs", "ours", 10, [0.0, 0.125]),
+                row("single emoji", "ours", 30, [0.0, 0.0]),
             ],
             ..Report::default()
         };
-        assert_eq!(first_places(&report, "ours"), Some(0.5));
+        assert_eq!(
+            first_places(&report, "ours"),
+            Some((30.0 * 0.625 + 10.0 * 0.0625) / 40.0)
+        );
         assert_eq!(first_places(&report, "theirs"), None);
     }
 

@@ -8,6 +8,7 @@ mod page;
 mod runs;
 mod verdict;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,7 +18,7 @@ use clap::Args;
 
 use self::claim::{Claim, Claims};
 use self::page::Findings;
-use self::runs::{Runs, commit, processor};
+use self::runs::{Maker, Runs};
 use self::verdict::Row;
 use crate::launch::build;
 use crate::{assets, places};
@@ -80,15 +81,16 @@ fn ask<'a>(runs: &Runs, claim: &'a Claim, seeds: &'a [u64]) -> Result<Findings<'
     let mut made = Vec::new();
     for run in runs.claims.runs_of(claim) {
         for seed in seeds {
-            let by = runs.finish(run, *seed)?;
-            let line = (run, format!("at {} on {}", by.commit, by.processor));
-            made.push((line, *seed));
+            let by = runs.finish(run, *seed)?.by;
+            made.push(((run, by), *seed));
         }
     }
-    let mut rows = Vec::new();
+    let (mut rows, mut measured) = (Vec::new(), BTreeSet::<Maker>::new());
     for measure in &claim.measures {
         for arm in &claim.arms {
-            let curves = seeds.iter().map(|seed| runs.measure(arm, measure, *seed));
+            let curves = seeds
+                .iter()
+                .map(|seed| runs.measure(arm, measure, *seed, &mut measured));
             rows.push(Row {
                 measure: measure.name.clone(),
                 arm: arm.name.clone(),
@@ -102,12 +104,12 @@ fn ask<'a>(runs: &Runs, claim: &'a Claim, seeds: &'a [u64]) -> Result<Findings<'
         let (run, by) = &same[0].0;
         format!("run `{run}`, seeds {}: {by}", seeds.join(", "))
     });
-    let measured = format!("measured at {} on {}", commit(), processor());
+    let measured = measured.iter().map(|by| format!("evaluated {by}"));
     Ok(Findings {
         claim,
         seeds,
         rows,
-        made: makers.chain([measured]).collect(),
+        made: makers.chain(measured).collect(),
     })
 }
 

@@ -1,10 +1,13 @@
 //! The runs that claims stand on: trained once, finished where they were cut off, kept with who made them.
 
+use std::fmt::{self, Display, Formatter};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -15,20 +18,56 @@ use crate::process::{self, Ending};
 use crate::ranks::Ranks;
 use crate::{places, unit};
 
-/// The file in a run folder that says by what the run was made.
+/// The file in the folder of a run or an evaluation that says how it was made.
 const MADE: &str = "made.json";
 /// What stands for the cache folder in options and data sets.
 const HOME: &str = "home";
 /// How often a run that is killed goes on by itself.
 const RESTARTS: u32 = 3;
 
-/// By what a run was made.
+/// By what something was made.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Maker {
+    /// Of the repository.
+    commit: String,
+    /// Name and vector unit.
+    processor: String,
+}
+
+impl Maker {
+    /// This machine, with the repository as it is.
+    fn here() -> Self {
+        Self {
+            commit: commit(),
+            processor: format!("{}, {}", unit::processor(), unit::at_work()),
+        }
+    }
+
+    /// Whose what lies in `folder` is: as it says itself, else from now on that of this machine.
+    ///
+    /// # Errors
+    /// A folder that cannot be read or written.
+    pub(crate) fn of(folder: &Path) -> Result<Self> {
+        if let Some(maker) = read(folder)? {
+            return Ok(maker);
+        }
+        let maker = Self::here();
+        keep(folder, &maker)?;
+        Ok(maker)
+    }
+}
+
+impl Display for Maker {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        write!(formatter, "at {} on {}", self.commit, self.processor)
+    }
+}
+
+/// How a run was made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Made {
-    /// Of the repository.
-    pub(crate) commit: String,
-    /// Name and vector unit.
-    pub(crate) processor: String,
+    #[serde(flatten)]
+    pub(crate) by: Maker,
     /// SHA-256 of the recipe and what was changed of it.
     decided: String,
     finished: bool,
@@ -66,12 +105,7 @@ impl Runs<'_> {
     pub(crate) fn finish(&self, run: &str, seed: u64) -> Result<Made> {
         let (making, folder) = (&self.claims.runs[run], self.place(run, seed));
         let decided = self.decided(making, seed)?;
-        let kept = fs::read_to_string(folder.join(MADE)).ok();
-        let kept: Option<Made> = kept
-            .map(|text| serde_json::from_str(&text))
-            .transpose()
-            .with_context(|| format!("{} is damaged", places::shown(&folder.join(MADE))))?;
-        let made = match kept {
+        let made = match read::<Made>(&folder)? {
             Some(made) if made.decided != decided => bail!(
                 "{} was made by another recipe: remove it, or choose another folder with --runs",
                 places::shown(&folder)
@@ -83,8 +117,7 @@ impl Runs<'_> {
                 places::shown(&folder)
             ),
             None => Made {
-                commit: commit(),
-                processor: processor(),
+                by: Maker::here(),
                 decided,
                 finished: false,
             },
@@ -162,7 +195,19 @@ impl Runs<'_> {
     }
 }
 
-fn keep(folder: &Path, made: &Made) -> Result<()> {
+/// What `folder` says of how it was made, where it says anything.
+fn read<T: DeserializeOwned>(folder: &Path) -> Result<Option<T>> {
+    let file = folder.join(MADE);
+    let text = match fs::read(&file) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        text => text.with_context(|| format!("cannot read {}", places::shown(&file)))?,
+    };
+    let said = serde_json::from_slice(&text);
+    said.with_context(|| format!("{} is damaged", places::shown(&file)))
+        .map(Some)
+}
+
+fn keep(folder: &Path, made: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(made)? + "\n";
     fs::create_dir_all(folder)
         .and_then(|()| fs::write(folder.join(MADE), text))
@@ -183,7 +228,7 @@ pub(crate) fn short_digest(parts: &[&[u8]]) -> String {
 }
 
 /// The commit of the repository, with a `+` where files differ from it; where there is no git, that it is not known.
-pub(crate) fn commit() -> String {
+fn commit() -> String {
     let git = |arguments: &[&str]| {
         let output = Command::new("git")
             .arg("-C")
@@ -200,9 +245,4 @@ pub(crate) fn commit() -> String {
         (Some(commit), _) => format!("commit {commit}+"),
         _ => "a commit that is not known".to_owned(),
     }
-}
-
-/// The processor by name, and the vector unit that works.
-pub(crate) fn processor() -> String {
-    format!("{}, {}", unit::processor(), unit::at_work())
 }

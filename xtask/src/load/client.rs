@@ -36,12 +36,12 @@ pub(crate) struct Outcome {
 }
 
 impl Deed {
-    /// Whether this is how it should end: a full queue is no fault.
+    /// Whether this is how it should end: a full queue is no fault, and neither is the end of a request's time.
     pub(crate) fn expects(self, status: Option<u16>) -> bool {
         match self {
             Self::Vanish => status.is_none(),
             Self::Nonsense => matches!(status, Some(400 | 503)),
-            Self::Chat | Self::Stream | Self::Caption => matches!(status, Some(200 | 503)),
+            Self::Chat | Self::Stream | Self::Caption => matches!(status, Some(200 | 503 | 504)),
         }
     }
 }

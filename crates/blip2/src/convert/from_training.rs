@@ -17,7 +17,7 @@ use super::{Conversion, LeftOut};
 use crate::folder::{load_bridge, load_representation};
 use crate::registry::find;
 use crate::{
-    ADAPTER, BRIDGE, Blip2Error, CONFIG, ENCODER, EncoderConfig, HuggingFaceFolder, LanguageModelConfig,
+    ADAPTER, BRIDGE, Blip2Error, CONFIG, ENCODER, EncoderConfig, HuggingFaceFolder, HuggingFaceKind, LanguageModelConfig,
     ModelConfig, REPRESENTATION, Trained, model_folder, read_config,
 };
 
@@ -27,6 +27,8 @@ const BLOCKS: &str = "blocks.";
 const NO_KEY_BIAS: &str =
     "LAVIS has no key bias; it shifts all scores of a query alike, so that no output changes";
 const UNREAD: &str = "no part of BLIP-2 reads it";
+const UPDATES: &str = "adapter_model.safetensors";
+const UPDATE: &str = "LAVIS reads no low-rank updates of the language model: keep the folder `adapter`, which `peft` reads";
 
 /// Writes what was trained in `folder`, a model or run folder of ours, as the new folder `out` that `transformers` loads: `like` is
 /// such a folder of the same architecture, from which all comes that was frozen, and the number format. The encoder's positions and
@@ -39,6 +41,16 @@ pub fn trained_to_hugging_face(folder: &Path, like: &Path, out: &Path) -> Result
     let folder = model_folder(folder)?;
     let (config, base) = (read_config(&folder)?, HuggingFaceFolder::open(like)?);
     base.check()?;
+    if !config.reads.is_nothing() && base.kind() != HuggingFaceKind::Instruction {
+        return Err(Blip2Error::Config {
+            path: folder.join(CONFIG),
+            reason: format!(
+                "its Q-Former reads texts beside the picture, for which only InstructBlipForConditionalGeneration has a place: {} is \
+                 another kind of model",
+                like.display()
+            ),
+        });
+    }
     let EncoderConfig {
         block, final_norm, ..
     } = config.encoder;
@@ -173,6 +185,12 @@ pub fn trained_to_lavis(folder: &Path, home: &Path, out: &Path) -> Result<Conver
         for (path, data) in collect(&representation) {
             let dimensions = (path == "temperature").then_some(0);
             saving.put(&path, data, &LAVIS_REPRESENTATION, dimensions);
+        }
+    }
+    let updates = folder.join(ADAPTER);
+    if updates.is_dir() {
+        for name in SafetensorsStore::open(&updates.join(UPDATES))?.tensors().keys() {
+            saving.drop(name, UPDATE);
         }
     }
     let lavis = saving.lavis.joined();

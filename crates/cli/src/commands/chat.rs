@@ -1,10 +1,11 @@
 //! `blip2 chat`
 
+use std::env;
 use std::fs;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use blip2::{Blip2, Chat as Conversation, GenerationConfig, Template, Turn, Written};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -20,7 +21,8 @@ Examples:
   printf 'what is on the left?\\nand above it?\\n' | blip2 chat --model runs/demo picture.png
 
 Each line is a question, answered word by word; what was said before is read again each time. With --json, one object an
-answer: image, question, text, ids, score. Lines that begin with a stroke are for the program:
+answer: image, question, text, ids, score; or, of a question that failed, image, question, error. Lines that begin with a
+stroke are for the program:
 ";
 
 const COMMANDS: &str = "\
@@ -28,7 +30,9 @@ const COMMANDS: &str = "\
   /reset        forget what was said
   /save FILE    write what was said as JSON
   /help         this list
-  /quit         end, as the end of the input does";
+  /quit         end, as the end of the input does
+
+A FILE that begins with ~/ lies in the home folder.";
 
 #[derive(Args)]
 #[command(after_help = format!("{EXAMPLES}{COMMANDS}"))]
@@ -71,11 +75,19 @@ impl TemplateChoice {
 }
 
 #[derive(Serialize)]
-struct Record<'a> {
-    image: Option<String>,
-    question: &'a str,
-    #[serde(flatten)]
-    written: Written,
+#[serde(untagged)]
+enum Record<'a> {
+    Answer {
+        image: Option<String>,
+        question: &'a str,
+        #[serde(flatten)]
+        written: Written,
+    },
+    Failure {
+        image: Option<String>,
+        question: &'a str,
+        error: String,
+    },
 }
 
 /// What `/save` writes.
@@ -114,21 +126,15 @@ impl Chat {
         if person {
             output::line(COMMANDS)?;
         }
-        let (mut line, mut failed) = (String::new(), 0);
+        let mut failed = 0;
         loop {
             if person {
                 say("> ")?;
             }
-            line.clear();
-            if io::stdin()
-                .lock()
-                .read_line(&mut line)
-                .context("cannot read the next line")?
-                == 0
-            {
+            let Some(line) = next_line(&mut io::stdin().lock()).context("cannot read the next line")? else {
                 break;
-            }
-            match talk.hear(line.trim()) {
+            };
+            match talk.hear_bytes(&line) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) if output::is_closed_pipe(&error) => return Err(error),
@@ -147,6 +153,18 @@ impl Chat {
 }
 
 impl Talk<'_> {
+    /// Does what a line says that may be no text; whether others may follow.
+    fn hear_bytes(&mut self, line: &[u8]) -> Result<bool> {
+        match str::from_utf8(line) {
+            Ok(text) => self.hear(text.trim()),
+            Err(_) => {
+                let text = String::from_utf8_lossy(line);
+                let text = text.trim();
+                Err(self.failure(text, anyhow!("this line is not in UTF-8: `{text}`")))
+            }
+        }
+    }
+
     /// Does what a line says; whether others may follow.
     fn hear(&mut self, line: &str) -> Result<bool> {
         let (command, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
@@ -155,8 +173,8 @@ impl Talk<'_> {
             ("/quit", "") => return Ok(false),
             ("/help", "") => output::line(COMMANDS)?,
             ("/reset", "") => self.conversation.begin(None)?,
-            ("/image", file) if !file.is_empty() => self.look_at(Path::new(file))?,
-            ("/save", file) if !file.is_empty() => self.save(Path::new(file))?,
+            ("/image", file) if !file.is_empty() => self.look_at(&beneath_home(file, home().as_deref()))?,
+            ("/save", file) if !file.is_empty() => self.save(&beneath_home(file, home().as_deref()))?,
             _ if command.starts_with('/') => {
                 bail!("there is no command `{line}`; /help lists those that there are")
             }
@@ -180,15 +198,31 @@ impl Talk<'_> {
                 let _ = say(piece);
             }
         };
-        let written = self.conversation.ask(question, &self.settings, &mut hear)?;
+        let written = match self.conversation.ask(question, &self.settings, &mut hear) {
+            Ok(written) => written,
+            Err(error) => return Err(self.failure(question, error.into())),
+        };
         if !json {
             return output::line("");
         }
-        output::json(&Record {
+        output::json(&Record::Answer {
             image: self.image.as_deref().map(named),
             question,
             written,
         })
+    }
+
+    /// `error`, once those who read objects have one of it; what keeps them from it comes first.
+    fn failure(&self, question: &str, error: Error) -> Error {
+        if !self.arguments.json {
+            return error;
+        }
+        let told = output::json(&Record::Failure {
+            image: self.image.as_deref().map(named),
+            question,
+            error: output::chain(error.as_ref()),
+        });
+        told.err().unwrap_or(error)
     }
 
     fn save(&self, file: &Path) -> Result<()> {
@@ -202,9 +236,66 @@ impl Talk<'_> {
     }
 }
 
+/// The next line, with what ends it; none at the end. It may be no text, which is no reason to stop reading.
+fn next_line(input: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    input.read_until(b'\n', &mut line)?;
+    Ok((!line.is_empty()).then_some(line))
+}
+
+/// `$HOME`, else what the system says.
+fn home() -> Option<PathBuf> {
+    let variable = env::var_os("HOME").filter(|home| !home.is_empty());
+    variable.map(PathBuf::from).or_else(env::home_dir)
+}
+
+/// The path that `file` means to a person: no shell has seen it, so a leading `~/` still stands for `home`.
+fn beneath_home(file: &str, home: Option<&Path>) -> PathBuf {
+    match (file.strip_prefix("~/"), home) {
+        (Some(rest), Some(home)) => home.join(rest),
+        _ => PathBuf::from(file),
+    }
+}
+
 /// Writes `piece` to stdout at once.
 fn say(piece: &str) -> Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(piece.as_bytes())?;
     Ok(stdout.flush()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_no_text_is_one_line() {
+        let mut input: &[u8] = b"one\n\xff\xfe?\n\nlast";
+        let mut lines = Vec::new();
+        while let Some(line) = next_line(&mut input).unwrap() {
+            lines.push(line);
+        }
+        assert_eq!(lines, [&b"one\n"[..], b"\xff\xfe?\n", b"\n", b"last"]);
+    }
+
+    #[test]
+    fn files_beneath_the_home_folder_are_found() {
+        let meant = |file| beneath_home(file, Some(Path::new("/ada")));
+        assert_eq!(meant("~/a b.png"), Path::new("/ada/a b.png"));
+        for file in ["a.png", "/x/~/a.png", "~eve/a.png", "~"] {
+            assert_eq!(meant(file), Path::new(file));
+        }
+        assert_eq!(beneath_home("~/a.png", None), Path::new("~/a.png"));
+    }
+
+    #[test]
+    fn objects_of_questions_that_failed_have_an_error() {
+        let record = Record::Failure {
+            image: None,
+            question: "what?",
+            error: "no picture".to_owned(),
+        };
+        let expected = serde_json::json!({"image": null, "question": "what?", "error": "no picture"});
+        assert_eq!(serde_json::to_value(record).unwrap(), expected);
+    }
 }

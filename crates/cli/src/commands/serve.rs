@@ -8,8 +8,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use blip2_server::{Keys, Limits, Server, ServerOptions, WordList};
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::model::ModelArguments;
 use crate::output;
@@ -21,7 +22,17 @@ Examples:
   curl http://127.0.0.1:8080/v1/models
 
 Chat completions, embeddings and models are those of OpenAI's API, with http://127.0.0.1:8080/v1 as base URL; the rest is told by
-/openapi.json. It stops at Ctrl-C, when what runs is finished.";
+/openapi.json. It stops at Ctrl-C, when what runs is finished; at a second one at once.";
+
+/// The longest time for a request, in seconds.
+const WEEK: u64 = 7 * 24 * 60 * 60;
+/// What shells call the end by Ctrl-C.
+const INTERRUPTED: i32 = 130;
+
+/// A number of something, without which nothing could be served.
+fn up_to<T: TryFrom<u64>>(most: u64) -> RangedU64ValueParser<T> {
+    RangedU64ValueParser::new().range(1..=most)
+}
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -50,25 +61,25 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     /// Most new tokens of a text
-    #[arg(long, value_name = "N", default_value_t = Limits::default().tokens)]
+    #[arg(long, value_name = "N", default_value_t = Limits::default().tokens, value_parser = up_to::<usize>(1_000_000))]
     max_tokens: usize,
     /// Texts and beams that are written together
-    #[arg(long, value_name = "N", default_value_t = Limits::default().rows)]
+    #[arg(long, value_name = "N", default_value_t = Limits::default().rows, value_parser = up_to::<usize>(4096))]
     max_rows: usize,
     /// Requests at a time, those that wait included; more are told to come back
-    #[arg(long, value_name = "N", default_value_t = Limits::default().requests)]
+    #[arg(long, value_name = "N", default_value_t = Limits::default().requests, value_parser = up_to::<usize>(1_000_000))]
     max_requests: usize,
     /// Requests of one client at a time
-    #[arg(long, value_name = "N", default_value_t = Limits::default().requests_of_client)]
+    #[arg(long, value_name = "N", default_value_t = Limits::default().requests_of_client, value_parser = up_to::<usize>(1_000_000))]
     max_requests_per_client: usize,
     /// Megabytes of a request
-    #[arg(long, value_name = "MB", default_value_t = Limits::default().body >> 20)]
+    #[arg(long, value_name = "MB", default_value_t = Limits::default().body >> 20, value_parser = up_to::<usize>(65_536))]
     max_body: usize,
     /// Pixels of a picture
-    #[arg(long, value_name = "N", default_value_t = Limits::default().pixels)]
+    #[arg(long, value_name = "N", default_value_t = Limits::default().pixels, value_parser = up_to::<u64>(10_000_000_000))]
     max_pixels: u64,
     /// Seconds for a request
-    #[arg(long, value_name = "S", default_value_t = Limits::default().time.as_secs())]
+    #[arg(long, value_name = "S", default_value_t = Limits::default().time.as_secs(), value_parser = up_to::<u64>(WEEK))]
     timeout: u64,
 }
 
@@ -83,13 +94,16 @@ impl Serve {
         }
         let model = Arc::new(self.model.load()?);
         let runtime = Runtime::new().context("cannot start threads")?;
-        runtime.block_on(async {
+        let served: Result<()> = runtime.block_on(async {
             let server = Server::bind(model, options).await?;
             let stops = stops()?;
             output::line(format!("listening on http://{}", server.address()))?;
             server.run(stops).await?;
             Ok(())
-        })
+        });
+        // What nobody waits for any longer holds up no end.
+        runtime.shutdown_background();
+        served
     }
 
     fn options(&self) -> Result<ServerOptions> {
@@ -120,14 +134,25 @@ impl Serve {
     }
 }
 
-/// Comes back when the program is asked to end.
+/// Comes back when the program is asked to end. Who asks a second time does not want to wait: then it ends at once.
 fn stops() -> Result<impl Future<Output = ()>> {
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
     Ok(async move {
-        tokio::select! {
-            _ = interrupted.recv() => {}
-            _ = terminated.recv() => {}
-        }
+        either(&mut interrupted, &mut terminated).await;
+        output::warn("stopping: what runs is finished; ask again (Ctrl-C) to stop at once");
+        tokio::spawn(exit_at_once(interrupted, terminated));
     })
+}
+
+async fn exit_at_once(mut interrupted: Signal, mut terminated: Signal) {
+    either(&mut interrupted, &mut terminated).await;
+    std::process::exit(INTERRUPTED);
+}
+
+async fn either(interrupted: &mut Signal, terminated: &mut Signal) {
+    tokio::select! {
+        _ = interrupted.recv() => {}
+        _ = terminated.recv() => {}
+    }
 }

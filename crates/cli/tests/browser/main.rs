@@ -4,6 +4,7 @@ mod chromium;
 #[path = "../main/support.rs"]
 #[allow(dead_code, reason = "the tests of the commands use the rest")]
 mod support;
+mod told;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;

@@ -13,11 +13,11 @@ pub(crate) const MODEL: [&str; 3] = ["evaluate", "--model", "model"];
 /// Short texts, so that many pictures take a moment.
 const SHORT: [&str; 4] = ["--num-beams", "2", "--max-new-tokens", "4"];
 
-fn golden(path: &str) -> String {
+pub(crate) fn golden(path: &str) -> String {
     fixture("data").join(path).display().to_string()
 }
 
-fn file(fixture: &Fixture, path: &str) -> Value {
+pub(crate) fn file(fixture: &Fixture, path: &str) -> Value {
     serde_json::from_slice(&fs::read(fixture.path(path)).unwrap()).unwrap()
 }
 
@@ -419,45 +419,6 @@ fn parts_write_what_the_whole_writes() {
         let figures = |folder: &str| file(&fixture, &format!("{folder}/figures.json"));
         assert_eq!(figures(&parts), figures(&whole), "{task}");
     }
-}
-
-#[test]
-fn a_picture_that_cannot_be_used_is_counted_and_tried_again() {
-    let fixture = Fixture::new(Stages::Both);
-    let data = listed(&fixture, 5);
-    fs::write(fixture.path("photos/002.png"), "damaged").unwrap();
-    let caption = run("caption", &data, "out");
-    fixture.assert_fails(&caption, &["k2", "1 of 5 pictures"]);
-    let record = file(&fixture, "out/figures.json");
-    assert_eq!((&record["count"], &record["failed"]), (&json!(4), &json!(1)));
-    assert_eq!(file(&fixture, "out/results.json").as_array().unwrap().len(), 4);
-    fixture.assert_fails(
-        &run("retrieval", &data, "ranks"),
-        &["1 of 5 pictures", "ranks mean nothing"],
-    );
-
-    fs::copy(fixture.path("red.png"), fixture.path("photos/002.png")).unwrap();
-    let record = evaluate(&fixture, "caption", &data, "out", &[]);
-    assert_eq!(record["failed"], 0);
-    // A picture that is not there is left out by name, unless a filter left out what has none of its words.
-    fs::remove_file(fixture.path("photos/003.png")).unwrap();
-    let gone = run("caption", &data, "gone");
-    fixture.assert_fails(&gone, &["003.png", "1 samples could not be read"]);
-    let record = file(&fixture, "gone/figures.json");
-    assert_eq!(
-        (&record["count"], &record["left_out"]),
-        (&json!(4), &json!({"picture_missing": 1}))
-    );
-    fs::write(fixture.path("photos/words.txt"), "old dog\n").unwrap();
-    let filtered = format!("{data}#list=photos/words.txt");
-    let few = evaluate(&fixture, "caption", &filtered, "filtered", &["--limit", "3"]);
-    assert_eq!(
-        (&few["count"], &few["left_out"]),
-        (&json!(2), &json!({"listed_word": 1}))
-    );
-    // The first samples alone.
-    let few = evaluate(&fixture, "caption", &data, "few", &["--limit", "2"]);
-    assert_eq!(few["count"], 2);
 }
 
 #[test]

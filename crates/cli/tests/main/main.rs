@@ -10,6 +10,7 @@ mod data;
 mod dataset;
 mod dtype;
 mod evaluate;
+mod evaluate_again;
 mod hub;
 mod hugging_face;
 mod in_context;

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use super::images::Images;
 use super::rows::{Row, Rows};
 use super::{
-    DataSpec, Dataset, OpenOptions, Picture, Report, Sample, SampleError, SetError, Severity, paths, reason,
+    Annotation, DataSpec, Dataset, OpenOptions, Picture, Report, Sample, SampleError, SetError, Severity,
+    paths, reason,
 };
 
 /// Rows of annotations, and where their pictures are.
@@ -95,6 +96,15 @@ impl Dataset for Annotated {
         let row = self.row(index)?;
         Ok(Sample {
             picture: self.pictures.read(&row)?,
+            key: row.key,
+            texts: row.texts,
+            question: row.question,
+            image_id: row.image_id,
+        })
+    }
+
+    fn annotation(&self, index: u64) -> Result<Annotation, SampleError> {
+        self.row(index).map(|row| Annotation {
             key: row.key,
             texts: row.texts,
             question: row.question,

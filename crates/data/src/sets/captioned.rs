@@ -9,7 +9,7 @@ use super::json::Texts;
 use super::parquet::{Columns, TEXTS};
 use super::records::lines;
 use super::texts_by_key::{Entry, TextsByKey};
-use super::{DataSpec, Dataset, Report, Sample, SampleError, SetError, paths, reason};
+use super::{Annotation, DataSpec, Dataset, Report, Sample, SampleError, SetError, paths, reason};
 
 /// A data set and the texts of its samples.
 struct Captioned {
@@ -93,6 +93,20 @@ fn from_lines(path: &Path, each: Each) -> Result<(), SetError> {
     })
 }
 
+impl Captioned {
+    fn texts_of(&self, key: &str) -> Result<Vec<String>, SampleError> {
+        let texts = self.texts.get(key);
+        match texts.is_empty() {
+            false => Ok(texts),
+            true => Err(SampleError {
+                key: key.to_owned(),
+                reason: reason::NO_CAPTIONS,
+                problem: "the file of captions has none for this key".into(),
+            }),
+        }
+    }
+}
+
 impl Dataset for Captioned {
     fn name(&self) -> &str {
         self.inner.name()
@@ -108,15 +122,14 @@ impl Dataset for Captioned {
 
     fn read(&self, index: u64) -> Result<Sample, SampleError> {
         let sample = self.inner.read(index)?;
-        let texts = self.texts.get(&sample.key);
-        if texts.is_empty() {
-            return Err(SampleError {
-                key: sample.key,
-                reason: reason::NO_CAPTIONS,
-                problem: "the file of captions has none for this key".into(),
-            });
-        }
+        let texts = self.texts_of(&sample.key)?;
         Ok(Sample { texts, ..sample })
+    }
+
+    fn annotation(&self, index: u64) -> Result<Annotation, SampleError> {
+        let annotation = self.inner.annotation(index)?;
+        let texts = self.texts_of(&annotation.key)?;
+        Ok(Annotation { texts, ..annotation })
     }
 
     fn key(&self, index: u64) -> Result<String, SampleError> {

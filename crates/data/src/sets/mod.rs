@@ -46,7 +46,7 @@ pub use formats::{Formats, OpenOptions, open};
 pub use parquet::{Download, Downloads};
 pub use picture::Picture;
 pub use report::{Report, Severity};
-pub use sample::{Answer, Question, Sample, SampleError};
+pub use sample::{Annotation, Answer, Question, Sample, SampleError};
 pub use spec::DataSpec;
 pub use summary::{Example, Spread, Summary};
 
@@ -75,6 +75,14 @@ pub trait Dataset: Send + Sync {
     /// # Errors
     /// [`SampleError`] where this one sample cannot be used; others can still be.
     fn read(&self, index: u64) -> Result<Sample, SampleError>;
+
+    /// What is said and asked in the sample at `index`, for which its picture need not be read: whether there is one, is seen later.
+    ///
+    /// # Errors
+    /// As [`Dataset::read`].
+    fn annotation(&self, index: u64) -> Result<Annotation, SampleError> {
+        self.read(index).map(Annotation::from)
+    }
 
     /// The key of the sample at `index`, for which its picture need not be read.
     ///

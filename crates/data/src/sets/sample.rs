@@ -20,6 +20,37 @@ pub struct Sample {
     pub image_id: Option<String>,
 }
 
+/// What is said and asked about a picture: a [`Sample`] without it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Annotation {
+    /// As [`Sample::key`].
+    pub key: String,
+    /// As [`Sample::texts`].
+    pub texts: Vec<String>,
+    /// As [`Sample::question`].
+    pub question: Option<Question>,
+    /// As [`Sample::image_id`].
+    pub image_id: Option<String>,
+}
+
+impl From<Sample> for Annotation {
+    fn from(sample: Sample) -> Self {
+        let Sample {
+            key,
+            picture: _,
+            texts,
+            question,
+            image_id,
+        } = sample;
+        Self {
+            key,
+            texts,
+            question,
+            image_id,
+        }
+    }
+}
+
 /// A question about a picture, with the answers that people gave.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Question {

@@ -52,10 +52,25 @@ const LIGHT: &[&str] = &[
     "en", "er", "el", "it", "on", "op", "et", "al", "or", "om", "ol", "ip", "ot", "ish", "up", "ap", "od",
 ];
 
-/// `answer` with each word in its base form, one blank apart.
+/// `answer` in small letters with each word in its base form, one blank apart. Marks around a word stay.
 pub fn lemmatise(answer: &str) -> String {
-    let words: Vec<String> = answer.split_whitespace().map(lemma).collect();
+    let answer = answer.to_lowercase();
+    let words: Vec<String> = answer.split_whitespace().map(within_marks).collect();
     words.join(" ")
+}
+
+fn within_marks(word: &str) -> String {
+    let is_mark = |letter: char| letter.is_ascii_punctuation();
+    let bare = word.trim_matches(is_mark);
+    match word.find(bare).filter(|_| !bare.is_empty()) {
+        Some(start) => format!(
+            "{}{}{}",
+            &word[..start],
+            lemma(bare),
+            &word[start + bare.len()..]
+        ),
+        None => word.to_owned(),
+    }
 }
 
 fn lemma(word: &str) -> String {

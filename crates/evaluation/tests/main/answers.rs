@@ -81,6 +81,10 @@ fn base_forms_are_those_of_a_dictionary() {
         ("waiting", "wait"),
         ("raining", "rain"),
         ("stopped", "stop"),
+        ("Surfing", "surf"),
+        ("Dogs.", "dog."),
+        ("(cats, horses)", "(cat, horse)"),
+        ("...", "..."),
         ("", ""),
     ] {
         assert_eq!(lemmatise(answer), base, "{answer}");

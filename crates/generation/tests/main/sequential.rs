@@ -240,6 +240,14 @@ fn bad_settings_and_bad_logits_are_errors() {
         temperature: 0.0,
         ..settings()
     }));
+    for (sample, expected) in [(true, true), (false, false)] {
+        let cold = GenerationConfig {
+            temperature: 1e-38,
+            sample,
+            ..settings()
+        };
+        assert_eq!(refused(cold), expected);
+    }
     assert!(refused(GenerationConfig {
         top_p: 0.0,
         ..settings()
@@ -248,10 +256,12 @@ fn bad_settings_and_bad_logits_are_errors() {
         top_p: f32::NAN,
         ..settings()
     }));
-    assert!(refused(GenerationConfig {
-        repetition_penalty: -1.0,
-        ..settings()
-    }));
+    for repetition_penalty in [-1.0, 0.0, 1e-40, 1e30, f32::NAN] {
+        assert!(refused(GenerationConfig {
+            repetition_penalty,
+            ..settings()
+        }));
+    }
     assert!(refused(GenerationConfig {
         length_penalty: f64::INFINITY,
         ..settings()

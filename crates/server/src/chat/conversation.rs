@@ -55,6 +55,7 @@ impl Conversation {
                 }
                 Message::Assistant { content } => match this.turns.last_mut().filter(|_| !answered) {
                     Some(turn) => {
+                        let content = content.unwrap_or_else(|| Content::Text(String::new()));
                         turn.answer = text_only(content, &place)?;
                         answered = true;
                     }

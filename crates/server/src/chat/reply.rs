@@ -1,17 +1,20 @@
 //! What a client gets.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use blip2::TokenScores;
 use serde::Serialize;
+use tokio::task::JoinSet;
 use utoipa::ToSchema;
 
-use crate::answer::{Answer, Finish, Said};
+use super::token_text::{TokenTexts, bytes};
+use crate::answer::{Answer, Finish, Said, Whole};
 use crate::error::Refusal;
 use crate::safety::Finding;
 use crate::sampling::any_number;
 use crate::state::State;
+use crate::withheld::ScoredToken;
 
 /// Answers.
 #[derive(Serialize, ToSchema)]
@@ -110,13 +113,18 @@ impl Reply {
     ///
     /// # Errors
     /// [`Refusal`] where one cannot be written.
-    pub(super) async fn whole(self, mut answers: Vec<Answer>) -> Result<Completion, Refusal> {
+    pub(super) async fn whole(self, answers: Vec<Answer>) -> Result<Completion, Refusal> {
         let mut choices = Vec::with_capacity(self.count);
         let mut written = 0;
         let copies = self.count / answers.len().max(1);
-        for answer in &mut answers {
-            let said = answer.whole().await?;
-            written += answer.tokens();
+        for whole in wholes(answers).await? {
+            let Whole {
+                said,
+                tokens,
+                finish,
+                finding,
+            } = whole;
+            written += tokens;
             let logprobs = self.logprobs(&said)?;
             for _ in 0..copies {
                 choices.push(Choice {
@@ -127,8 +135,8 @@ impl Reply {
                     }),
                     delta: None,
                     logprobs: logprobs.clone(),
-                    finish_reason: answer.finish(),
-                    filtered: answer.finding().cloned(),
+                    finish_reason: finish,
+                    filtered: finding.clone(),
                 });
             }
         }
@@ -168,26 +176,47 @@ impl Reply {
         if !self.scored {
             return Ok(None);
         }
-        let content = said.tokens.iter().map(|(id, scores)| self.logprob(*id, scores));
+        let content = said.tokens.iter().map(|token| self.logprob(token));
         Ok(Some(Logprobs {
             content: content.collect::<Result<_, _>>()?,
         }))
     }
 
-    fn logprob(&self, id: u32, scores: &TokenScores) -> Result<Logprob, Refusal> {
-        let scored = |id: u32, logprob: f32| {
-            let token = self.state.model.decode(&[id])?;
-            let is_whole = !token.contains(char::REPLACEMENT_CHARACTER);
+    fn logprob(&self, token: &ScoredToken) -> Result<Logprob, Refusal> {
+        let mut texts = TokenTexts::behind(&self.state.model, &token.before)?;
+        let mut scored = |id: u32, logprob: f32| {
+            let token = texts.text(id)?;
             Ok::<_, Refusal>(Scored {
-                bytes: is_whole.then(|| token.clone().into_bytes()),
+                bytes: bytes(&token),
                 token,
                 logprob,
             })
         };
-        let others = scores.likeliest.iter().map(|(id, logprob)| scored(*id, *logprob));
+        let chosen = scored(token.id, token.scores.log_probability)?;
+        let others = token.scores.likeliest.iter();
+        let others = others.map(|(id, logprob)| scored(*id, *logprob));
         Ok(Logprob {
-            chosen: scored(id, scores.log_probability)?,
+            chosen,
             top_logprobs: others.collect::<Result<_, _>>()?,
         })
     }
+}
+
+/// `answers` to their ends, in their order. They are heard all at once, so that one that comes to a stop is not written on while
+/// others are waited for.
+async fn wholes(answers: Vec<Answer>) -> Result<Vec<Whole>, Refusal> {
+    // Where it is dropped, so are the answers.
+    let mut writing = JoinSet::new();
+    for (number, answer) in answers.into_iter().enumerate() {
+        writing.spawn(async move { (number, answer.whole().await) });
+    }
+    let mut wholes = BTreeMap::new();
+    while let Some(written) = writing.join_next().await {
+        let (number, whole) = written.map_err(|error| {
+            tracing::error!("an answer failed: {error}");
+            Refusal::ours()
+        })?;
+        wholes.insert(number, whole?);
+    }
+    Ok(wholes.into_values().collect())
 }

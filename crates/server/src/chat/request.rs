@@ -11,7 +11,8 @@ use crate::sampling::Sampling;
 const STOPS: usize = 4;
 const LIKELIEST: usize = 20;
 
-/// A conversation, and how its next answer is to be written. Parameters that would do nothing here are refused.
+/// A conversation, and how its next answer is to be written. Parameters that would do nothing here are refused, unless what they
+/// ask for is nothing.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct ChatRequest {
     /// The model.
@@ -19,8 +20,7 @@ pub(crate) struct ChatRequest {
     /// What was said so far; the last message is the user's.
     pub(crate) messages: Vec<Message>,
     /// Whether the answer comes as it is written, by server-sent events.
-    #[serde(default)]
-    pub(crate) stream: bool,
+    pub(crate) stream: Option<bool>,
     pub(crate) stream_options: Option<StreamOptions>,
     /// How many answers; 1 where nothing is said. They differ where tokens are drawn (`temperature`).
     pub(crate) n: Option<usize>,
@@ -40,8 +40,7 @@ pub(crate) struct ChatRequest {
 #[derive(Clone, Copy, Deserialize, ToSchema)]
 pub(crate) struct StreamOptions {
     /// Whether the last event tells how many tokens were read and written.
-    #[serde(default)]
-    pub(crate) include_usage: bool,
+    pub(crate) include_usage: Option<bool>,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -60,8 +59,8 @@ pub(crate) enum Message {
     System { content: Content },
     /// A question.
     User { content: Content },
-    /// An answer.
-    Assistant { content: Content },
+    /// An answer; an empty one where it has no content.
+    Assistant { content: Option<Content> },
 }
 
 /// A text, or texts and pictures.

@@ -120,7 +120,11 @@ impl Teller<'_> {
                 };
                 self.choices(piece, None).await?;
             }
-            next = answer.next().await;
+            next = tokio::select! {
+                next = answer.next() => next,
+                // A word is told when it is whole: until then nothing else says that nobody listens.
+                () = self.events.closed() => return Err(Gone),
+            };
         }
         written.fetch_add(answer.tokens(), Ordering::Relaxed);
         self.choices(|_| Ok((Spoken::default(), None)), Some(&answer))

@@ -70,6 +70,8 @@ export class Look extends Panel {
     const index = Number(this.root.querySelector(`input[name=${name}]:checked`).value);
     const { layer, queries } = layers[Number(this.layer.value)];
     this.find(".layer output").textContent = layer;
+    // Its value is a place among the layers that were looked at, not the layer's own number.
+    this.layer.setAttribute("aria-valuetext", `layer ${layer}`);
     if (name === "queries") {
       const whose = index ? `Query ${index}` : "All queries";
       show(index ? queries[index - 1] : mean(queries), grid, `${whose} in layer ${layer}`);

@@ -6,7 +6,7 @@ const SIDE = 2048;
 const listeners = [];
 let current = null;
 
-/** The picture as a data URL, with its name; null before there is one. */
+/** The picture as a data URL, with the name of its file, and whether it was `made` smaller here; null before there is one. */
 export const picture = () => current;
 
 /** Calls `listener` whenever there is another picture. */
@@ -25,13 +25,40 @@ const read = (file) =>
     reader.readAsDataURL(file);
   });
 
-/** `image` again, small enough to be sent: the model looks at far fewer pixels. */
-function smaller(image) {
+/**
+ * The colours of `file` without their opacity, which the server drops, too: drawn on a canvas, what is clear would become black. Only
+ * WebGL reads colours that no opacity was multiplied into; null where it is missing, or the picture too large for it.
+ */
+async function opaque(file) {
+  const reader = new OffscreenCanvas(1, 1).getContext("webgl");
+  if (!reader) return null;
+  const bitmap = await createImageBitmap(file, { premultiplyAlpha: "none" });
+  const { width, height } = bitmap;
+  const { TEXTURE_2D, RGBA, UNSIGNED_BYTE, FRAMEBUFFER, COLOR_ATTACHMENT0, FRAMEBUFFER_COMPLETE, MAX_TEXTURE_SIZE } = reader;
+  if (Math.max(width, height) > reader.getParameter(MAX_TEXTURE_SIZE)) return null;
+  const texture = reader.createTexture();
+  reader.bindTexture(TEXTURE_2D, texture);
+  reader.texImage2D(TEXTURE_2D, 0, RGBA, RGBA, UNSIGNED_BYTE, bitmap);
+  bitmap.close();
+  reader.bindFramebuffer(FRAMEBUFFER, reader.createFramebuffer());
+  reader.framebufferTexture2D(FRAMEBUFFER, COLOR_ATTACHMENT0, TEXTURE_2D, texture, 0);
+  if (reader.checkFramebufferStatus(FRAMEBUFFER) !== FRAMEBUFFER_COMPLETE) return null;
+  const bytes = new Uint8Array(4 * width * height);
+  reader.readPixels(0, 0, width, height, RGBA, UNSIGNED_BYTE, bytes);
+  for (let opacity = 3; opacity < bytes.length; opacity += 4) bytes[opacity] = 255;
+  const canvas = new OffscreenCanvas(width, height);
+  canvas.getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(bytes.buffer), width, height), 0, 0);
+  return canvas;
+}
+
+/** `image`, which shows `file`, again, small enough to be sent: the model looks at far fewer pixels. */
+async function smaller(image, file) {
+  const plain = file.type === "image/jpeg" ? null : await opaque(file).catch(() => null);
   const scale = Math.min(1, SIDE / Math.max(image.naturalWidth, image.naturalHeight));
   const canvas = document.createElement("canvas");
   canvas.width = Math.round(image.naturalWidth * scale);
   canvas.height = Math.round(image.naturalHeight * scale);
-  canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+  canvas.getContext("2d").drawImage(plain ?? image, 0, 0, canvas.width, canvas.height);
   return canvas.toDataURL("image/jpeg", 0.92);
 }
 
@@ -50,10 +77,16 @@ async function show(file) {
   }
   image.alt = `The picture: ${file.name || "pasted"}`;
   image.parentElement.style.setProperty("--aspect", image.naturalWidth / image.naturalHeight);
-  current = { url: file.size > LARGEST ? smaller(image) : url, name: file.name || "picture.png" };
+  const name = file.name || "picture.png";
+  const made = file.size > LARGEST;
+  current = { url: made ? await smaller(image, file) : url, name: made ? `${name.replace(/\.[^.]*$/, "")}-smaller.jpg` : name, made };
+  const focused = part("drop").contains(document.activeElement);
   part("drop").hidden = true;
   for (const id of ["shown", "another"]) part(id).hidden = false;
   listeners.forEach((listener) => listener());
+  // What had the focus is hidden now.
+  if (focused) part("another").focus();
+  part("chosen").textContent = `The picture is ${name}${made ? ", made smaller to be sent" : ""}.`;
 }
 
 /** A scene that needs no file. */

@@ -48,15 +48,23 @@ function copies() {
   part("copied").textContent = "";
 }
 
+/** What a request needs beside it: the picture that was made smaller, which only the page has. */
+function beside({ url, name, made }) {
+  if (!made) return [];
+  const link = Object.assign(document.createElement("a"), { href: url, download: name, textContent: name });
+  return ["; save ", link, " for it"];
+}
+
 async function copy(form) {
   const text = form(open.path, open.body(), pictures.picture());
+  const more = beside(pictures.picture());
   try {
     await navigator.clipboard.writeText(text);
-    part("copied").textContent = "copied";
+    part("copied").replaceChildren("copied", ...more);
   } catch {
     // Without https or leave, the clipboard is shut; a selection can still be copied by hand.
     const area = Object.assign(document.createElement("textarea"), { value: text, readOnly: true, rows: 8, ariaLabel: "The request" });
-    part("copied").replaceChildren("copy it from here: ", area);
+    part("copied").replaceChildren("copy it from here", ...more, ": ", area);
     area.select();
   }
 }

@@ -25,7 +25,12 @@ function colour() {
 
 /** Opens on the click of `button`; `changed` is called when something was set. */
 export function init(button, changed) {
-  for (const name of KEPT) form.elements[name].value = localStorage.getItem(`blip2.${name}`) ?? "";
+  for (const name of KEPT) {
+    const field = form.elements[name];
+    field.value = localStorage.getItem(`blip2.${name}`) ?? "";
+    // Kept when more was allowed.
+    if (!field.validity.valid) field.value = "";
+  }
   form.elements.key.value = sessionStorage.getItem("blip2.key") ?? "";
   colour();
   button.addEventListener("click", () => dialog.showModal());

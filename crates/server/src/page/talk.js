@@ -5,6 +5,22 @@ import { Panel, element } from "./panel.js";
 import { picture } from "./picture.js";
 import { writing } from "./settings.js";
 
+/** The server's word for a conversation that the model cannot read as a whole. */
+const OUTGROWN = "context_length_exceeded";
+
+/** What is said of how an answer ended, where that is not by itself. */
+function remark({ finish, category }, said) {
+  if (finish === "length") return "cut short: it has reached the most new tokens";
+  if (finish === "content_filter") return `${said ? "the rest" : "the answer"} is kept back by the server's filter${category ? ` (${category})` : ""}`;
+  return said ? "" : "no answer";
+}
+
+/** What is said where the `count` first questions are no longer read. */
+function forgotten(count) {
+  const what = count === 1 ? "the first question is" : `the first ${count} questions are`;
+  return element("p", `The conversation has outgrown what the model can read: ${what} forgotten.`, "quiet");
+}
+
 export class Talk extends Panel {
   constructor(model) {
     super("ask", "/v1/chat/completions");
@@ -28,9 +44,9 @@ export class Talk extends Panel {
     });
   }
 
-  body(question = this.question.value.trim() || this.question.placeholder) {
-    const turns = [...this.turns, { role: "user", content: question }];
-    const messages = turns.map((turn, index) =>
+  body(question = this.question.value.trim() || this.question.placeholder, turns = this.turns) {
+    const said = [...turns, { role: "user", content: question }];
+    const messages = said.map((turn, index) =>
       index > 0 ? turn : { role: "user", content: [{ type: "image_url", image_url: { url: picture().url } }, { type: "text", text: turn.content }] },
     );
     return { model: this.model(), messages, stream: true, ...writing() };
@@ -47,7 +63,6 @@ export class Talk extends Panel {
   run() {
     const question = this.question.value.trim();
     if (!question) return;
-    const body = this.body(question);
     const abort = (this.abort = new AbortController());
     const asked = element("p", question, "asked");
     const answer = element("p", "", "answered writing");
@@ -62,9 +77,24 @@ export class Talk extends Panel {
       this.log.scrollTop = this.log.scrollHeight;
     };
     return this.busy(async () => {
+      let turns = this.turns;
+      let note = "broken off";
+      // As `blip2 chat` does: the first turns are forgotten, and where that shows in the middle of an answer, the question has failed.
+      const converse = async () => {
+        for (;;) {
+          try {
+            return await stream(this.path, this.body(question, turns), hear, abort.signal);
+          } catch (error) {
+            if (error.code !== OUTGROWN || !turns.length) throw error;
+            turns = turns.slice(2);
+            if (answer.textContent) throw error;
+          }
+        }
+      };
       try {
-        await stream(this.path, body, hear, abort.signal);
+        note = remark(await converse(), answer.textContent);
       } catch (error) {
+        if (abort.signal.aborted) note = answer.textContent ? "" : "stopped";
         if (abort.signal.aborted || answer.textContent) throw error;
         // Nothing was answered: the question is given back.
         asked.remove();
@@ -74,12 +104,14 @@ export class Talk extends Panel {
       } finally {
         this.stop.hidden = true;
         answer.classList.remove("writing");
-        answer.ariaBusy = "false";
         if (abort === this.abort && answer.isConnected) {
-          this.turns.push({ role: "user", content: question }, { role: "assistant", content: answer.textContent });
-          if (!answer.textContent) answer.append(element("em", abort.signal.aborted ? "stopped" : "no answer", "quiet"));
+          const left = (this.turns.length - turns.length) / 2;
+          if (left) asked.before(forgotten(left));
+          this.turns = [...turns, { role: "user", content: question }, { role: "assistant", content: answer.textContent }];
+          if (note) answer.append(element("small", note));
           this.again.disabled = false;
         }
+        answer.ariaBusy = "false";
       }
     });
   }

@@ -88,8 +88,12 @@ fn an_answer_is_the_models_own_by_both_families() {
 
 #[test]
 fn pieces_make_the_answer() {
-    for folder in [OPT, T5] {
-        let server = Running::new(folder, |_| {});
+    for (folder, filtered) in [(OPT, true), (OPT, false), (T5, true), (T5, false)] {
+        let server = Running::new(folder, |options| {
+            if !filtered {
+                options.filter = None;
+            }
+        });
         for num_beams in [1, 3] {
             let mut body = chat("what is it?");
             body["num_beams"] = json!(num_beams);
@@ -108,7 +112,8 @@ fn pieces_make_the_answer() {
                 .map(|piece| piece["choices"][0]["delta"]["content"].as_str().unwrap())
                 .collect();
             assert_eq!(text, content(&whole), "{folder}");
-            assert!(num_beams > 1 || rest.len() > 3, "{rest:?}");
+            // The filter waits for whole words.
+            assert!(num_beams > 1 || filtered || rest.len() > 3, "{rest:?}");
             assert_eq!(last["choices"][0]["delta"], json!({}));
             assert_eq!(
                 last["choices"][0]["finish_reason"],
@@ -268,7 +273,9 @@ fn what_is_asked_wrongly_is_told() {
         (with("max_tokens", json!("many")), 400, "invalid_value"),
         (with("max_tokens", json!(0)), 400, "invalid_value"),
         (with("max_tokens", json!(100_000)), 400, "invalid_value"),
-        (with("max_tokens", json!(900)), 400, "invalid_value"),
+        (with("max_tokens", json!(900)), 400, "context_length_exceeded"),
+        (with("temperature", json!(1e-38)), 400, "invalid_value"),
+        (with("repetition_penalty", json!(1e-40)), 400, "invalid_value"),
         (with("temperature", json!(3)), 400, "invalid_value"),
         (with("n", json!(0)), 400, "invalid_value"),
         (with("n", json!(1000)), 400, "invalid_value"),
@@ -280,7 +287,12 @@ fn what_is_asked_wrongly_is_told() {
         (with("stop", json!("")), 400, "invalid_value"),
         (with("stop", json!(5)), 400, "invalid_value"),
         (with("top_logprobs", json!(2)), 400, "invalid_value"),
-        (with("tools", json!([])), 400, "invalid_value"),
+        (with("tools", json!([{"type": "function"}])), 400, "invalid_value"),
+        (
+            with("response_format", json!({"type": "json_object"})),
+            400,
+            "invalid_value",
+        ),
         (with("frequency_penalty", json!(0.5)), 400, "invalid_value"),
         (messages(json!([])), 400, "invalid_value"),
         (messages(json!("hello")), 400, "invalid_value"),
@@ -341,6 +353,60 @@ fn what_is_asked_wrongly_is_told() {
     body["frequency_penalty"] = Value::Null;
     body["presence_penalty"] = json!(0);
     server.ask(PATH, &body);
+}
+
+#[test]
+fn what_asks_for_nothing_is_taken() {
+    let server = Running::new(OPT, |_| {});
+    let plain = server.ask(PATH, &chat("what is it?"));
+    for (name, value) in [
+        ("stream", Value::Null),
+        ("stream_options", json!({"include_usage": null})),
+        ("response_format", json!({"type": "text"})),
+        ("tools", json!([])),
+        ("tool_choice", json!("none")),
+        ("logit_bias", json!({})),
+        ("parallel_tool_calls", json!(true)),
+        ("modalities", json!(["text"])),
+        ("reasoning_effort", json!("low")),
+        ("top_p", json!(0)),
+    ] {
+        let mut body = chat("what is it?");
+        body[name] = value;
+        assert_eq!(content(&server.ask(PATH, &body)), content(&plain), "{name}");
+    }
+    let answered = |said: Value| {
+        let mut body = chat("what is it?");
+        body["messages"] = json!([
+            question("what is it?"),
+            {"role": "assistant", "content": said},
+            {"role": "user", "content": "and where?"},
+        ]);
+        content(&server.ask(PATH, &body)).to_owned()
+    };
+    assert_eq!(answered(Value::Null), answered(json!("")));
+}
+
+#[test]
+fn tokens_have_the_spaces_of_their_text() {
+    let server = Running::new(T5, |_| {});
+    let mut spaces = 0;
+    for seed in 0..5 {
+        let mut body = chat("what is it?");
+        body["logprobs"] = json!(true);
+        body["temperature"] = json!(1);
+        body["seed"] = json!(seed);
+        let answer = server.ask(PATH, &body);
+        let tokens = tokens(&answer["choices"][0]["logprobs"]);
+        let text = |token: &Value| token["token"].as_str().unwrap().to_owned();
+        let joined: String = tokens.iter().map(text).collect();
+        assert_eq!(joined.trim(), content(&answer));
+        spaces += content(&answer).matches(' ').count();
+        for token in tokens {
+            assert_eq!(token["bytes"], json!(text(token).as_bytes()));
+        }
+    }
+    assert!(spaces > 0, "no space that could have been lost");
 }
 
 #[test]

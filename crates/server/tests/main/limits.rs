@@ -1,6 +1,6 @@
 //! Keys, limits, and what is no request at all.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -66,8 +66,12 @@ fn large_requests_and_long_texts_are_refused() {
     assert_eq!(server.refused(PATH, &chat(&"a".repeat(1001))).0, 400);
     // What fits the limits, but not the model.
     let server = Running::new(OPT, |_| {});
-    let (status, code) = server.refused(PATH, &chat(&"what ".repeat(3000)));
-    assert_eq!((status, code.as_str()), (400, "invalid_value"));
+    let (status, answer) = server.post(PATH, &chat(&"what ".repeat(3000)));
+    let error = &answer["error"];
+    assert_eq!(
+        (status, &error["code"], &error["param"]),
+        (400, &json!("context_length_exceeded"), &json!("messages"))
+    );
 }
 
 #[test]
@@ -149,6 +153,25 @@ fn who_sends_slowly_is_not_waited_for() {
 }
 
 #[test]
+fn who_does_not_read_is_not_waited_for() {
+    let server = Running::new(OPT, |options| options.limits.reading = Duration::from_millis(300));
+    let mut stream = std::net::TcpStream::connect(server.address).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    // Answers fill all buffers in between; then nothing goes on in either direction, until the server ends it.
+    let asked = "GET /openapi.json HTTP/1.1\r\nHost: test\r\n\r\n".repeat(1000);
+    let error = loop {
+        if let Err(error) = stream.write_all(asked.as_bytes()) {
+            break error;
+        }
+    };
+    assert!(
+        !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        "{error}"
+    );
+    assert_eq!(server.get("/health").0, 200);
+}
+
+#[test]
 fn clients_that_vanish_free_their_rows() {
     let server = endless(|_| {});
     let gone: Vec<_> = (0..4)
@@ -203,7 +226,13 @@ fn a_request_has_its_time() {
     let server = endless(|limits| limits.time = Duration::from_millis(500));
     let mut body = long();
     body["stream"] = json!(false);
-    assert_eq!(server.refused(PATH, &body), (503, "timeout".to_owned()));
+    let (status, head, told) = server.request("POST", PATH, &[], body.to_string().as_bytes());
+    assert!(status == 504 && told.contains("\"code\":\"timeout\""), "{told}");
+    let head = head.to_lowercase();
+    assert!(
+        head.contains("x-should-retry: false") && !head.contains("retry-after"),
+        "{head}"
+    );
     server.wait_for("blip2_rows", 0.0);
     // A text that is being told ends with an error.
     let (status, _, told) = server.request("POST", PATH, &[], long().to_string().as_bytes());

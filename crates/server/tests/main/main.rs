@@ -2,6 +2,7 @@
 
 mod chat;
 mod limits;
+mod memory;
 mod pictures;
 mod safety;
 mod stopping;

@@ -1,11 +1,11 @@
 //! The filter of prompts and texts.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use blip2_server::{Filter, Finding};
 use serde_json::json;
 
-use crate::support::{OPT, Running, chat, data_url, events};
+use crate::support::{OPT, Running, T5, chat, data_url, events};
 
 const PATH: &str = "/v1/chat/completions";
 
@@ -16,6 +16,42 @@ impl Filter for Finds {
     fn find(&self, text: &str) -> Option<Finding> {
         let category = "test".to_owned();
         text.contains(&self.0).then_some(Finding { category })
+    }
+}
+
+/// Finds nothing, and remembers what it was asked about.
+#[derive(Default)]
+struct Remembers(Mutex<Vec<String>>);
+
+impl Filter for Remembers {
+    fn find(&self, text: &str) -> Option<Finding> {
+        self.0.lock().unwrap().push(text.to_owned());
+        None
+    }
+}
+
+#[test]
+fn words_are_looked_at_when_they_are_whole() {
+    let filter = Arc::new(Remembers::default());
+    let server = Running::new(T5, |options| options.filter = Some(filter.clone()));
+    let mut body = chat("what is it?");
+    body["stream"] = json!(true);
+    let (_, _, told) = server.request("POST", PATH, &[], body.to_string().as_bytes());
+    let pieces = events(&told);
+    let text: String = pieces
+        .iter()
+        .filter_map(|piece| piece["choices"][0]["delta"]["content"].as_str())
+        .collect();
+    let seen = filter.0.lock().unwrap();
+    assert!(!text.is_empty() && seen.contains(&text), "{seen:?}");
+    let beginnings = seen
+        .iter()
+        .filter(|seen| text.starts_with(seen.as_str()) && **seen != text);
+    for beginning in beginnings {
+        assert!(
+            !beginning.ends_with(char::is_alphanumeric),
+            "{beginning:?} of {text:?}"
+        );
     }
 }
 

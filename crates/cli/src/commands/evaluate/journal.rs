@@ -1,6 +1,6 @@
 //! What was found of each unit of an evaluation, a line each, so that a run that was broken off goes on where it was.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::marker::PhantomData;
@@ -11,16 +11,18 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::units::Unit;
 use crate::exclusive;
 use crate::model::named;
 use crate::part::Part;
 
 const SETTINGS: &str = "evaluation.json";
 
-/// A line: the unit, what names it, and what was found or why nothing was.
+/// A line: the sample that has the unit's picture, what names the unit, and what was found or why nothing was.
 #[derive(Serialize, Deserialize)]
 struct Line<Found> {
-    unit: usize,
+    #[serde(alias = "unit")]
+    sample: u64,
     key: String,
     #[serde(flatten)]
     outcome: Outcome<Found>,
@@ -33,7 +35,7 @@ enum Outcome<Found> {
     Error(String),
 }
 
-/// All that was found of each unit, or why nothing was.
+/// All that was found of each unit, by its place, or why nothing was.
 pub(super) type Known<Found> = BTreeMap<usize, Result<Found, String>>;
 
 /// The lines of one part, open to be gone on with.
@@ -65,14 +67,18 @@ impl<Found: Serialize + DeserializeOwned> Journal<Found> {
     }
 
     /// Writes what came of several units in one piece.
-    pub(super) fn push(&mut self, lines: Vec<(usize, String, Result<Found, String>)>) -> Result<()> {
+    pub(super) fn push(&mut self, lines: Vec<(&Unit, Result<Found, String>)>) -> Result<()> {
         let mut text = String::new();
-        for (unit, key, outcome) in lines {
+        for (unit, outcome) in lines {
             let outcome = match outcome {
                 Ok(found) => Outcome::Found(found),
                 Err(error) => Outcome::Error(error),
             };
-            text += &serde_json::to_string(&Line { unit, key, outcome })?;
+            text += &serde_json::to_string(&Line {
+                sample: unit.sample,
+                key: unit.key.clone(),
+                outcome,
+            })?;
             text.push('\n');
         }
         self.file
@@ -81,8 +87,18 @@ impl<Found: Serialize + DeserializeOwned> Journal<Found> {
     }
 }
 
-/// What the lines of `name` in `folder` say, those of all parts together. Of several lines about a unit the last counts.
-pub(super) fn known<Found: DeserializeOwned>(folder: &Path, name: &str) -> Result<Known<Found>> {
+/// What the lines of `name` in `folder` say of `units`, those of all parts together. What was found of a unit once counts for good:
+/// units are what they are by sample and key, wherever they stand among those that can be read today.
+pub(super) fn known<Found: DeserializeOwned>(
+    folder: &Path,
+    name: &str,
+    units: &[Unit],
+) -> Result<Known<Found>> {
+    let places: HashMap<u64, usize> = units
+        .iter()
+        .enumerate()
+        .map(|(place, unit)| (unit.sample, place))
+        .collect();
     let mut known = Known::new();
     let mut files: Vec<PathBuf> = fs::read_dir(folder)
         .with_context(|| format!("cannot look into {}", named(folder)))?
@@ -110,11 +126,18 @@ pub(super) fn known<Found: DeserializeOwned>(folder: &Path, name: &str) -> Resul
                     named(&path)
                 )
             })?;
-            let outcome = match line.outcome {
-                Outcome::Found(found) => Ok(found),
-                Outcome::Error(error) => Err(error),
+            let place = places.get(&line.sample);
+            let Some(place) = place.filter(|place| units[**place].key == line.key) else {
+                continue;
             };
-            known.insert(line.unit, outcome);
+            match line.outcome {
+                Outcome::Found(found) => {
+                    known.insert(*place, Ok(found));
+                }
+                Outcome::Error(error) => {
+                    known.entry(*place).or_insert(Err(error));
+                }
+            }
         }
     }
     Ok(known)

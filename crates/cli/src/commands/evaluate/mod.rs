@@ -14,7 +14,7 @@ mod work;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use blip2::{Blip2, GenerationConfig, caption_settings};
+use blip2::{Blip2, GenerationConfig, Stage, caption_settings};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
@@ -23,6 +23,7 @@ use self::captions::Writing;
 use self::examples::Examples;
 use self::measured::Measured;
 use self::page::Heading;
+use self::units::Unit;
 use self::work::Work;
 use super::caption_scores::CaptionScorers;
 use super::data_set::DataSet;
@@ -134,8 +135,10 @@ impl Task {
 
 /// In front of a caption, where the paper measures a model that was fine-tuned to continue it.
 const CAPTION_PROMPT: &str = "a photo of";
-/// New tokens of a caption at least: LAVIS asks for 8 and counts the four of the prompt.
-const LEAST_CAPTION: usize = 4;
+/// Why data sets leave out answers whose questions are not among those that are asked.
+const QUESTION_NOT_LISTED: &str = "question_not_listed";
+/// Tokens of a caption at least, as LAVIS counts them: with those of the prompt in front of it, or with a FlanT5 its start token.
+const LEAST_CAPTION: usize = 8;
 
 impl Evaluate {
     pub(crate) fn run(self) -> Result<()> {
@@ -157,8 +160,8 @@ impl Evaluate {
             _ => Protocol::Vqav2,
         };
         let model = self.model.load()?;
-        let settings = self.settings(&model);
         let prompt = self.caption_prompt(&model);
+        let settings = self.settings(&model, &prompt)?;
         let mut decisions = self.decisions(&data, protocol, &settings, &prompt)?;
         decisions["examples"] = examples.as_ref().map_or(Value::Null, Examples::decisions);
         journal::begin(&self.out, &decisions)?;
@@ -190,21 +193,37 @@ impl Evaluate {
                     scorers: &self.scorers,
                 },
             )?,
-            Task::Retrieval => retrieval::measure(&work, self.k)?,
+            Task::Retrieval => match lost(&work) {
+                0 => retrieval::measure(&work, self.k)?,
+                lost => bail!(
+                    "{lost} samples could not be read, without which ranks mean nothing: see above, mend them or filter them out, and run this again"
+                ),
+            },
             Task::Perplexity => perplexity::measure(&work, &prompt)?,
         };
         match measured {
-            Some(measured) => self.publish(&work, &measured),
+            Some(measured) => self.publish(&work, &measured, &prompt),
             None => Ok(()),
         }
     }
 
-    fn publish(&self, work: &Work, measured: &Measured) -> Result<()> {
+    fn publish(&self, work: &Work, measured: &Measured, prompt: &str) -> Result<()> {
         let task = self.task.name();
+        let beside = |unit: &Unit| match &unit.question {
+            Some(question) if self.task == Task::Vqa => {
+                work.model.read_beside(&question.text, self.prompt.as_deref())
+            }
+            _ => work.model.reads_instructions().then(|| prompt.to_owned()),
+        };
+        let retrieves = self.task == Task::Retrieval;
         let heading = Heading {
             title: format!("{task}: {}", work.data.spec.name()),
             about: format!("{} on {}", self.model.name(), self.data),
-            writer: (self.task == Task::Retrieval).then_some("Best text"),
+            writer: retrieves.then_some("Best text"),
+            look: match retrieves {
+                true => &|picture, _| work.model.looks(picture, None, Some(Stage::First)),
+                false => &|picture, unit| work.model.looks(picture, beside(unit).as_deref(), None),
+            },
         };
         page::write(work, measured, heading)?;
         measured.publish(work, &task, self.json)?;
@@ -215,11 +234,7 @@ impl Evaluate {
                 work.units.len()
             );
         }
-        // What a filter was asked to keep out is no failure.
-        let filters = work.data.spec.filter.filters()?;
-        let lost = work.left_out.iter();
-        let lost = lost.filter(|(reason, _)| filters.iter().all(|filter| filter.reason() != **reason));
-        match lost.map(|(_, count)| count).sum::<usize>() {
+        match lost(work) {
             0 => Ok(()),
             lost => bail!("{lost} samples could not be read: see above; the figures are of the others"),
         }
@@ -262,17 +277,17 @@ impl Evaluate {
     }
 
     /// How the paper has answers and captions written, where the model's folder or an option does not say otherwise.
-    fn settings(&self, model: &Blip2) -> GenerationConfig {
+    fn settings(&self, model: &Blip2, prompt: &str) -> Result<GenerationConfig> {
         let usual = match self.task {
             Task::Vqa => model.answer_settings().clone(),
-            _ if model.is_trained_here() => model.caption_settings().clone(),
-            _ => GenerationConfig {
-                min_new_tokens: LEAST_CAPTION,
+            Task::Caption if !model.is_trained_here() => GenerationConfig {
+                min_new_tokens: LEAST_CAPTION.saturating_sub(model.tokens_before(prompt)?),
                 end_tokens: model.caption_settings().end_tokens.clone(),
                 ..caption_settings()
             },
+            _ => model.caption_settings().clone(),
         };
-        self.generation.settings(&usual, Some(1))
+        Ok(self.generation.settings(&usual, Some(1)))
     }
 
     fn caption_prompt(&self, model: &Blip2) -> String {
@@ -317,4 +332,13 @@ impl Evaluate {
         }
         Ok(decisions)
     }
+}
+
+/// Samples that should have been evaluated and could not be read. What a filter was asked to keep out is none, nor is an answer to a
+/// question that is not asked.
+fn lost(work: &Work) -> usize {
+    let lost = work.left_out.iter();
+    let lost =
+        lost.filter(|(reason, _)| *reason != QUESTION_NOT_LISTED && !work.data.samples().keeps_out(reason));
+    lost.map(|(_, count)| count).sum()
 }

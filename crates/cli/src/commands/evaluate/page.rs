@@ -4,10 +4,12 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use blip2::{Blip2Error, Looks};
 use blip2_data::pixels::{RgbImage, resize};
 use blip2_report::{Look, Report, Sample, Value};
 
 use super::measured::{Case, Measured};
+use super::units::Unit;
 use super::work::Work;
 use crate::commands::data_set::DataSet;
 use crate::model::named;
@@ -24,6 +26,8 @@ pub(super) struct Heading<'a> {
     pub(super) title: String,
     pub(super) about: String,
     pub(super) writer: Option<&'a str>,
+    /// Where the queries look in a picture of a unit.
+    pub(super) look: &'a dyn Fn(&RgbImage, &Unit) -> Result<Looks, Blip2Error>,
 }
 
 /// Writes `report.html`, `report.json` and the pictures that they show into the folder of `work`.
@@ -52,7 +56,9 @@ pub(super) fn write(work: &Work, measured: &Measured, heading: Heading) -> Resul
                 .samples
                 .push(sample(work, case, (split, &name), heading.writer));
             if place < LOOKS {
-                report.looks.push(look(work, case, &picture, &pictures)?);
+                report
+                    .looks
+                    .push(look(work, case, &picture, &pictures, heading.look)?);
             }
         }
     }
@@ -83,8 +89,14 @@ fn sample(work: &Work, case: &Case, (split, picture): (&str, &str), writer: Opti
 }
 
 /// Where the queries look in `picture`, which is shown as the encoder sees it: a square.
-fn look(work: &Work, case: &Case, picture: &RgbImage, folder: &Path) -> Result<Look> {
-    let looks = work.model.looks(picture, None, None)?;
+fn look(
+    work: &Work,
+    case: &Case,
+    picture: &RgbImage,
+    folder: &Path,
+    look: &dyn Fn(&RgbImage, &Unit) -> Result<Looks, Blip2Error>,
+) -> Result<Look> {
+    let looks = look(picture, &work.units[case.unit])?;
     let name = format!("{}-seen.png", case.unit);
     save(&resize(picture, SIDE, SIDE)?, &folder.join(&name))?;
     Ok(Look {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Result, ensure};
-use blip2_data::sets::{Dataset, Question};
+use blip2_data::sets::{Dataset, Question, Severity};
 
 use crate::{output, progress};
 
@@ -23,10 +23,10 @@ pub(super) struct Unit {
     pub(super) question: Option<Question>,
 }
 
-/// All that is evaluated, and what could not even be read: samples by the reason for it.
+/// All that is evaluated, and what was left out when the set was opened or could not even be read: samples by the reason for it.
 pub(super) struct Units {
     pub(super) list: Vec<Unit>,
-    pub(super) left_out: BTreeMap<&'static str, usize>,
+    pub(super) left_out: BTreeMap<String, usize>,
 }
 
 /// Each question of `set`, of the first `limit` samples.
@@ -74,18 +74,23 @@ fn read(set: &dyn Dataset, limit: u64) -> Units {
     let count = set.len().min(limit);
     let bar = progress::bar(count, "reading texts");
     let (mut list, mut left_out) = (Vec::new(), BTreeMap::new());
+    for report in set.reports() {
+        if report.severity != Severity::Warning {
+            *left_out.entry(report.reason).or_insert(0) += 1;
+        }
+    }
     for index in 0..count {
-        match set.read(index) {
-            Ok(sample) => list.push(Unit {
+        match set.annotation(index) {
+            Ok(annotation) => list.push(Unit {
                 sample: index,
-                shares_picture: sample.image_id.is_some(),
-                image_id: sample.image_id.unwrap_or_else(|| sample.key.clone()),
-                key: sample.key,
-                texts: sample.texts,
-                question: sample.question,
+                shares_picture: annotation.image_id.is_some(),
+                image_id: annotation.image_id.unwrap_or_else(|| annotation.key.clone()),
+                key: annotation.key,
+                texts: annotation.texts,
+                question: annotation.question,
             }),
             Err(error) => {
-                *left_out.entry(error.reason).or_insert(0) += 1;
+                *left_out.entry(error.reason.to_owned()).or_insert(0) += 1;
                 bar.suspend(|| output::warn(format_args!("left out: {error}")));
             }
         }

@@ -22,7 +22,7 @@ pub(super) struct Work<'a> {
     pub(super) data: &'a DataSet,
     pub(super) units: &'a [Unit],
     /// What could not be read, by the reason.
-    pub(super) left_out: &'a BTreeMap<&'static str, usize>,
+    pub(super) left_out: &'a BTreeMap<String, usize>,
     pub(super) folder: &'a Path,
     pub(super) batch: usize,
     pub(super) part: Part,
@@ -41,7 +41,7 @@ impl Work<'_> {
         name: &str,
         mut find: impl FnMut(&[RgbImage], &[usize]) -> Result<Vec<Found>, Blip2Error>,
     ) -> Result<Known<Found>> {
-        let known: Known<Found> = journal::known(self.folder, name)?;
+        let known: Known<Found> = journal::known(self.folder, name, self.units)?;
         let is_known = |unit: &usize| matches!(known.get(unit), Some(Ok(_)));
         let all: Vec<usize> = (0..self.units.len()).collect();
         let batches: Vec<&[usize]> = all.chunks(self.batch).collect();
@@ -72,12 +72,13 @@ impl Work<'_> {
                 let mut found = found(&pictures, &readable, &mut find).into_iter();
                 let lines = units.iter().zip(opened).map(|(unit, opened)| {
                     let outcome = opened.and_then(|()| found.next().expect("one for each that was read"));
-                    let key = self.units[*unit].key.clone();
+                    let unit = &self.units[*unit];
                     let outcome = outcome.map_err(|error| output::chain(&error));
                     if let Err(error) = &outcome {
+                        let key = &unit.key;
                         bar.suspend(|| output::warn(format_args!("{key} cannot be used: {error}")));
                     }
-                    (*unit, key, outcome)
+                    (unit, outcome)
                 });
                 journal.push(lines.collect())?;
                 bar.inc(units.len() as u64);
@@ -90,7 +91,7 @@ impl Work<'_> {
             let rate = open.len() as f64 / start.elapsed().as_secs_f64();
             output::warn(format_args!("{name}: {} in all, {rate:.2} a second", open.len()));
         }
-        journal::known(self.folder, name)
+        journal::known(self.folder, name, self.units)
     }
 
     /// What was found of every unit; `None` where some are still to be looked at by other parts.
