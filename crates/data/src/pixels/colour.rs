@@ -33,9 +33,30 @@ pub(super) fn inks_to_rgb([cyan, magenta, yellow, black]: [u8; 4]) -> [u8; 3] {
     })
 }
 
-/// The colours of an index: Pillow fills what a file's palette (three bytes a colour) leaves out with greys.
+/// The colours of indices that are greys.
+pub(super) const SCALE: [[u8; 3]; 256] = {
+    let mut greys = [[0; 3]; 256];
+    let mut index = 0;
+    while index < 256 {
+        greys[index] = [index as u8; 3];
+        index += 1;
+    }
+    greys
+};
+
+/// Whether each of a palette's colours (three bytes each) is the grey of its index: Pillow drops such a palette.
+pub(super) fn is_scale(entries: &[u8]) -> bool {
+    entries
+        .as_chunks::<3>()
+        .0
+        .iter()
+        .zip(&SCALE)
+        .all(|(entry, grey)| entry == grey)
+}
+
+/// The colours of an index: what a file's palette (three bytes a colour) leaves out is black.
 pub(super) fn palette(entries: &[u8]) -> [[u8; 3]; 256] {
-    let mut colours = std::array::from_fn(|index| [index as u8; 3]);
+    let mut colours = [[0; 3]; 256];
     colours
         .iter_mut()
         .zip(entries.as_chunks().0)

@@ -1,5 +1,7 @@
 //! The first directory of a TIFF, which EXIF blocks are, too.
 
+use std::ops::Range;
+
 /// What the directory says of one thing.
 pub(super) struct Entry {
     pub(super) tag: u64,
@@ -9,13 +11,16 @@ pub(super) struct Entry {
     pub(super) count: u64,
     /// Where the values lie, or where it is said where they lie.
     pub(super) place: usize,
+    /// The bytes there.
+    room: usize,
 }
 
 /// The entries of the first directory; none of bytes that are no TIFF.
 pub(super) fn entries(bytes: &[u8]) -> impl Iterator<Item = Entry> {
     // BigTIFF has longer offsets, counts and entries.
     let layout = match number(bytes, 2, 2) {
-        Some(42) => Some((4, 4, 2, 12)),
+        // Some programs write the mark in the other order than what follows.
+        Some(42 | 0x2a00) => Some((4, 4, 2, 12)),
         Some(43) => Some((8, 8, 8, 20)),
         _ => None,
     };
@@ -29,6 +34,7 @@ pub(super) fn entries(bytes: &[u8]) -> impl Iterator<Item = Entry> {
                 kind: number(bytes, place + 2, 2)?,
                 count: number(bytes, place + 4, long)?,
                 place: place + 4 + long,
+                room: long,
             })
         }))
     });
@@ -45,17 +51,44 @@ impl Entry {
             5 | 10 | 12 => 8,
             _ => return None,
         };
-        let whole = usize::try_from(self.count).ok()?.checked_mul(length)?;
-        let place = match whole {
-            0 => return None,
-            1..=4 => self.place,
-            _ => number(bytes, self.place, 4)? as usize,
-        };
-        bytes.get(place..place.checked_add(whole)?)?;
+        let place = self.values(bytes, length)?.start;
         match self.kind {
             3 | 4 | 6 | 8 | 9 => number(bytes, place, length),
             _ => Some(0),
         }
+    }
+
+    /// The values, where they are bytes. None where there are none.
+    pub(super) fn bytes<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        match self.kind {
+            1 | 7 => bytes.get(self.values(bytes, 1)?),
+            _ => None,
+        }
+    }
+
+    /// The values, where they are fractions: what is above the line and what below. None where there are none.
+    pub(super) fn fractions(&self, bytes: &[u8]) -> Option<Vec<(u64, u64)>> {
+        const FRACTION: u64 = 5;
+        if self.kind != FRACTION {
+            return None;
+        }
+        let places = self.values(bytes, 8)?.step_by(8);
+        places
+            .map(|place| Some((number(bytes, place, 4)?, number(bytes, place + 4, 4)?)))
+            .collect()
+    }
+
+    /// Where the values lie, of `length` bytes each.
+    fn values(&self, bytes: &[u8], length: usize) -> Option<Range<usize>> {
+        let whole = usize::try_from(self.count).ok()?.checked_mul(length)?;
+        let place = match whole {
+            0 => return None,
+            whole if whole <= self.room => self.place,
+            _ => usize::try_from(number(bytes, self.place, self.room)?).ok()?,
+        };
+        let range = place..place.checked_add(whole)?;
+        bytes.get(range.clone())?;
+        Some(range)
     }
 }
 

@@ -11,9 +11,24 @@ pub(super) struct Turn(Transform);
 
 impl Turn {
     /// What a file's EXIF block (with or without its `Exif\0\0`) says, else what its XMP packet says. A block that
-    /// cannot be read says nothing; one with a value that means nothing leaves the picture as it lies.
+    /// does not begin as one, or whose value means nothing, leaves the picture as it lies.
     pub(super) fn noted(exif: Option<&[u8]>, xmp: Option<&[u8]>) -> Self {
-        match exif.and_then(in_exif) {
+        let block = exif.map(unnamed).unwrap_or_default();
+        if !block.is_empty() && !begins_as_exif(block) {
+            return Self::of(None);
+        }
+        Self::either(in_directory(block), xmp)
+    }
+
+    /// What the first directory of a TIFF says, else the XMP packet that it keeps.
+    pub(super) fn in_tiff(file: &[u8]) -> Self {
+        const XMP: u64 = 700;
+        let packet = entries(file).find(|entry| entry.tag == XMP);
+        Self::either(in_directory(file), packet.and_then(|entry| entry.bytes(file)))
+    }
+
+    fn either(code: Option<u64>, xmp: Option<&[u8]>) -> Self {
+        match code {
             Some(code) => Self::of(u16::try_from(code).ok()),
             None => Self(xmp.and_then(in_xmp).unwrap_or(Transform::NoTransforms)),
         }
@@ -22,7 +37,7 @@ impl Turn {
     /// What a format says itself, as an orientation tag's value. It goes before the tag in the EXIF block, whatever that says;
     /// an XMP packet is followed where there is neither.
     pub(super) fn beside(code: u8, exif: Option<&[u8]>, xmp: Option<&[u8]>) -> Self {
-        if code != 1 || exif.and_then(in_exif).is_some() {
+        if code != 1 || exif.map(unnamed).and_then(in_directory).is_some() {
             return Self::of(Some(u16::from(code)));
         }
         Self::noted(None, xmp)
@@ -44,15 +59,30 @@ impl Turn {
     }
 }
 
-/// The orientation tag's value, in whatever type it is written; the last one's, where there are several.
-fn in_exif(block: &[u8]) -> Option<u64> {
-    const TAG: u64 = 0x0112;
+/// An EXIF block without its name, which some programs write twice.
+fn unnamed(block: &[u8]) -> &[u8] {
     let mut block = block;
     while let Some(rest) = block.strip_prefix(b"Exif\0\0") {
         block = rest;
     }
-    let noted = entries(block).filter(|entry| entry.tag == TAG);
-    noted.filter_map(|entry| entry.first(block)).last()
+    block
+}
+
+/// Whether Pillow takes it for an EXIF block: a TIFF, but not a BigTIFF; the mark behind the order of bytes may be in the other
+/// one.
+fn begins_as_exif(block: &[u8]) -> bool {
+    let begins = matches!(
+        block.first_chunk::<4>(),
+        Some(b"II*\0" | b"II\0*" | b"MM\0*" | b"MM*\0")
+    );
+    begins && block.len() >= 8
+}
+
+/// The orientation tag's value, in whatever type it is written; the first one's that there is, where there are several.
+fn in_directory(block: &[u8]) -> Option<u64> {
+    const TAG: u64 = 0x0112;
+    let mut noted = entries(block).filter(|entry| entry.tag == TAG);
+    noted.find_map(|entry| entry.first(block))
 }
 
 /// The digit behind `tiff:Orientation`, which is written as an attribute or as an element.

@@ -7,8 +7,13 @@ use image::RgbImage;
 use png::{BitDepth, ColorType, DecodeOptions, Decoder, DecodingError, Info, Limits, Transformations};
 use std::borrow::Cow;
 use std::io::Cursor;
+use std::ops::Range;
 
 const END: [u8; 12] = [0, 0, 0, 0, b'I', b'E', b'N', b'D', 0xae, 0x42, 0x60, 0x82];
+/// A palette of one colour; the decoder takes what it lacks for black, too. No checksum of a chunk is looked at any more.
+const BLACK: [u8; 15] = [0, 0, 0, 3, b'P', b'L', b'T', b'E', 0, 0, 0, 0, 0, 0, 0];
+/// The kind of colour that is an index.
+const INDEXED: u8 = 3;
 const XMP: &str = "XML:com.adobe.xmp";
 /// Where ImageMagick keeps EXIF: three lines of heading, then hexadecimal digits.
 const EXIF_AS_TEXT: &str = "Raw profile type exif";
@@ -28,11 +33,7 @@ pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<(RgbImage, Turn), 
 }
 
 fn rows(bytes: &[u8], chunks: &Chunks<'_>, max_pixels: u64) -> Result<(RgbImage, Turn), Refusal> {
-    let whole = if chunks.has_end {
-        Cow::Borrowed(bytes)
-    } else {
-        Cow::Owned([bytes, &END].concat())
-    };
+    let whole = mended(bytes, chunks);
     let mut ways = DecodeOptions::default();
     ways.set_ignore_crc(true);
     // What is cut off may be the end of the checksum of all rows.
@@ -92,6 +93,22 @@ fn rows(bytes: &[u8], chunks: &Chunks<'_>, max_pixels: u64) -> Result<(RgbImage,
     ))
 }
 
+/// The file as the decoder takes it where Pillow is less strict: with an end; with a palette (of black) where pixels are
+/// indices; without the chunk by which Apple marks files of another kind, which Pillow passes over.
+fn mended<'a>(bytes: &'a [u8], chunks: &Chunks<'_>) -> Cow<'a, [u8]> {
+    let mut whole = Cow::Borrowed(bytes);
+    if !chunks.has_end {
+        whole.to_mut().extend(END);
+    }
+    if let (Some(place), false) = (chunks.indices, chunks.has_palette) {
+        drop(whole.to_mut().splice(place..place, BLACK));
+    }
+    if let Some(range) = chunks.apple.clone() {
+        whole.to_mut().drain(range);
+    }
+    whole
+}
+
 fn too_large(width: u32, height: u32) -> Refusal {
     Refusal::TooLarge { width, height }
 }
@@ -99,7 +116,12 @@ fn too_large(width: u32, height: u32) -> Refusal {
 /// What is of interest in a file's chunks.
 struct Chunks<'a> {
     has_end: bool,
+    has_palette: bool,
+    /// Where the picture data begin, if they are indices into a palette.
+    indices: Option<usize>,
     exif: Option<&'a [u8]>,
+    /// Apple's mark, in front of the picture data.
+    apple: Option<Range<usize>>,
 }
 
 /// Walks from chunk to chunk; those in front of the picture data must have the checksum that they announce.
@@ -107,12 +129,19 @@ fn walk(bytes: &[u8]) -> Result<Chunks<'_>, Refusal> {
     let (mut place, mut in_front) = (8, true);
     let mut found = Chunks {
         has_end: false,
+        has_palette: false,
+        indices: None,
         exif: None,
+        apple: None,
     };
+    let mut is_indexed = false;
     while let Some(head) = bytes.get(place..place + 8) {
         let length = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
         let name = &head[4..];
-        in_front &= name != b"IDAT";
+        if in_front && name == b"IDAT" {
+            in_front = false;
+            found.indices = is_indexed.then_some(place);
+        }
         let end = place + 8 + length;
         let (Some(body), checksum) = (bytes.get(place + 8..end), bytes.get(end..end + 4)) else {
             break;
@@ -129,6 +158,9 @@ fn walk(bytes: &[u8]) -> Result<Chunks<'_>, Refusal> {
             }
         }
         match name {
+            b"IHDR" => is_indexed = body.get(9) == Some(&INDEXED),
+            b"PLTE" => found.has_palette = true,
+            b"CgBI" if in_front => found.apple = Some(place..end + 4),
             b"eXIf" => found.exif = Some(body),
             b"IEND" => {
                 found.has_end = true;
@@ -143,19 +175,20 @@ fn walk(bytes: &[u8]) -> Result<Chunks<'_>, Refusal> {
 
 /// The orientation in a chunk of its own, in text, or in an XMP packet.
 fn noted(info: &Info<'_>, exif: Option<&[u8]>) -> Turn {
-    let compressed = info
-        .compressed_latin1_text
-        .iter()
-        .find(|text| text.keyword == EXIF_AS_TEXT);
-    let plain = info
-        .uncompressed_latin1_text
-        .iter()
-        .find(|text| text.keyword == EXIF_AS_TEXT);
-    let written = plain.map(|text| text.text.clone());
-    let written = written.or_else(|| compressed.and_then(|text| text.get_text().ok()));
+    // Of texts with the same name the last one counts.
+    let plain = info.uncompressed_latin1_text.iter().rev();
+    let mut plain = plain.filter(|text| text.keyword == EXIF_AS_TEXT);
+    let compressed = info.compressed_latin1_text.iter().rev();
+    let mut compressed = compressed.filter(|text| text.keyword == EXIF_AS_TEXT);
+    let named = |name: &'static str| {
+        let text = info.utf8_text.iter().rev().find(|text| text.keyword == name);
+        text.and_then(|text| text.get_text().ok())
+    };
+    let written = plain.next().map(|text| text.text.clone());
+    let written = written.or_else(|| compressed.next().and_then(|text| text.get_text().ok()));
+    let written = written.or_else(|| named(EXIF_AS_TEXT));
     let in_text = written.map(|text| digits(&text));
-    let xmp = info.utf8_text.iter().find(|text| text.keyword == XMP);
-    let xmp = xmp.and_then(|text| text.get_text().ok());
+    let xmp = named(XMP);
     Turn::noted(
         exif.or(in_text.as_deref()),
         xmp.as_ref().map(|text| text.as_bytes()),

@@ -86,6 +86,16 @@ pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, Refusal>
             let grey: Vec<u8> = samples.iter().map(|sample| sample * (255 / white)).collect();
             colour::write_rgb(&grey, 1, &mut rgb);
         }
+        ColorType::YCbCr(8) if planes == 1 => {
+            let differences = Differences::of(bytes, &mut decoder)?;
+            rgb.extend(
+                samples
+                    .as_chunks()
+                    .0
+                    .iter()
+                    .flat_map(|pixel| differences.rgb(*pixel)),
+            );
+        }
         ColorType::CMYK(_) => rgb.extend(
             samples
                 .as_chunks()
@@ -105,8 +115,7 @@ pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, Refusal>
     }
     let picture = RgbImage::from_raw(width, height, rgb);
     let picture = picture.ok_or_else(|| Refusal::Damaged("it holds too few pixels".into()))?;
-    let code = decoder.find_tag_unsigned::<u16>(Tag::Orientation).ok().flatten();
-    Ok(Turn::of(code).apply(picture))
+    Ok(Turn::in_tiff(bytes).apply(picture))
 }
 
 fn unsupported(kind: ColorType) -> Refusal {
@@ -153,6 +162,69 @@ fn divided([red, green, blue, opacity]: [u8; 4]) -> [u8; 3] {
         0 => 0,
         opacity => (u32::from(sample) * 255 / u32::from(opacity)).min(255) as u8,
     })
+}
+
+/// What differences of colour add to brightness, in fractions of two to the power of `shift`.
+struct Differences {
+    shift: u32,
+    red: [i32; 256],
+    green: [[i32; 256]; 2],
+    blue: [i32; 256],
+}
+
+impl Differences {
+    /// Pillow converts what is stored plain by itself, and has libtiff convert what is packed: they round differently, and
+    /// libtiff alone follows weights that a file brings (which are refused).
+    fn of(bytes: &[u8], decoder: &mut Decoder<Cursor<&[u8]>>) -> Result<Self, Refusal> {
+        const PLAIN: u16 = 1;
+        const HALF: i32 = 1 << 15;
+        /// `YCbCrCoefficients` and `ReferenceBlackWhite`: the tag, the denominator, the usual values.
+        const WEIGHTS: &[(u64, u64, &[u64])] = &[
+            (529, 1000, &[299, 587, 114]),
+            (532, 1, &[0, 255, 128, 255, 128, 255]),
+        ];
+        let packing = decoder.find_tag_unsigned::<u16>(Tag::Compression)?;
+        if packing.unwrap_or(PLAIN) == PLAIN {
+            // As if with a cast of C.
+            let table = |factor: f64| {
+                std::array::from_fn(|index| (factor * 64.0 * (index as f64 - 128.0) + 0.5) as i32)
+            };
+            return Ok(Self {
+                shift: 6,
+                red: table(1.402),
+                green: [table(-0.34414), table(-0.71414)],
+                blue: table(1.772),
+            });
+        }
+        let is_usual = |entry: &Entry| {
+            let Some((_, whole, usual)) = WEIGHTS.iter().find(|weights| weights.0 == entry.tag) else {
+                return true;
+            };
+            let stored = entry.fractions(bytes).unwrap_or_default();
+            let mut pairs = stored.iter().zip(usual.iter());
+            stored.len() == usual.len()
+                && pairs.all(|((above, below), usual)| *below > 0 && above * whole == below * usual)
+        };
+        if !entries(bytes).all(|entry| is_usual(&entry)) {
+            return Err(Refusal::NotAPicture(
+                "TIFFs with weights of colour of their own are not read".into(),
+            ));
+        }
+        let table = |factor: i32, add: i32| std::array::from_fn(|index| factor * (index as i32 - 128) + add);
+        Ok(Self {
+            shift: 16,
+            red: table(91_881, HALF),
+            green: [table(-22_553, HALF), table(-46_802, 0)],
+            blue: table(116_130, HALF),
+        })
+    }
+
+    fn rgb(&self, [brightness, to_blue, to_red]: [u8; 3]) -> [u8; 3] {
+        let (to_blue, to_red) = (usize::from(to_blue), usize::from(to_red));
+        let green = self.green[0][to_blue] + self.green[1][to_red];
+        [self.red[to_red], green, self.blue[to_blue]]
+            .map(|added| (i32::from(brightness) + (added >> self.shift)).clamp(0, 255) as u8)
+    }
 }
 
 /// Where the first directory keeps the two bytes that say how samples are meant.

@@ -11,6 +11,7 @@ mod golden_pictures;
 mod golden_sets;
 mod mixture;
 mod numbers;
+mod odd_pictures;
 mod order;
 mod pixels;
 #[cfg(feature = "remote")]

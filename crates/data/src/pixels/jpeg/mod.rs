@@ -2,6 +2,7 @@
 //! of subsampled colour and the same rule for colour spaces, so that every byte is the same.
 
 mod planes;
+mod segments;
 
 use super::decode::{Refusal, within_limits};
 use super::orientation::Turn;
@@ -23,10 +24,12 @@ impl From<JpegError> for Refusal {
 /// Scans that go wrong halfway are filled up as libjpeg does; a file that stops before its end marker is refused, as
 /// Pillow refuses it.
 pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<(RgbImage, Turn), Refusal> {
-    let mut decoder = Decoder::new(bytes).map_err(|error| match error.into() {
-        Refusal::Damaged(_) if !has_end(bytes) => cut_short(),
-        refusal => refusal,
-    })?;
+    let renamed = segments::renamed(bytes);
+    let mut decoder =
+        Decoder::new(renamed.as_deref().unwrap_or(bytes)).map_err(|error| match error.into() {
+            Refusal::Damaged(_) if !has_end(bytes) => cut_short(),
+            refusal => refusal,
+        })?;
     let frame = decoder.header();
     let (width, height) = (u32::from(frame.width), u32::from(frame.height));
     within_limits(width, height, max_pixels)?;
@@ -34,7 +37,8 @@ pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<(RgbImage, Turn), 
     if !has_end(bytes) {
         return Err(cut_short());
     }
-    let turn = Turn::noted(decoder.exif_data(), decoder.xmp_data());
+    let (exif, xmp) = segments::notes(bytes);
+    let turn = Turn::noted(exif.as_deref(), xmp);
     decoder.set_lenient(true);
     let rgb = if is_usual {
         decoder.set_output_format(PixelFormat::Rgb);
