@@ -56,8 +56,10 @@ impl Cut {
         }
     }
 
-    fn pre_tokenizer(self) -> tokenizers::Result<PreTokenizerWrapper> {
-        let bytes = |by_pattern| ByteLevel::new(false, true, by_pattern).into();
+    /// With `leading_space`, a text and what follows an added token begin with a space where they have none; so does, as
+    /// `transformers` has it, each piece of a pattern other than GPT-2's.
+    fn pre_tokenizer(self, leading_space: bool) -> tokenizers::Result<PreTokenizerWrapper> {
+        let bytes = |by_pattern| ByteLevel::new(leading_space, true, by_pattern).into();
         let by = |pattern: &str| {
             let pattern = SplitPattern::Regex(pattern.to_owned());
             let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false)?;
@@ -84,7 +86,7 @@ pub(crate) fn assemble(
         .ignore_merges(matches!(cut, Cut::Llama3))
         .build()?;
     let mut tokenizer = Tokenizer::new(bpe);
-    tokenizer.with_pre_tokenizer(Some(cut.pre_tokenizer()?));
+    tokenizer.with_pre_tokenizer(Some(cut.pre_tokenizer(false)?));
     if let Cut::Qwen2 = cut {
         tokenizer.with_normalizer(Some(NFC))?;
     }
@@ -137,13 +139,12 @@ pub(crate) fn from_files(
             added.push(Added::special(token));
         }
     }
-    if config.add_prefix_space == Some(true) {
-        let reason = "tokenizer_config.json beside it sets `add_prefix_space`, which is not supported here: give the \
-                      tokenizer.json of the model instead";
-        return Err(unusable(reason.to_owned()));
-    }
     let mut tokenizer = assemble(vocabulary.into_iter().collect(), merges, cut, [])
         .map_err(|error| unusable(format!("it does not fit {MERGES}: {error}")))?;
+    if config.add_prefix_space == Some(true) {
+        let spaced = cut.pre_tokenizer(true);
+        tokenizer.with_pre_tokenizer(Some(spaced.map_err(|error| unusable(error.to_string()))?));
+    }
     add_tokens(&mut tokenizer, &added).map_err(|error| unusable(error.to_string()))?;
     Ok(tokenizer)
 }

@@ -60,8 +60,8 @@ pub enum TokenizerError {
 pub struct LanguageTokenizer {
     tokenizer: Tokenizer,
     beginning: Option<u32>,
-    end: u32,
-    end_of_text: u32,
+    end: Option<u32>,
+    end_of_text: Option<u32>,
     padding: u32,
     /// Whether the file itself says which special ids stand around a text.
     framed: bool,
@@ -80,22 +80,23 @@ pub const PLACEHOLDER: &str = "<image>";
 const PROBE: &str = "a";
 
 impl LanguageTokenizer {
+    /// What stands for an id that a model has not: no vocabulary is so large. No text is ended by it, and a model that is to read
+    /// it refuses.
+    pub const NO_ID: u32 = u32::MAX;
+
     /// Reads the tokenizer of a Hugging Face folder: `tokenizer.json`; or, where it has none, `vocab.json` with `merges.txt`, or a
     /// SentencePiece model (`tokenizer.model`, `spiece.model`), with the tokens that `tokenizer_config.json`,
     /// `special_tokens_map.json` and `added_tokens.json` add. The special ids come from its `config.json`, or the `text_config`
     /// in it.
     ///
     /// # Errors
-    /// [`TokenizerError`] where a file is missing or damaged, or no end-of-text id is given.
+    /// [`TokenizerError`] where a file is missing or damaged.
     pub fn from_hugging_face(folder: &Path) -> Result<Self, TokenizerError> {
         let path = folder.join("config.json");
         let ids: SpecialIds = serde_json::from_slice(&read(&path)?)
             .and_then(|config| serde_json::from_value(nested(config)))
             .map_err(|error| unusable(&path, error))?;
-        let end_of_text = ids
-            .end_of_text
-            .ok_or_else(|| unusable(&path, "it has no `eos_token_id`"))?;
-        let special = [ids.beginning, Some(end_of_text), ids.padding];
+        let special = [ids.beginning, ids.end_of_text, ids.padding];
         let special: Vec<u32> = special.into_iter().flatten().collect();
         let TokenizerFiles {
             mut tokenizer,
@@ -107,7 +108,7 @@ impl LanguageTokenizer {
         tokenizer
             .with_truncation(None)
             .map_err(|error| unusable(folder, error))?;
-        let mut this = Self::new(tokenizer, ids.family, ids.beginning, end_of_text, ids.padding)?;
+        let mut this = Self::new(tokenizer, ids.family, ids.beginning, ids.end_of_text, ids.padding)?;
         this.frame(begun, ended);
         Ok(this)
     }
@@ -118,7 +119,7 @@ impl LanguageTokenizer {
             self.front = self.beginning.filter(|_| begun);
         }
         if let Some(ended) = ended {
-            self.back = Some(self.end_of_text).filter(|_| ended);
+            self.back = self.back.or(self.end_of_text).filter(|_| ended);
         }
     }
 
@@ -141,23 +142,26 @@ impl LanguageTokenizer {
         tokenizer: Tokenizer,
         family: Family,
         beginning: Option<u32>,
-        end_of_text: u32,
+        end_of_text: impl Into<Option<u32>>,
         padding: Option<u32>,
     ) -> Result<Self, TokenizerError> {
-        let padding = padding.unwrap_or(end_of_text);
+        let end_of_text = end_of_text.into();
+        let padding = padding.or(end_of_text);
         let framed = !ids_of(&tokenizer, "", true)?.is_empty();
         let (front, back) = match family {
             Family::Opt => (beginning, None),
-            Family::T5 => (None, Some(end_of_text)),
+            // Its tokenizer ends a text also where the model may write without an end.
+            Family::T5 => (None, end_of_text.or_else(|| tokenizer.token_to_id("</s>"))),
             Family::Llama | Family::Qwen2 | Family::Gemma3 | Family::Other => (None, None),
         };
         let mut this = Self {
-            reserved: reserved(&tokenizer, family, [beginning, Some(end_of_text)], padding),
+            reserved: reserved(&tokenizer, family, [beginning, end_of_text], padding),
             tokenizer,
             beginning,
             end: end_of_text,
             end_of_text,
-            padding,
+            // No model looks at padding: any id will do.
+            padding: padding.unwrap_or_default(),
             framed,
             front,
             back,
@@ -166,7 +170,7 @@ impl LanguageTokenizer {
         if family != Family::T5
             && let [line_break] = this.encode("\n")?[..]
         {
-            this.end = line_break;
+            this.end = Some(line_break);
         }
         Ok(this)
     }
@@ -262,27 +266,30 @@ impl LanguageTokenizer {
     }
 
     /// The id that a caption or an answer is trained to end with: the line break, where that is one id, as LAVIS does with
-    /// OPT; else, and always with T5, [`LanguageTokenizer::end_of_text`].
+    /// OPT; else, and always with T5, [`LanguageTokenizer::end_of_text`]; where the model has neither,
+    /// [`LanguageTokenizer::NO_ID`].
     ///
     /// A frozen model cannot learn to end where it does not expect an end. After "two apples above a bicycle" SmolLM2
     /// gives the line break -4.6 nats, its own end-of-text id -17.6.
     pub fn end(&self) -> u32 {
-        self.end
+        self.end.unwrap_or(Self::NO_ID)
     }
 
-    /// The id with which the model itself ends a text.
+    /// The id with which the model itself ends a text; [`LanguageTokenizer::NO_ID`] where it has none, and writes up to the length
+    /// that is asked for.
     pub fn end_of_text(&self) -> u32 {
-        self.end_of_text
+        self.end_of_text.unwrap_or(Self::NO_ID)
     }
 
-    /// The ids that stop generation: [`LanguageTokenizer::end`] and [`LanguageTokenizer::end_of_text`], each once.
+    /// The ids that stop generation: [`LanguageTokenizer::end`] and [`LanguageTokenizer::end_of_text`], each once, where the model
+    /// has them.
     pub fn ends(&self) -> Vec<u32> {
-        let mut ends = vec![self.end, self.end_of_text];
+        let mut ends: Vec<u32> = [self.end, self.end_of_text].into_iter().flatten().collect();
         ends.dedup();
         ends
     }
 
-    /// The id that fills up shorter rows; [`LanguageTokenizer::end_of_text`] where the model has none of its own.
+    /// The id that fills up shorter rows; [`LanguageTokenizer::end_of_text`] where the model has none of its own, else 0.
     pub fn padding(&self) -> u32 {
         self.padding
     }
@@ -299,7 +306,7 @@ fn reserved(
     tokenizer: &Tokenizer,
     family: Family,
     around: [Option<u32>; 2],
-    padding: u32,
+    padding: Option<u32>,
 ) -> BTreeMap<u32, String> {
     // Where every byte has an id, no text is unknown.
     let unknown = match tokenizer.get_model() {
@@ -314,7 +321,7 @@ fn reserved(
                     Family::Opt => true,
                     Family::T5 => false,
                     Family::Llama | Family::Qwen2 | Family::Gemma3 | Family::Other => {
-                        id == padding || unknown.as_ref() == Some(&token.content)
+                        padding == Some(id) || unknown.as_ref() == Some(&token.content)
                     }
                 }
     };

@@ -128,6 +128,46 @@ fn one_bad_picture_costs_itself_alone() {
 }
 
 #[test]
+fn a_folder_without_pictures_costs_itself_alone() {
+    let fixture = Fixture::new(Stages::Both);
+    fs::create_dir(fixture.path("dir.jpg")).unwrap();
+    let all = [&CAPTION[..], &["red.png", "dir.jpg", "blue.png", "--json"]].concat();
+    let output = fixture.run(&all);
+    let message = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("1 of 3"), "{message}");
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let records: Vec<Value> = stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(records.len(), 3, "{stdout}");
+    assert!(records[0]["text"].is_string() && records[2]["text"].is_string());
+    assert_eq!(records[1]["image"], "dir.jpg");
+    assert!(records[1]["error"].as_str().unwrap().contains("it is a folder"));
+    fixture.assert_fails(
+        &[&CAPTION[..], &["dir.jpg"]].concat(),
+        &["dir.jpg", "holds no picture"],
+    );
+}
+
+#[test]
+fn prompts_that_git_left_a_pointer_of() {
+    let fixture = Fixture::new(Stages::First);
+    for version in [
+        "https://git-lfs.github.com/spec/v1",
+        "https://hawser.github.com/spec/v1",
+    ] {
+        let pointer = format!("version {version}\noid sha256:4d7a\nsize 12345\n");
+        fs::write(fixture.path("prompts.jsonl"), pointer).unwrap();
+        fixture.assert_fails(
+            &[&CAPTION[..], &["--prompts", "prompts.jsonl"]].concat(),
+            &["prompts.jsonl", "LFS"],
+        );
+    }
+}
+
+#[test]
 fn the_first_bad_picture_stops_who_wants_it() {
     let fixture = mixed();
     let stop = [&CAPTION[..], &MIXED, &["--batch-size", "1", "--fail-fast"]].concat();

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::support::{Fixture, Stages, stderr};
 
 /// Runs `blip2 chat` in `folder` and says `lines`.
-fn chat(folder: &Path, arguments: &[&str], lines: &str) -> Output {
+fn chat(folder: &Path, arguments: &[&str], lines: impl AsRef<[u8]>) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_blip2"))
         .arg("chat")
         .args(arguments)
@@ -22,7 +22,7 @@ fn chat(folder: &Path, arguments: &[&str], lines: &str) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    child.stdin.take().unwrap().write_all(lines.as_ref()).unwrap();
     child.wait_with_output().unwrap()
 }
 
@@ -163,6 +163,52 @@ fn a_talk_that_outgrows_the_model_forgets_its_beginning() {
         &lines,
     );
     said(&output);
+}
+
+#[test]
+fn questions_that_fail_have_objects_and_lines_that_are_no_text_do_not_end_the_talk() {
+    let fixture = Fixture::new(Stages::Second);
+    let model = fixture_path("hf/opt-tiny");
+    let arguments = ["--model", &model, "--json", "--max-new-tokens", "4"];
+    let lines = b"what is it?\n\xff\xfe?\n/image red.png\nwhat is it?\n";
+    let output = chat(fixture.folder.path(), &arguments, lines);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("UTF-8"), "{}", stderr(&output));
+    let records: Vec<Value> = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(records.len(), 3);
+    assert!(records[0]["error"].as_str().unwrap().contains("no picture"));
+    assert!(records[1]["error"].as_str().unwrap().contains("UTF-8"));
+    assert_eq!(
+        (&records[2]["image"], &records[2]["error"]),
+        (&"red.png".into(), &Value::Null)
+    );
+    assert!(records[2]["text"].is_string());
+}
+
+#[test]
+fn pictures_in_the_home_folder_are_found() {
+    let fixture = Fixture::new(Stages::Second);
+    let model = fixture_path("hf/opt-tiny");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_blip2"))
+        .args(["chat", "--model", &model, "--max-new-tokens", "4"])
+        .env("HOME", fixture.folder.path())
+        .env("BLIP2_HOME", fixture.path("home"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(b"/image ~/red.png\nwhat is it?\n")
+        .unwrap();
+    said(&child.wait_with_output().unwrap());
 }
 
 fn fixture_path(name: &str) -> String {

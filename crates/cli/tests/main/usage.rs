@@ -103,6 +103,31 @@ fn texts_may_begin_with_a_hyphen() {
 }
 
 #[test]
+fn texts_are_told_from_what_stands_beside_them() {
+    let fixture = Fixture::new(Stages::Both);
+    let prompt = ["caption", "red.png", "--prompt", "--", "--model", "model"];
+    assert_eq!(fixture.records(&prompt)[0]["prompt"], "--");
+    let answers = fixture.records(&["ask", "--model", "model", "-5 or 6?", "red.png"]);
+    assert_eq!(answers[0]["question"], "-5 or 6?");
+    assert_eq!(answers[0]["image"], "red.png");
+    let matching = [
+        "match",
+        "--model",
+        "model",
+        "--text",
+        "-5 degrees",
+        "two",
+        "red.png",
+    ];
+    let matches = fixture.records(&matching);
+    assert_eq!(matches.len(), 2);
+    for (record, text) in matches.iter().zip(["-5 degrees", "two"]) {
+        assert_eq!(record["text"], text);
+        assert_eq!(record["image"], "red.png");
+    }
+}
+
+#[test]
 fn an_option_without_its_text_is_wrong_usage() {
     let fixture = Fixture::new(Stages::First);
     for arguments in [

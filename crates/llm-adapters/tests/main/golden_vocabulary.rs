@@ -1,9 +1,13 @@
-//! OPT's tokenizer as LAVIS has it: a vocabulary and its merges.
+//! Tokenizers of a vocabulary and its merges: OPT's as LAVIS has it, and those that begin a text with a space.
+
+use std::collections::BTreeMap;
 
 use blip2_golden::{Check, TensorFile, each, find, json, variants};
 use blip2_llm_adapters::LanguageTokenizer;
 use serde_json::json;
 use tempfile::TempDir;
+
+use super::loading::{id, tokenizer};
 
 #[test]
 fn vocabulary_and_merges_cut_captions_as_lavis_does() {
@@ -44,4 +48,34 @@ fn vocabulary_and_merges_cut_captions_as_lavis_does() {
             assert!(!text.contains(['<', 'Ġ', '▁']), "`{text}`");
         }
     });
+}
+
+/// Cut as `transformers` 5.23 cuts these texts with the same files.
+#[test]
+fn a_text_that_is_to_begin_with_a_space_does() {
+    let folder = TempDir::new().unwrap();
+    let write = |file: &str, content: String| std::fs::write(folder.path().join(file), content).unwrap();
+    let vocabulary: BTreeMap<String, u32> = tokenizer().get_vocab(true).into_iter().collect();
+    write("vocab.json", json!(vocabulary).to_string());
+    write("merges.txt", "#version: 0.2\nh e\nt he\nĠ the\n1 2\n".to_owned());
+    write(
+        "tokenizer_config.json",
+        json!({"add_prefix_space": true}).to_string(),
+    );
+    for (family, line) in [("opt", &["Ġthe", "Ċ"][..]), ("qwen2", &["Ġthe", "Ġ", "Ċ"])] {
+        let config = json!({"model_type": family, "bos_token_id": 1, "eos_token_id": 0, "pad_token_id": 0});
+        write("config.json", config.to_string());
+        let tokenizer = LanguageTokenizer::from_hugging_face(folder.path()).unwrap();
+        for (text, expected) in [
+            ("the", &["Ġthe"][..]),
+            (" the", &["Ġthe"]),
+            ("the the", &["Ġthe", "Ġthe"]),
+            ("the<|end|>the", &["Ġthe", "<|end|>", "Ġthe"]),
+            ("the\n", line),
+            ("", &[]),
+        ] {
+            let expected: Vec<u32> = expected.iter().map(|token| id(token)).collect();
+            assert_eq!(tokenizer.encode(text).unwrap(), expected, "{family}: {text:?}");
+        }
+    }
 }

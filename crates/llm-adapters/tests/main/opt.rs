@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use blip2_core::weights::{collect, fingerprint, write_safetensors};
 use blip2_core::{LanguageModel, ModelError, TextExample};
-use blip2_llm_adapters::{Opt, OptConfig, conformance, load_language_model};
+use blip2_llm_adapters::{LanguageTokenizer, Opt, OptConfig, conformance, load_language_model};
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use tempfile::TempDir;
 
@@ -198,6 +198,27 @@ fn a_folder_is_loaded_by_its_kind_and_prompts_begin_as_the_family_was_trained() 
         [vec![2, the], vec![], vec![twelve]]
     );
     assert_eq!((tokenizer.end(), tokenizer.padding()), (id("Ċ"), 1));
+}
+
+#[test]
+fn texts_of_a_model_without_an_end_end_at_a_line_break_alone() {
+    let place = TempDir::new().unwrap();
+    write(
+        place.path(),
+        "tokenizer.json",
+        tokenizer().to_string(false).unwrap(),
+    );
+    for none in [serde_json::Value::Null, (-1).into(), serde_json::json!([])] {
+        let mut json = golden_json();
+        json["eos_token_id"] = none;
+        write(place.path(), "config.json", json.to_string());
+        let tokenizer = LanguageTokenizer::from_hugging_face(place.path()).unwrap();
+        assert_eq!(tokenizer.ends(), [id("Ċ")]);
+        assert_eq!(
+            (tokenizer.end_of_text(), tokenizer.padding()),
+            (LanguageTokenizer::NO_ID, 1)
+        );
+    }
 }
 
 #[test]

@@ -168,6 +168,16 @@ fn special_ids_are_those_of_the_family_unless_the_file_says_otherwise() {
             json!({"bos_token_id": null, "pad_token_id": 0}),
             (None, 2, 0),
         ),
+        (
+            "t5",
+            json!({"eos_token_id": null}),
+            (None, LanguageTokenizer::NO_ID, 0),
+        ),
+        (
+            "llama",
+            json!({"eos_token_id": -1}),
+            (Some(1), LanguageTokenizer::NO_ID, 0),
+        ),
     ] {
         let folder = copy(family);
         let mut config = said.clone();
@@ -180,7 +190,26 @@ fn special_ids_are_those_of_the_family_unless_the_file_says_otherwise() {
             tokenizer.padding(),
         );
         assert_eq!(ids, expected, "{family} {said}");
+        assert!(!tokenizer.ends().contains(&LanguageTokenizer::NO_ID));
     }
+}
+
+#[test]
+fn the_prompts_of_a_t5_end_also_where_its_texts_do_not() {
+    let before = LanguageTokenizer::from_hugging_face(&recorded("t5")).unwrap();
+    let folder = copy("t5");
+    write(
+        folder.path(),
+        "config.json",
+        &json!({"model_type": "t5", "eos_token_id": null}),
+    );
+    let tokenizer = LanguageTokenizer::from_hugging_face(folder.path()).unwrap();
+    let text = "a photo of";
+    assert_eq!(
+        tokenizer.encode_prompt(text).unwrap(),
+        before.encode_prompt(text).unwrap()
+    );
+    assert!(tokenizer.ends().is_empty());
 }
 
 #[test]

@@ -190,7 +190,7 @@ impl Caption {
             batch: self.batch,
             open: &|path| match data {
                 Some(data) => data.picture(path, &self.reading),
-                None => self.reading.open(path),
+                None => pictures::open(path, self.recursive, &self.reading),
             },
         };
         let mut failures = self.failures.among(jobs.len());

@@ -1,19 +1,23 @@
 //! The pictures that a command line names: files, folders, globs.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use blip2::{PixelsError, RgbImage};
 use blip2_data::pixels::{ENDINGS, has_picture_name};
 use glob::{MatchOptions, Pattern};
 use walkdir::{DirEntry, WalkDir};
 
 use crate::model::named;
+use crate::pictures::PictureArguments;
 
 /// The pictures that `arguments` name, one argument after the other; those of a folder or glob in the order of their names.
-/// `recursive` takes those in folders of a folder, too.
+/// `recursive` takes those in folders of a folder, too. A folder or glob without pictures stands for itself among other arguments,
+/// and fails as a picture does.
 ///
 /// # Errors
-/// Where a folder or glob has none or cannot be read.
+/// Where a folder or glob cannot be read, or the only one has no picture.
 pub(super) fn find(arguments: &[PathBuf], recursive: bool) -> Result<Vec<PathBuf>> {
     let mut pictures = Vec::new();
     for argument in arguments {
@@ -24,21 +28,45 @@ pub(super) fn find(arguments: &[PathBuf], recursive: bool) -> Result<Vec<PathBuf
         } else {
             by_glob(argument, recursive)?
         };
-        if found.is_empty() {
-            bail!(
-                "{} holds no picture: no file whose name ends with one of {}{}",
-                named(argument),
-                ENDINGS.join(", "),
-                if recursive {
-                    ""
-                } else {
-                    "; --recursive looks in the folders below, too"
-                }
-            );
+        match arguments {
+            _ if !found.is_empty() => pictures.extend(found),
+            [_] => bail!("{} holds no picture: {}", named(argument), nothing(recursive)),
+            _ => pictures.push(argument.clone()),
         }
-        pictures.extend(found);
     }
     Ok(pictures)
+}
+
+/// The picture in the file at `path`, which [`find`] gave.
+///
+/// # Errors
+/// As for [`PictureArguments::open`]; where it is a folder without pictures, that it is one.
+pub(super) fn open(
+    path: &Path,
+    recursive: bool,
+    reading: &PictureArguments,
+) -> Result<RgbImage, PixelsError> {
+    let found = path.is_dir().then(|| in_folder(path, recursive));
+    match found {
+        Some(Ok(found)) if found.is_empty() => Err(PixelsError::Read {
+            path: path.to_owned(),
+            source: io::Error::other(format!("it is a folder, with {}", nothing(recursive))),
+        }),
+        _ => reading.open(path),
+    }
+}
+
+/// What a folder without pictures has.
+fn nothing(recursive: bool) -> String {
+    let below = if recursive {
+        ""
+    } else {
+        "; --recursive looks in the folders below, too"
+    };
+    format!(
+        "no file whose name ends with one of {}{below}",
+        ENDINGS.join(", ")
+    )
 }
 
 fn is_glob(argument: &Path) -> bool {

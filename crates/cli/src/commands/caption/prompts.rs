@@ -1,11 +1,12 @@
 //! A prompt for each picture, out of a file.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use blip2::CaptionRequest;
+use blip2_core::files;
 use serde::Deserialize;
 
 use super::Job;
@@ -26,7 +27,9 @@ struct Line {
 impl Prompts {
     /// Reads JSON lines with `image` and `prompt`; what else they say is left alone.
     pub(super) fn read(path: &Path) -> Result<Self> {
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", named(path)))?;
+        let text = files::read(path)
+            .and_then(|content| String::from_utf8(content).map_err(io::Error::other))
+            .with_context(|| format!("cannot read {}", named(path)))?;
         // Editors of Windows begin a file with a byte order mark.
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         let lines = text
