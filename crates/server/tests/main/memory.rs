@@ -10,12 +10,12 @@ use serde_json::json;
 
 use crate::support::{RETRIEVAL, Running};
 
-/// Side of a picture: 75 MB as pixels, little as a file.
-const SIDE: u32 = 5000;
-/// Requests at once: more than 1.5 GB of pixels.
-const REQUESTS: usize = 20;
+/// Side of a picture: 27 MB as pixels, little as a file.
+const SIDE: u32 = 3000;
+/// Requests at once: more than 400 MB of pixels.
+const REQUESTS: usize = 16;
 /// Two pictures, and what reading and shrinking them takes beside.
-const MOST: usize = 700 << 20;
+const MOST: usize = 250 << 20;
 
 /// The most memory that this process ever took, in bytes, where the system tells.
 fn most_memory() -> Option<usize> {
