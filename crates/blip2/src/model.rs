@@ -16,6 +16,12 @@ use crate::streams::streams;
 use crate::usage::Usage;
 use crate::{Blip2Error, LoadedEncoder, Reads, Written, text_batch};
 
+/// One model serves many threads.
+const _: fn() = || {
+    fn is_shared<T: Send + Sync>() {}
+    is_shared::<Blip2>();
+};
+
 /// A trained BLIP-2 with its frozen models. The language model is loaded when it is first asked.
 pub struct Blip2 {
     pub(crate) folder: PathBuf,

@@ -63,5 +63,6 @@ fn show(bar: &ProgressBar, event: Event) {
         Event::Retrying(error, pause) => bar.suspend(|| {
             output::warn(format_args!("trying again in {} s: {error}", pause.as_secs_f32()));
         }),
+        _ => {}
     }
 }

@@ -58,10 +58,18 @@ impl DataRows {
             template.or(self.question_prompt.as_deref()),
         ) {
             (Some(_), ..) if template.is_some_and(|words| words.contains(PLACE)) => {
-                return Err(refused(set, template, "stands in front of a caption, and has the place of a question"));
+                return Err(refused(
+                    set,
+                    template,
+                    "stands in front of a caption, and has the place of a question",
+                ));
             }
             (None, Some(_), Some(words)) if !words.contains(PLACE) && self.reads != Reads::Question => {
-                return Err(refused(set, Some(words), "stands in front of an answer, and has no place for the question"));
+                return Err(refused(
+                    set,
+                    Some(words),
+                    "stands in front of an answer, and has no place for the question",
+                ));
             }
             (Some(text), ..) => {
                 let prompt = template.map(str::to_owned).or_else(|| part.prompt.clone());

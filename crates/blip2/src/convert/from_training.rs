@@ -17,8 +17,8 @@ use super::{Conversion, LeftOut};
 use crate::folder::{load_bridge, load_representation};
 use crate::registry::find;
 use crate::{
-    ADAPTER, BRIDGE, Blip2Error, CONFIG, ENCODER, EncoderConfig, HuggingFaceFolder, HuggingFaceKind, LanguageModelConfig,
-    ModelConfig, REPRESENTATION, Trained, model_folder, read_config,
+    ADAPTER, BRIDGE, Blip2Error, CONFIG, ENCODER, EncoderConfig, HuggingFaceFolder, HuggingFaceKind,
+    LanguageModelConfig, ModelConfig, REPRESENTATION, Trained, model_folder, read_config,
 };
 
 /// An encoder's last norm, which nothing reads: the one behind the features belongs to the bridge.
@@ -28,7 +28,8 @@ const NO_KEY_BIAS: &str =
     "LAVIS has no key bias; it shifts all scores of a query alike, so that no output changes";
 const UNREAD: &str = "no part of BLIP-2 reads it";
 const UPDATES: &str = "adapter_model.safetensors";
-const UPDATE: &str = "LAVIS reads no low-rank updates of the language model: keep the folder `adapter`, which `peft` reads";
+const UPDATE: &str =
+    "LAVIS reads no low-rank updates of the language model: keep the folder `adapter`, which `peft` reads";
 
 /// Writes what was trained in `folder`, a model or run folder of ours, as the new folder `out` that `transformers` loads: `like` is
 /// such a folder of the same architecture, from which all comes that was frozen, and the number format. The encoder's positions and

@@ -13,7 +13,7 @@ pub(crate) const MODEL: [&str; 3] = ["evaluate", "--model", "model"];
 /// Short texts, so that many pictures take a moment.
 const SHORT: [&str; 4] = ["--num-beams", "2", "--max-new-tokens", "4"];
 
-pub(crate) fn golden(path: &str) -> String {
+fn golden(path: &str) -> String {
     fixture("data").join(path).display().to_string()
 }
 

@@ -2,11 +2,10 @@
 //! its picture.
 
 use std::fs;
-use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::evaluate::{evaluate, file, golden, listed, run};
+use crate::evaluate::{evaluate, file, listed, run};
 use crate::support::{Fixture, Stages};
 
 /// What one run after the other found, without the names of folders.
@@ -88,7 +87,11 @@ fn what_one_part_found_outlives_what_another_could_not_use() {
     let fixture = Fixture::new(Stages::Both);
     let data = listed(&fixture, 4);
     fs::write(fixture.path("photos/001.png"), "damaged").unwrap();
-    let part = [&run("caption", &data, "out")[..], &["--shard", "1/2", "--batch", "2"]].concat();
+    let part = [
+        &run("caption", &data, "out")[..],
+        &["--shard", "1/2", "--batch", "2"],
+    ]
+    .concat();
     fixture.stdout(&part);
     fs::copy(fixture.path("red.png"), fixture.path("photos/001.png")).unwrap();
     let batch = ["--batch", "2"];
@@ -100,39 +103,46 @@ fn what_one_part_found_outlives_what_another_could_not_use() {
 #[test]
 fn a_question_without_answers_is_missed_and_an_answer_without_question_is_not() {
     let fixture = Fixture::new(Stages::Both);
-    let expected: Value = serde_json::from_slice(&fs::read(golden("vqa/expected.json")).unwrap()).unwrap();
-    let (annotations, questions) = expected["files"]
-        .as_object()
-        .unwrap()
-        .iter()
-        .find_map(|(file, own)| Some((golden(&format!("vqa/{file}")), own["questions"].as_str()?)))
-        .unwrap();
-    let questions = Path::new(&annotations).with_file_name(questions);
-    let read = |file: &Path| -> Value { serde_json::from_slice(&fs::read(file).unwrap()).unwrap() };
-    let (mut questions, mut annotations) = (read(&questions), read(annotations.as_ref()));
-    for list in [&mut questions["questions"], &mut annotations["annotations"]] {
-        let list = list.as_array_mut().unwrap();
-        list.sort_by_key(|one| one["question_id"].as_u64());
-        list.truncate(3);
-    }
-    let asked = |out: &str, questions: &Value, annotations: &Value| {
-        fs::write(fixture.path("questions.json"), questions.to_string()).unwrap();
-        fs::write(fixture.path("annotations.json"), annotations.to_string()).unwrap();
-        let data = format!(
-            "vqav2:{}#annotations={},images={}",
-            fixture.path("questions.json").display(),
-            fixture.path("annotations.json").display(),
-            golden("coco/images")
-        );
-        let output = fixture.run(&run("vqa", &data, out));
+    fs::create_dir_all(fixture.path("coco/val2014")).unwrap();
+    let picture = fixture.path("coco/val2014/COCO_val2014_000000000001.jpg");
+    fs::copy(fixture.path("red.png"), picture).unwrap();
+    let asked = |out: &str, questions: &[u32], answered: &[u32]| {
+        let question = |id: &u32| json!({"question_id": id, "image_id": 1, "question": "what is this?"});
+        let answers: Vec<Value> = (1..=10)
+            .map(|id| json!({"answer": "dog", "answer_confidence": "yes", "answer_id": id}))
+            .collect();
+        let annotation = |id: &u32| {
+            json!({"question_id": id, "image_id": 1, "question_type": "what is", "answer_type": "other",
+                   "multiple_choice_answer": "dog", "answers": answers})
+        };
+        let questions: Vec<Value> = questions.iter().map(question).collect();
+        let annotations: Vec<Value> = answered.iter().map(annotation).collect();
+        let files = [
+            (
+                "questions.json",
+                json!({"data_subtype": "val2014", "questions": questions}),
+            ),
+            ("annotations.json", json!({"annotations": annotations})),
+        ];
+        for (name, content) in files {
+            fs::write(fixture.path(name), content.to_string()).unwrap();
+        }
+        let data = "vqav2:questions.json#annotations=annotations.json,images=coco";
+        let output = fixture.run(&run("vqa", data, out));
         let record = file(&fixture, &format!("{out}/figures.json"));
-        (output.status.success(), record["failed"] == 0, record["left_out"].clone())
+        (
+            output.status.success(),
+            record["count"].clone(),
+            record["left_out"].clone(),
+        )
     };
-    let mut fewer = annotations.clone();
-    fewer["annotations"].as_array_mut().unwrap().pop();
-    let (success, _, left_out) = asked("fewer", &questions, &fewer);
-    assert_eq!((success, left_out), (false, json!({"no_answers": 1})));
-    questions["questions"].as_array_mut().unwrap().pop();
-    let (success, all_used, left_out) = asked("more", &questions, &annotations);
-    assert_eq!((success, left_out), (all_used, json!({"question_not_listed": 1})));
+    assert_eq!(asked("all", &[1, 2], &[1, 2]), (true, json!(2), json!({})));
+    assert_eq!(
+        asked("fewer-answers", &[1, 2], &[1]),
+        (false, json!(1), json!({"no_answers": 1}))
+    );
+    assert_eq!(
+        asked("fewer-questions", &[1], &[1, 2]),
+        (true, json!(1), json!({"question_not_listed": 1}))
+    );
 }

@@ -63,12 +63,7 @@ fn within_marks(word: &str) -> String {
     let is_mark = |letter: char| letter.is_ascii_punctuation();
     let bare = word.trim_matches(is_mark);
     match word.find(bare).filter(|_| !bare.is_empty()) {
-        Some(start) => format!(
-            "{}{}{}",
-            &word[..start],
-            lemma(bare),
-            &word[start + bare.len()..]
-        ),
+        Some(start) => format!("{}{}{}", &word[..start], lemma(bare), &word[start + bare.len()..]),
         None => word.to_owned(),
     }
 }

@@ -49,6 +49,7 @@ pub struct Hub {
 
 /// What happens during a download.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Event<'a> {
     /// So many bytes will lie in the cache when all is done, as far as is known.
     Total(u64),
