@@ -25,3 +25,4 @@ mod steps;
 mod tiny;
 mod training;
 mod tuned;
+mod words;
