@@ -23,9 +23,12 @@ options = parser.parse_args()
 model = Blip2ForConditionalGeneration.from_pretrained(options.folder, dtype=torch.float32).eval()
 updates = options.folder / "adapter"
 if updates.is_dir():
-    from peft import PeftModel
+    from peft import PeftConfig, PeftModel
 
-    model.language_model = PeftModel.from_pretrained(model.language_model, updates).eval()
+    # Of no task: PEFT 0.21's own classes for generation look for methods that transformers 5.23 has no more.
+    config = PeftConfig.from_pretrained(updates)
+    config.task_type = None
+    model.language_model = PeftModel.from_pretrained(model.language_model, updates, config=config).base_model.model.eval()
 processor = AutoProcessor.from_pretrained(options.folder)
 picture = Image.open(options.picture).convert("RGB")
 inputs = processor(images=picture, text=options.prompt, return_tensors="pt")
@@ -37,6 +40,7 @@ with torch.no_grad():
         max_new_tokens=options.tokens,
         eos_token_id=options.end or model.config.text_config.eos_token_id,
     )
-prompt = 0 if model.config.text_config.model_type == "t5" else inputs["input_ids"].shape[1]
+# A text of T5 begins with its start token.
+prompt = 1 if model.config.text_config.model_type == "t5" else inputs["input_ids"].shape[1]
 ids = ids[0, prompt:].tolist()
 print(json.dumps({"ids": ids, "text": processor.tokenizer.decode(ids, skip_special_tokens=True), "pixels": list(inputs["pixel_values"].shape)}))
