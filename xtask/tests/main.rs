@@ -297,7 +297,7 @@ const EVIDENCE: &str = r#"for word; do
     case $word in *without*) points=40;; *demo*) points=50;; esac
     case $before in
         --run) mkdir -p "$word"; sed "s/SHARE/0.$points/g" report.json > "$word/report.json";;
-        --out) mkdir -p "$word"; echo "{\"figures\": {\"txt_r1\": $points, \"img_r1\": $points}}" > "$word/figures.json";;
+        --out) mkdir -p "$word"; echo "{\"count\": 9, \"figures\": {\"txt_r1\": $points, \"img_r1\": $points}}" > "$word/figures.json";;
     esac
     before=$word
 done"#;
@@ -360,6 +360,7 @@ fn a_claim_is_asked_once_and_told_with_what_came_out() {
         text.contains("**Not run yet**: `cargo xtask reproduce stage1`"),
         "{text}"
     );
+    assert!(text.contains("\n- evaluated at "), "{text}");
     assert!(world.path("docs/evidence-itg.svg").exists());
 
     let output = reproduce(&["itg", "--seed", "1", "--seed", "2"]);

@@ -9,7 +9,7 @@ use crate::{GenerationError, StopFlag};
 /// Lowest temperature to sample by: logits divided by less may leave the numbers that they are kept in.
 const LOWEST_TEMPERATURE: f32 = 1e-3;
 /// The same for scores that the penalty multiplies and divides.
-const PENALTIES: RangeInclusive<f32> = 0.01..=100.0;
+const PENALTIES: RangeInclusive<f32> = 1e-4..=1e4;
 
 /// Settings of one generation. Names, meaning and defaults are those of `transformers`' `GenerationConfig`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,7 +28,7 @@ pub struct GenerationConfig {
     /// Exponent of the length by which the score of a finished beam is divided: above 0 favours long texts (scores are
     /// negative), below 0 short ones.
     pub length_penalty: f64,
-    /// Factor against tokens that are in the text already, 0.01 to 100; 1 is none.
+    /// Factor against tokens that are in the text already, 0.0001 to 10000; 1 is none.
     pub repetition_penalty: f32,
     /// No run of this many tokens twice; 0 allows it.
     pub no_repeat_ngram_size: usize,
@@ -142,7 +142,7 @@ impl GenerationConfig {
         } else if !(self.top_p > 0.0 && self.top_p <= 1.0) {
             "top_p must lie above 0 and at most at 1"
         } else if !PENALTIES.contains(&self.repetition_penalty) {
-            "repetition_penalty must lie from 0.01 to 100; 1 is none"
+            "repetition_penalty must lie from 0.0001 to 10000; 1 is none"
         } else if !self.length_penalty.is_finite() {
             "length_penalty must be a finite number"
         } else {

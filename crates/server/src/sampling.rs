@@ -35,7 +35,7 @@ pub(crate) struct Sampling {
     num_beams: Option<usize>,
     /// Exponent of the length by which beams' scores are divided.
     length_penalty: Option<f64>,
-    /// Factor against tokens that are there already, 0.01 to 100; 1 is none.
+    /// Factor against tokens that are there already, 0.0001 to 10000; 1 is none.
     repetition_penalty: Option<f32>,
 }
 
