@@ -32,8 +32,13 @@ fn packed_models_conform_and_are_near_those_in_single_precision() {
             for (packing, tolerance) in [(Packing::Bf16, 0.02), (Packing::Int8, 0.05), (Packing::Int4, 0.5)] {
                 let plan = LoadPlan::from(&device()).packed(Some(packing));
                 let model = from_hugging_face(&golden.path, plan).unwrap();
-                // Texts side by side or alone are other numbers of rows, and either way what is multiplied is rounded to bfloat16.
-                let rounding = 2.0 / 256.0;
+                let rounding = match (family, packing) {
+                    // Norms of heads make a small head's rounding to bfloat16 as large as any other.
+                    ("Qwen3ForCausalLM", _) => 2.0 / 256.0,
+                    (_, Packing::Bf16) => 1e-3,
+                    // What levels lose where they are rounded to bfloat16, and do not lose where rows are few.
+                    _ => 1.0 / 256.0,
+                };
                 let name = golden.path.display();
                 conformance::check_within(model.as_ref(), &device(), rounding)
                     .unwrap_or_else(|error| panic!("{packing:?}, {name}: {error}"));
