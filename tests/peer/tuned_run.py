@@ -1,5 +1,6 @@
-"""Fine-tunes a small BLIP-2 with an encoder that learns and low-rank updates, converts it, and compares what `transformers` with PEFT
-writes (tuned_folder.py) with what `blip2 caption` writes: the same ids, or exit code 1.
+"""Fine-tunes small BLIP-2s with an encoder that learns and low-rank updates, converts them, and compares what `transformers` with PEFT
+writes (tuned_folder.py) with what `blip2` writes: the same ids, or exit code 1. With captions alone, the folder is a BLIP-2; where the
+Q-Former learned to read the question, or all of the prompt, an InstructBLIP, whose soft prompts are compared, too.
 
     pip install torch==2.9.0 transformers==5.23.0 peft==0.21.0
     python tests/peer/tuned_run.py target/release/blip2 [--model tests/golden/hf/opt-tiny]...
@@ -12,21 +13,53 @@ import sys
 import tempfile
 from pathlib import Path
 
+import torch
+import transformers as hf
+from safetensors.torch import load_file
+
 HERE = Path(__file__).resolve().parent
 GOLDEN = HERE.parent / "golden"
 TARGETS = {"opt": ["q_proj", "fc2"], "t5": ["q", "wo"]}
 PROMPT = "a photo of"
+QUESTIONS = ["what is on the beach", "how many dogs are there"]
+READS = ["nothing", "question", "prompt"]
+# Of the largest number of a soft prompt.
+TOLERANCE = 1e-4
+WORDS = 30523
 
 
-def recipe(model: Path, folder: Path) -> str:
+def stage1(config: dict, folder: Path):
+    """A model of the first stage, as `transformers` writes it: where the text branch comes from. Its numbers are large, so that a text
+    tells in what the queries become."""
+    qformer = config["qformer_config"] | {"vocab_size": WORDS, "use_qformer_text_input": True, "initializer_range": 0.3}
+    torch.manual_seed(5)
+    made = hf.Blip2Config(
+        vision_config=config["vision_config"],
+        qformer_config=qformer,
+        num_query_tokens=config["num_query_tokens"],
+        image_text_hidden_size=16,
+    )
+    model = hf.Blip2ForImageTextRetrieval(made)
+    for name, tensor in model.named_parameters():
+        if name.startswith(("qformer.", "embeddings.")) and tensor.dim() > 1:
+            torch.nn.init.normal_(tensor, std=0.3)
+    model.save_pretrained(folder)
+
+
+def entry(index: int, reads: str) -> dict:
+    """A picture of the golden model with a caption, or a question and its answer."""
+    common = {"image": f"image{index % 3}.png"}
+    if reads == "nothing":
+        captions = ["a red circle", "a blue square", "two dogs", "a cat on a mat"]
+        return common | {"image_id": f"image{index % 3}", "caption": captions[index % 4]}
+    return common | {"question_id": index, "question": QUESTIONS[index % 2] + "?", "answer": ["dog", "dog", "two"]}
+
+
+def recipe(model: Path, folder: Path, reads: str) -> str:
     """Three steps on the pictures of the golden model, larger than the positions were learned for."""
     config = json.loads((model / "config.json").read_text())
     vision, qformer = config["vision_config"], config["qformer_config"]
-    entries = [
-        {"image": f"image{index % 3}.png", "image_id": f"image{index % 3}", "caption": caption}
-        for index, caption in enumerate(["a red circle", "a blue square", "two dogs", "a cat on a mat"] * 2)
-    ]
-    (folder / "captions.json").write_text(json.dumps(entries))
+    (folder / "list.json").write_text(json.dumps([entry(index, reads) for index in range(8)]))
     sizes = {
         "hidden_size": qformer["hidden_size"],
         "num_hidden_layers": qformer["num_hidden_layers"],
@@ -40,15 +73,19 @@ def recipe(model: Path, folder: Path) -> str:
         "layer_norm_eps": qformer["layer_norm_eps"],
         "initializer_range": 0.02,
         "max_position_embeddings": 512,
-        "vocab_size": 30523,
+        "vocab_size": WORDS,
     }
     represented = "\n".join(f"{key} = {value}" for key, value in sizes.items())
     side = vision["image_size"] + 2 * vision["patch_size"]
     targets = TARGETS[config["text_config"]["model_type"]]
+    texts = ""
+    if reads != "nothing":
+        stage1(config, folder / "stage1")
+        texts = f'reads = "{reads}"\ntext_from = "{folder / "stage1"}"'
     return f"""
 seed = 42
 vocabulary = "{GOLDEN / 'lavis/bert-vocab.txt'}"
-max_text_tokens = 16
+max_text_tokens = 32
 lora = {{ rank = 2, alpha = 4.0, targets = {json.dumps(targets)} }}
 
 [encoder]
@@ -63,7 +100,7 @@ question_prompt = "Question: {{}} Answer:"
 
 [representation]
 embedding_size = 16
-vision_layer_norm_eps = 1e-5
+vision_layer_norm_eps = {vision["layer_norm_eps"]}
 
 [representation.qformer]
 {represented}
@@ -72,13 +109,14 @@ vision_layer_norm_eps = 1e-5
 projection = "kept"
 
 [[data]]
-name = "captions"
+name = "list"
 format = "lavis"
-path = "{folder / 'captions.json'}"
+path = "{folder / 'list.json'}"
 images = "{model}"
 
 [stage2]
 from = "{model}"
+{texts}
 steps = 3
 batch = 4
 schedule = {{ peak = 1e-2, minimum = 0.0, warmup_steps = 1 }}
@@ -98,35 +136,59 @@ def run(command: list) -> str:
     return output.stdout
 
 
-def written(command: list) -> list:
-    """The ids in the last line of what a command says."""
-    return json.loads(run(command).splitlines()[-1])["ids"]
+def last(command: list) -> dict:
+    """The object in the last line of what a command says."""
+    return json.loads(run(command).splitlines()[-1])
+
+
+def soft_prompt(program: Path, folder: Path, picture: Path, prompt: str) -> torch.Tensor:
+    """What the language model of the run sees of a picture, where both parts read `prompt`."""
+    file = folder / "trace.safetensors"
+    run([program, "trace", "--model", folder / "run", picture, "--prompt", prompt, "--out", file])
+    return load_file(file)["projected"]
+
+
+def compare(program: Path, model: Path, reads: str) -> int:
+    """Says of each picture whether both write the same; how often not."""
+    apart = 0
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        (folder / "recipe.toml").write_text(recipe(model, folder, reads))
+        run([program, "finetune", "--recipe", folder / "recipe.toml", "--run", folder / "run"])
+        run([program, "convert", folder / "run", folder / "out", "--to", "hf", "--like", model])
+        settings = ["--json", "--num-beams", "1", "--max-new-tokens", "12"]
+        reader = [sys.executable, HERE / "tuned_folder.py", folder / "out"]
+        for number in range(3):
+            picture = model / f"image{number}.png"
+            texts = {"caption": [PROMPT]} | ({"ask": QUESTIONS} if reads != "nothing" else {})
+            for command, text in [(command, text) for command, list in texts.items() for text in list]:
+                given = ["--prompt", text, picture] if command == "caption" else [picture, text]
+                ours = last([program, command, "--model", folder / "run", *settings, *given])["ids"]
+                kind = "--prompt" if command == "caption" else "--question"
+                theirs = last([*reader, picture, kind, text])
+                same = ours == theirs["ids"]
+                said = "the same ids" if same else f"{ours} here, {theirs['ids']} there"
+                if reads != "nothing" and command == "caption":
+                    here, there = soft_prompt(program, folder, picture, text), torch.tensor(theirs["projected"])
+                    far = ((here - there).abs().max() / there.abs().max()).item()
+                    same = same and far <= TOLERANCE
+                    said += f", soft prompts {far:.1e} apart"
+                apart += not same
+                print(f"{model.name}, reads {reads}, {command} {picture.name} '{text}': {said} ({theirs['architecture']})", flush=True)
+    return apart
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program", type=Path)
     parser.add_argument("--model", type=Path, action="append")
+    parser.add_argument("--reads", choices=READS, action="append", help="what the Q-Former reads; without, each in its turn")
     options = parser.parse_args()
+    hf.logging.set_verbosity_error()
+    hf.logging.disable_progress_bar()
     program = options.program.resolve()
     models = options.model or [GOLDEN / "hf" / name for name in ("opt-tiny", "flant5-tiny")]
-    apart = 0
-    for model in map(Path.resolve, models):
-        with tempfile.TemporaryDirectory() as place:
-            folder = Path(place)
-            (folder / "recipe.toml").write_text(recipe(model, folder))
-            run([program, "finetune", "--recipe", folder / "recipe.toml", "--run", folder / "run"])
-            run([program, "convert", folder / "run", folder / "out", "--to", "hf", "--like", model])
-            for number in range(3):
-                picture = model / f"image{number}.png"
-                ours = written(
-                    [program, "caption", "--model", folder / "run", "--json", "--num-beams", "1", "--max-new-tokens", "12"]
-                    + ["--prompt", PROMPT, picture]
-                )
-                theirs = written([sys.executable, HERE / "tuned_folder.py", folder / "out", picture, "--prompt", PROMPT])
-                same = ours == theirs
-                apart += not same
-                print(f"{model.name} {picture.name}: {'the same ids' if same else f'{ours} here, {theirs} there'}")
+    apart = sum(compare(program, model, reads) for model in map(Path.resolve, models) for reads in options.reads or READS)
     sys.exit(apart > 0)
 
 

@@ -25,7 +25,7 @@ pub(crate) const CONFIG: &str = "config.json";
 const PROJECTION: &str = "language_projection.weight";
 const MATCHING_HEAD: &str = "itm_head.weight";
 /// Where an InstructBLIP keeps the tokenizer of its Q-Former.
-const QFORMER_TOKENIZER: &str = "qformer_tokenizer";
+pub(crate) const QFORMER_TOKENIZER: &str = "qformer_tokenizer";
 
 /// What stands around the Q-Former in a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use blip2_core::files;
 use blip2_generation::{GenerationConfig, GenerationWishes};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
-use crate::{Blip2Error, Reads, answer_settings, caption_settings};
+use crate::{Blip2Error, ModelConfig, Reads, answer_settings, caption_settings};
 
 /// What a model folder says, or its family is known for.
 pub(crate) struct Usage {
@@ -30,9 +30,46 @@ pub(crate) struct Usage {
     pub(crate) answers: GenerationConfig,
 }
 
+/// How a model that was trained here is asked, as the `config.json` of an InstructBLIP made of it tells us. `transformers` keeps the
+/// key and makes nothing of it.
+#[derive(Serialize, Deserialize, Clone, Debug)]
+pub(crate) struct Address {
+    reads: Reads,
+    prompt: String,
+    question_prompt: String,
+    pub(crate) max_text_tokens: usize,
+}
+
+impl Address {
+    /// Where it stands in `config.json`.
+    pub(crate) const KEY: &str = "blip2";
+
+    /// That of a model of ours.
+    pub(crate) fn of(config: &ModelConfig) -> Self {
+        let words = config.language_model.as_ref();
+        Self {
+            reads: config.reads,
+            prompt: words.map_or(String::new(), |words| words.prompt.clone()),
+            question_prompt: words.map_or(String::new(), |words| words.question_prompt.clone()),
+            max_text_tokens: config.max_text_tokens,
+        }
+    }
+
+    /// That of an InstructBLIP from elsewhere, or of a BLIP-2 whose Q-Former reads nothing.
+    fn usual(question_prompt: &str) -> Self {
+        Self {
+            reads: Reads::Prompt,
+            prompt: String::new(),
+            question_prompt: question_prompt.to_owned(),
+            max_text_tokens: usize::MAX,
+        }
+    }
+}
+
 impl Usage {
     /// Of a folder that `transformers` wrote: texts are taken as they are, and end where `config.json` says of the language model; what
     /// `generation_config.json` says of ends is meant for the whole, of which `transformers` asks the language model alone to write.
+    /// Where the folder does not say how it is asked, it is asked with `question_prompt`.
     pub(crate) fn of_hugging_face(folder: &Path, question_prompt: &str) -> Result<Self, Blip2Error> {
         let config: ConfigFile = read_json(&folder.join("config.json"))?;
         let path = folder.join("generation_config.json");
@@ -51,12 +88,13 @@ impl Usage {
             end_tokens: answers.end_tokens.clone(),
             ..caption_settings()
         };
+        let address = config.blip2.unwrap_or_else(|| Address::usual(question_prompt));
         Ok(Self {
-            caption_prompt: String::new(),
-            question_prompt: question_prompt.to_owned(),
+            caption_prompt: address.prompt,
+            question_prompt: address.question_prompt,
             trained_here: false,
-            max_text_tokens: usize::MAX,
-            reads: Reads::Prompt,
+            max_text_tokens: address.max_text_tokens,
+            reads: address.reads,
             image_token: config.image_token_index.or(config.image_token_id),
             captions: defaults.over(&captions),
             answers,
@@ -69,6 +107,8 @@ struct ConfigFile {
     image_token_index: Option<u32>,
     image_token_id: Option<u32>,
     text_config: Option<TextFile>,
+    /// [`Address::KEY`].
+    blip2: Option<Address>,
 }
 
 #[derive(Deserialize, Default)]

@@ -294,6 +294,17 @@ impl LanguageTokenizer {
         self.padding
     }
 
+    /// The id of [`PLACEHOLDER`]: where the vocabulary has none, the next one, which the processor of `transformers` gives it.
+    pub fn placeholder(&self) -> u32 {
+        let own = self.tokenizer.token_to_id(PLACEHOLDER);
+        own.unwrap_or_else(|| {
+            self.tokenizer
+                .get_vocab_size(true)
+                .try_into()
+                .unwrap_or(Self::NO_ID)
+        })
+    }
+
     /// Rows that an embedding needs for all ids of text: one more than the highest. Added tokens may lie beyond, such as the
     /// `<image>` that the processor of `transformers` adds: who writes one of them is told so.
     pub fn text_vocabulary(&self) -> usize {

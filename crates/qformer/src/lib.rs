@@ -34,7 +34,7 @@ pub use grounded::GroundedDecoder;
 pub use looks::{LayerLooks, MatchLooks};
 pub use names::{
     HUGGING_FACE_BRIDGE, HUGGING_FACE_INSTRUCT, HUGGING_FACE_REPRESENTATION, LAVIS_LLAMA_BRIDGE,
-    LAVIS_OPT_BRIDGE, LAVIS_REPRESENTATION, LAVIS_T5_BRIDGE,
+    LAVIS_OPT_BRIDGE, LAVIS_REPRESENTATION, LAVIS_T5_BRIDGE, of_text_branch,
 };
 pub use retrieval::best_query;
 pub use stage1::{LanguageHead, RepresentationConfig, RepresentationModel};

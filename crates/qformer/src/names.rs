@@ -62,6 +62,11 @@ pub const HUGGING_FACE_INSTRUCT: NameMap = NameMap {
     ignored: beside_the_bridge,
 };
 
+/// Whether the parameter at `path` of a [`Bridge`](crate::Bridge) is there only where its Q-Former reads texts.
+pub fn of_text_branch(path: &str) -> bool {
+    path.starts_with("qformer.text_embeddings.") || path.contains(".text_feed_forward.")
+}
+
 /// What BLIP-2 and InstructBLIP call differently: the layer norm of the embeddings, and where those of text stand.
 type EmbeddingNames = [(&'static str, &'static str); 2];
 

@@ -15,6 +15,7 @@ use blip2_vision_encoder::{
 };
 use burn::tensor::Device;
 
+use super::instruction::TextRows;
 use crate::hugging_face::CONFIG;
 use crate::{Blip2Error, HuggingFaceKind};
 
@@ -48,20 +49,27 @@ struct Family {
 }
 
 impl Architecture {
-    /// The model of `kind` in the `config.json` of `folder`.
-    pub(super) fn read(folder: &Path, kind: HuggingFaceKind) -> Result<Self, Blip2Error> {
+    /// The model of `kind` in the `config.json` of `folder`, with embeddings of texts of so many `rows` where that does not tell.
+    pub(super) fn read(
+        folder: &Path,
+        kind: HuggingFaceKind,
+        rows: Option<TextRows>,
+    ) -> Result<Self, Blip2Error> {
         let file = folder.join(CONFIG);
         let encoder_error = |source: EncoderError| Blip2Error::Encoder {
             path: folder.to_owned(),
             source: Box::new(source),
         };
-        let config = RepresentationConfig::from_hugging_face(&file)?;
+        let mut config = RepresentationConfig::from_hugging_face(&file)?;
+        if let Some(rows) = rows {
+            rows.put_into(&mut config);
+        }
         let vision = VisionTransformerConfig::read(&file)?;
         let initializer = &mut Initializer::new(0, &Device::flex());
         let encoder = VisionTransformer::new(&vision, initializer)
             .map_err(|error| encoder_error(error.into()))?
             .without_norm();
-        let mut list = rows(
+        let mut list = named(
             parameters(&encoder),
             &HUGGING_FACE_ENCODER,
             &LAVIS_EVA_ENCODER,
@@ -69,7 +77,7 @@ impl Architecture {
         );
         if kind == HuggingFaceKind::Retrieval {
             let model = RepresentationModel::new(initializer, &config)?;
-            list.extend(rows(
+            list.extend(named(
                 parameters(&model),
                 &HUGGING_FACE_REPRESENTATION,
                 &LAVIS_REPRESENTATION,
@@ -96,7 +104,7 @@ impl Architecture {
             let bridge = Bridge::new(initializer, qformer, epsilon, hidden_size)?;
             (bridge, HUGGING_FACE_BRIDGE)
         };
-        list.extend(rows(parameters(&bridge), &names, &family.bridge, false));
+        list.extend(named(parameters(&bridge), &names, &family.bridge, false));
         Ok(Self {
             parameters: list,
             lavis_language_model: Some(family.prefix),
@@ -167,7 +175,7 @@ impl Architecture {
     }
 }
 
-fn rows(list: Vec<ParameterInfo>, hugging_face: &NameMap, lavis: &NameMap, frozen: bool) -> Vec<Parameter> {
+fn named(list: Vec<ParameterInfo>, hugging_face: &NameMap, lavis: &NameMap, frozen: bool) -> Vec<Parameter> {
     list.into_iter()
         .map(|parameter| Parameter {
             hugging_face: (hugging_face.rename)(&parameter.path),

@@ -13,12 +13,15 @@ use blip2_vision_encoder::{
 use burn::tensor::{Device, TensorData};
 
 use super::files::{copy_adapter, write_checkpoint};
-use super::{Conversion, LeftOut};
+use super::instruction::TextRows;
+use super::{Conversion, Instruction, LeftOut};
 use crate::folder::{load_bridge, load_representation};
 use crate::registry::find;
+use crate::save::Saved;
+use crate::usage::Address;
 use crate::{
-    ADAPTER, BRIDGE, Blip2Error, CONFIG, ENCODER, EncoderConfig, HuggingFaceFolder, HuggingFaceKind,
-    LanguageModelConfig, ModelConfig, REPRESENTATION, Trained, model_folder, read_config,
+    ADAPTER, BRIDGE, Blip2Error, CONFIG, ENCODER, EncoderConfig, HuggingFaceFolder, LanguageModelConfig,
+    ModelConfig, REPRESENTATION, Reads, Trained, model_folder, read_config,
 };
 
 /// An encoder's last norm, which nothing reads: the one behind the features belongs to the bridge.
@@ -34,24 +37,24 @@ const UPDATE: &str =
 /// Writes what was trained in `folder`, a model or run folder of ours, as the new folder `out` that `transformers` loads: `like` is
 /// such a folder of the same architecture, from which all comes that was frozen, and the number format. The encoder's positions and
 /// the size of pictures are those of the training; low-rank updates are copied to `adapter` in the new folder, for PEFT to put beside
-/// its language model.
+/// its language model. Where the Q-Former reads texts, the new folder is an InstructBLIP, with the vocabulary that `folder` names, which
+/// is looked for under `home`.
 ///
 /// # Errors
 /// [`Blip2Error`], with the file at fault, where `folder` and `like` are of different architectures.
-pub fn trained_to_hugging_face(folder: &Path, like: &Path, out: &Path) -> Result<Conversion, Blip2Error> {
+pub fn trained_to_hugging_face(
+    folder: &Path,
+    home: &Path,
+    like: &Path,
+    out: &Path,
+) -> Result<Conversion, Blip2Error> {
     let folder = model_folder(folder)?;
     let (config, base) = (read_config(&folder)?, HuggingFaceFolder::open(like)?);
     base.check()?;
-    if !config.reads.is_nothing() && base.kind() != HuggingFaceKind::Instruction {
-        return Err(Blip2Error::Config {
-            path: folder.join(CONFIG),
-            reason: format!(
-                "its Q-Former reads texts beside the picture, for which only InstructBlipForConditionalGeneration has a place: {} is \
-                 another kind of model",
-                like.display()
-            ),
-        });
-    }
+    let instruction = match config.reads {
+        Reads::Nothing => None,
+        Reads::Question | Reads::Prompt => Some(instruction(&config, home, like)?),
+    };
     let EncoderConfig {
         block, final_norm, ..
     } = config.encoder;
@@ -82,9 +85,8 @@ pub fn trained_to_hugging_face(folder: &Path, like: &Path, out: &Path) -> Result
         bridge: bridge.as_ref(),
         representation: representation.as_ref(),
     };
-    let dropped = base.save_pretrained(out, trained)?;
+    let Saved { written, left_out } = base.save(out, trained, instruction.as_ref())?;
     copy_adapter(&folder.join(ADAPTER), &out.join(ADAPTER))?;
-    let written = base.store().tensors().len();
     let own = [ENCODER, BRIDGE, REPRESENTATION].map(|file| folder.join(file));
     let trained = own.iter().filter(|file| file.is_file());
     let trained = trained.map(|file| Ok(SafetensorsStore::open(file)?.tensors().len()));
@@ -92,9 +94,20 @@ pub fn trained_to_hugging_face(folder: &Path, like: &Path, out: &Path) -> Result
     Ok(Conversion {
         written,
         frozen: written.saturating_sub(trained),
-        dropped,
+        dropped: left_out,
         absent: Vec::new(),
     })
+}
+
+/// How the Q-Former of `config` reads texts, in a folder like `like`.
+fn instruction(config: &ModelConfig, home: &Path, like: &Path) -> Result<Instruction, Blip2Error> {
+    let qformer = &config.representation.qformer;
+    let rows = TextRows {
+        words: qformer.vocab_size,
+        positions: qformer.max_position_embeddings,
+    };
+    let vocabulary = find(&config.vocabulary, home, "vocabulary")?;
+    Instruction::new(like, &vocabulary, rows, Some(Address::of(config)))
 }
 
 /// How many of `blocks` are computed for the features of `block`, which counts from the end where it is negative.

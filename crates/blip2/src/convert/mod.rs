@@ -4,12 +4,14 @@
 mod architecture;
 mod files;
 mod from_training;
+mod instruction;
 mod to_hugging_face;
 mod to_lavis;
 
 pub(crate) use architecture::in_thirds;
-pub(crate) use files::write_folder;
+pub(crate) use files::{Changes, write_folder};
 pub use from_training::{trained_to_hugging_face, trained_to_lavis};
+pub(crate) use instruction::Instruction;
 pub use to_hugging_face::convert_to_hugging_face;
 pub use to_lavis::convert_to_lavis;
 
@@ -25,7 +27,7 @@ impl HuggingFaceFolder {
     /// [`Blip2Error::Weights`] with all that is missing, unexpected or mis-shaped in any part of the model; [`Blip2Error`] where
     /// the configuration contradicts itself.
     pub fn check(&self) -> Result<(), Blip2Error> {
-        let architecture = Architecture::read(self.path(), self.kind())?;
+        let architecture = Architecture::read(self.path(), self.kind(), None)?;
         Ok(architecture.check(&in_thirds(self.store()))?)
     }
 }

@@ -9,8 +9,9 @@ use blip2_core::weights::{
 use serde::Deserialize;
 
 use super::architecture::{Architecture, LANGUAGE_MODEL, in_thirds};
-use super::files::{self, write_folder};
-use super::{Conversion, LeftOut};
+use super::files::{self, Changes, write_folder};
+use super::instruction::TextRows;
+use super::{Conversion, Instruction, LeftOut};
 use crate::hugging_face::CONFIG;
 use crate::usage::read_json;
 use crate::{Blip2Error, HuggingFaceFolder, HuggingFaceKind, Trained};
@@ -24,6 +25,9 @@ const DROPPED: [(&str, &str); 2] = [
     ),
 ];
 
+/// The embeddings of texts, which LAVIS takes away where the Q-Former reads none.
+const WORDS: &str = "Qformer.bert.embeddings.word_embeddings.weight";
+const POSITIONS: &str = "Qformer.bert.embeddings.position_embeddings.weight";
 const BUFFER: &str = "transformers makes it itself";
 const COPY: &str = "a copy of the embedding";
 
@@ -32,11 +36,15 @@ const COPY: &str = "a copy of the embedding";
 /// same architecture, or else from the folder of the checkpoint; so does what is frozen in training, encoder and language
 /// model, where the checkpoint, as LAVIS saves it, leaves it out. What is trained must be in the checkpoint.
 ///
+/// A checkpoint whose Q-Former reads texts in front of a language model becomes an InstructBLIP. Where `like` is none, `vocabulary` is
+/// the Q-Former's: a `vocab.txt` or `tokenizer.json`, which a checkpoint does not hold.
+///
 /// # Errors
 /// [`Blip2Error`], with the file at fault; all that is missing, unexpected or mis-shaped is listed at once.
 pub fn convert_to_hugging_face(
     checkpoint: &Path,
     like: Option<&Path>,
+    vocabulary: Option<&Path>,
     out: &Path,
 ) -> Result<Conversion, Blip2Error> {
     let (checkpoint, beside) = files::checkpoint(checkpoint);
@@ -53,8 +61,9 @@ pub fn convert_to_hugging_face(
         });
     }
     let file = open_weights(checkpoint)?;
-    let kind = kind(file.as_ref(), &like.join(CONFIG))?;
-    let architecture = Architecture::read(like, kind)?;
+    let (kind, instruction) = kind(file.as_ref(), like, vocabulary)?;
+    let rows = instruction.as_ref().map(|instruction| instruction.rows);
+    let architecture = Architecture::read(like, kind, rows)?;
     let base = match open_weights(like) {
         // A folder may hold the configuration alone, where the checkpoint holds all weights.
         Err(WeightError::NoWeights { .. }) => Box::new(Assembled::new(like.display().to_string())),
@@ -107,7 +116,11 @@ pub fn convert_to_hugging_face(
         .into());
     }
     let folder = folder.joined();
-    write_folder(out, &folder, like, None)?;
+    let changes = Changes {
+        side: None,
+        instruction: instruction.as_ref(),
+    };
+    write_folder(out, &folder, like, changes)?;
     Ok(Conversion {
         written: folder.tensors().len(),
         frozen: frozen.len(),
@@ -211,20 +224,39 @@ fn same(left: &[usize], right: &[usize]) -> bool {
     real(left) == real(right)
 }
 
-/// Which kind of folder the checkpoint becomes.
-fn kind(file: &dyn TensorStore, config: &Path) -> Result<HuggingFaceKind, Blip2Error> {
+/// Which kind of folder the checkpoint becomes, and how its Q-Former reads texts where `like` does not say it.
+fn kind(
+    file: &dyn TensorStore,
+    like: &Path,
+    vocabulary: Option<&Path>,
+) -> Result<(HuggingFaceKind, Option<Instruction>), Blip2Error> {
     #[derive(Deserialize)]
     struct Family {
         model_type: String,
     }
     if file.tensors().contains_key("itm_head.weight") {
-        return Ok(HuggingFaceKind::Retrieval);
+        return Ok((HuggingFaceKind::Retrieval, None));
     }
-    let family: Family = read_json(config)?;
-    Ok(match family.model_type.as_str() {
-        "instructblip" => HuggingFaceKind::Instruction,
-        _ => HuggingFaceKind::Generation,
-    })
+    let family: Family = read_json(&like.join(CONFIG))?;
+    if family.model_type == "instructblip" {
+        return Ok((HuggingFaceKind::Instruction, None));
+    }
+    let rows = |name| {
+        file.tensors()
+            .get(name)
+            .and_then(|info| info.shape.first().copied())
+    };
+    let (Some(words), Some(positions)) = (rows(WORDS), rows(POSITIONS)) else {
+        return Ok((HuggingFaceKind::Generation, None));
+    };
+    let vocabulary = vocabulary.ok_or_else(|| Blip2Error::Config {
+        path: like.join(CONFIG),
+        reason: "it is no InstructBLIP, so that nothing says which vocabulary the Q-Former of the checkpoint reads texts by: name the \
+                 `vocab.txt` or `tokenizer.json` of that BERT, too"
+            .to_owned(),
+    })?;
+    let instruction = Instruction::new(like, vocabulary, TextRows { words, positions }, None)?;
+    Ok((HuggingFaceKind::Instruction, Some(instruction)))
 }
 
 /// What of the checkpoint is left out on purpose, and what nobody expected there.

@@ -23,7 +23,7 @@ const BUFFER: &str = "LAVIS makes it itself";
 /// [`Blip2Error`], with the file at fault; all tensors that do not fit `config.json` are listed at once.
 pub fn convert_to_lavis(folder: &Path, out: &Path) -> Result<Conversion, Blip2Error> {
     let opened = HuggingFaceFolder::open(folder)?;
-    let architecture = Architecture::read(folder, opened.kind())?;
+    let architecture = Architecture::read(folder, opened.kind(), None)?;
     let store = opened.store();
     let thirds = in_thirds(store);
     architecture.check(&thirds)?;

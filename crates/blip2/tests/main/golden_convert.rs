@@ -61,7 +61,7 @@ fn a_folder_comes_back_from_lavis_as_it_went() {
                 .iter()
                 .all(|tensor| tensor.name.ends_with(".self_attn.qkv.bias[key]"))
         );
-        let came = convert_to_hugging_face(&there, None, &back).unwrap();
+        let came = convert_to_hugging_face(&there, None, None, &back).unwrap();
         assert_eq!(came.frozen, 0);
         let (before, after) = (
             SafetensorsStore::open(&folder).unwrap(),
@@ -199,7 +199,7 @@ fn a_checkpoint_of_lavis_becomes_the_same_model() {
     each(recorded("eva"), |(stage, case)| {
         let work = tempfile::tempdir().unwrap();
         let out = work.path().join("out");
-        let converted = convert_to_hugging_face(&case.weights, Some(case.like.path()), &out).unwrap();
+        let converted = convert_to_hugging_face(&case.weights, Some(case.like.path()), None, &out).unwrap();
         assert_eq!(converted.frozen, 0);
         let dropped = |name: &str| converted.dropped.iter().any(|tensor| tensor.name == name);
         assert_eq!(dropped("temp"), stage == "stage1");
@@ -269,8 +269,8 @@ fn what_lavis_leaves_out_comes_from_the_model_it_began_with() {
     };
     let work = tempfile::tempdir().unwrap();
     let (first, second) = (work.path().join("first"), work.path().join("second"));
-    convert_to_hugging_face(&case.weights, Some(case.like.path()), &first).unwrap();
-    let converted = convert_to_hugging_face(&partial, Some(&first), &second).unwrap();
+    convert_to_hugging_face(&case.weights, Some(case.like.path()), None, &first).unwrap();
+    let converted = convert_to_hugging_face(&partial, Some(&first), None, &second).unwrap();
     let (first, second) = (
         SafetensorsStore::open(&first).unwrap(),
         SafetensorsStore::open(&second).unwrap(),
@@ -280,7 +280,7 @@ fn what_lavis_leaves_out_comes_from_the_model_it_began_with() {
     assert_same(&first, &second, |_| false);
 
     // Without that model, all of the encoder is missing, and all of it is said.
-    let alone = convert_to_hugging_face(&partial, Some(case.like.path()), &work.path().join("third"));
+    let alone = convert_to_hugging_face(&partial, Some(case.like.path()), None, &work.path().join("third"));
     let Err(Blip2Error::Weights(WeightError::Mismatch {
         missing, unexpected, ..
     })) = alone
@@ -310,7 +310,7 @@ fn what_was_trained_must_be_there() {
     let Some((_, case)) = whole else { return };
     let work = tempfile::tempdir().unwrap();
     let first = work.path().join("first");
-    convert_to_hugging_face(&case.weights, Some(case.like.path()), &first).unwrap();
+    convert_to_hugging_face(&case.weights, Some(case.like.path()), None, &first).unwrap();
     let lavis = SafetensorsStore::open(&case.weights).unwrap();
     let gone = ["query_tokens", "opt_proj.bias"];
     let mut tensors: BTreeMap<String, _> = lavis
@@ -323,7 +323,7 @@ fn what_was_trained_must_be_there() {
     tensors.insert("Qformer.surplus".to_owned(), surplus);
     let path = work.path().join("checkpoint.safetensors");
     write_safetensors(&path, &tensors.into_iter().collect::<Vec<_>>(), HashMap::new()).unwrap();
-    let error = convert_to_hugging_face(&path, Some(&first), &work.path().join("out")).unwrap_err();
+    let error = convert_to_hugging_face(&path, Some(&first), None, &work.path().join("out")).unwrap_err();
     let message = error.to_string();
     for part in [
         "2 missing: ",
@@ -340,7 +340,7 @@ fn an_encoder_that_transformers_has_no_form_for_is_refused_in_one_error() {
     each(recorded("clip"), |(_, case)| {
         let work = tempfile::tempdir().unwrap();
         let out = work.path().join("out");
-        let error = convert_to_hugging_face(&case.weights, Some(case.like.path()), &out).unwrap_err();
+        let error = convert_to_hugging_face(&case.weights, Some(case.like.path()), None, &out).unwrap_err();
         let message = error.to_string();
         for part in [
             "visual_encoder.cls_token (vision_model.embeddings.class_embedding there)",
@@ -357,7 +357,7 @@ fn both_files_of_lavis_hold_what_the_original_held() {
     let Some((_, case)) = whole else { return };
     let work = tempfile::tempdir().unwrap();
     let folder = work.path().join("folder");
-    convert_to_hugging_face(&case.weights, Some(case.like.path()), &folder).unwrap();
+    convert_to_hugging_face(&case.weights, Some(case.like.path()), None, &folder).unwrap();
     let [torch, safetensors] = ["a.pth", "a.safetensors"].map(|name| work.path().join(name));
     convert_to_lavis(&folder, &torch).unwrap();
     convert_to_lavis(&folder, &safetensors).unwrap();

@@ -11,6 +11,7 @@ mod golden_names;
 mod golden_rerank;
 mod golden_retrieval;
 mod hub_folders;
+mod instructed;
 mod refusals;
 mod registry;
 mod session;

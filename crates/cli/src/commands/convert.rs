@@ -21,7 +21,8 @@ Examples:
                        what LAVIS trained, as a folder that `transformers` loads: configuration, tokenizer and what was
                        frozen (LAVIS saves only what it trained) come from the model that it began with
   blip2 convert runs/captioning tuned --to hf --like Salesforce/blip2-opt-2.7b
-                       what was trained here, as a folder that `transformers` loads
+                       what was trained here, as a folder that `transformers` loads; where the Q-Former reads texts (VQA,
+                       instructions), as an InstructBLIP
   blip2 convert runs/captioning tuned.pth --to lavis
                        the same as LAVIS saves it: the trained tensors
 
@@ -44,6 +45,10 @@ pub(crate) struct Convert {
     /// For hf: a Hugging Face folder of the same architecture, or a name in its cache; else the folder that IN stands in
     #[arg(long, value_name = "DIR")]
     like: Option<PathBuf>,
+    /// For hf, where IN is a checkpoint of LAVIS whose Q-Former reads texts in front of a language model, and DIR is no InstructBLIP:
+    /// the `vocab.txt` or `tokenizer.json` of BERT that it reads by
+    #[arg(long, value_name = "FILE", requires = "like")]
+    vocabulary: Option<PathBuf>,
     /// Write one JSON object
     #[arg(long)]
     json: bool,
@@ -69,14 +74,21 @@ impl Convert {
         let like = self.like.as_deref().map(|like| locate(like, None)).transpose()?;
         let trained = model_folder(&self.input).is_ok();
         let conversion = match self.to {
+            _ if self.vocabulary.is_some() && (trained || self.to == Form::Lavis) => wrong_usage(
+                "convert",
+                "--vocabulary goes with a checkpoint of LAVIS and --to hf: others say which vocabulary is theirs",
+            ),
             Form::Hf if trained => match &like {
-                Some(like) => trained_to_hugging_face(&self.input, like, &self.out)?,
+                Some(like) => trained_to_hugging_face(&self.input, &home()?, like, &self.out)?,
                 None => wrong_usage(
                     "convert",
                     "what was trained here needs --like with --to hf: the Hugging Face folder that the frozen models come from",
                 ),
             },
-            Form::Hf => convert_to_hugging_face(&locate(&self.input, None)?, like.as_deref(), &self.out)?,
+            Form::Hf => {
+                let input = locate(&self.input, None)?;
+                convert_to_hugging_face(&input, like.as_deref(), self.vocabulary.as_deref(), &self.out)?
+            }
             Form::Lavis if like.is_some() => wrong_usage(
                 "convert",
                 "--like goes with --to hf: a Hugging Face folder holds all that a LAVIS checkpoint needs",

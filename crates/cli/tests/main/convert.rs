@@ -75,4 +75,16 @@ fn what_was_trained_here_goes_to_lavis() {
     }
     let output = fixture_folder.run(&["convert", "model", "tuned", "--to", "hf"]);
     assert_eq!(output.status.code(), Some(2), "--like is needed");
+    let output = fixture_folder.run(&[
+        "convert",
+        "model",
+        "tuned",
+        "--to",
+        "hf",
+        "--like",
+        "model",
+        "--vocabulary",
+        "vocab.txt",
+    ]);
+    assert_eq!(output.status.code(), Some(2), "the model names its vocabulary");
 }

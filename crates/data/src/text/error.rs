@@ -35,6 +35,12 @@ pub enum TextError {
         /// What the tokenizer said.
         reason: String,
     },
+    /// The tokenizer has no `tokenizer.json`.
+    #[error("cannot write the tokenizer: {reason}")]
+    Write {
+        /// What the tokenizer said.
+        reason: String,
+    },
     /// Ids that stand for no token.
     #[error("cannot decode ids {ids:?}: {reason}")]
     Decode {

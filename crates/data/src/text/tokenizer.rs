@@ -10,6 +10,7 @@ use tokenizers::decoders::wordpiece::WordPiece as WordPieceDecoder;
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::BertNormalizer;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
+use tokenizers::processors::bert::BertProcessing;
 use tokenizers::{AddedToken, Tokenizer};
 
 const PAD: &str = "[PAD]";
@@ -100,6 +101,20 @@ impl BertTokenizer {
             class,
             separator,
             decode,
+        })
+    }
+
+    /// The text of a `tokenizer.json` that reads as this does, `[DEC]` and what stands around a text included.
+    ///
+    /// # Errors
+    /// If the tokenizer has no such form.
+    pub fn to_json(&self) -> Result<String, TextError> {
+        let mut tokenizer = self.tokenizer.clone();
+        let [separator, class] =
+            [(SEPARATOR, self.separator), (CLASS, self.class)].map(|(token, id)| (token.to_owned(), id));
+        tokenizer.with_post_processor(Some(BertProcessing::new(separator, class)));
+        tokenizer.to_string(true).map_err(|error| TextError::Write {
+            reason: error.to_string(),
         })
     }
 

@@ -106,6 +106,36 @@ fn words_are_told_with_their_tokens() {
 }
 
 #[test]
+fn what_is_written_reads_as_the_file_did() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("tokenizer.json");
+    let texts = ["A dog runs, on the beach!", "two zebras", ""];
+    for name in ["lavis/bert-vocab.txt", "hf/itm-tiny/tokenizer.json"] {
+        let first = BertTokenizer::from_file(&fixture(name)).expect("a tokenizer");
+        std::fs::write(&path, first.to_json().expect("a form")).expect("written");
+        let second = BertTokenizer::from_file(&path).expect("a tokenizer");
+        let ids = |tokenizer: &BertTokenizer| {
+            tokenizer
+                .encode(&texts, 32, Padding::Longest)
+                .expect("tokens")
+                .ids
+        };
+        assert_eq!(ids(&first), ids(&second), "{name}");
+        assert_eq!(first.decode_id(), second.decode_id(), "{name}");
+        // Others read it, too: what stands around a text is in the file.
+        let other = tokenizers::Tokenizer::from_file(&path).expect("a tokenizer");
+        for (text, row) in texts.iter().zip(ids(&first)) {
+            let read = other.encode(*text, true).expect("tokens");
+            assert_eq!(read.get_ids(), &row[..read.get_ids().len()], "{name}");
+            assert!(
+                row[read.get_ids().len()..].iter().all(|id| *id == first.pad_id()),
+                "{name}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_file_that_is_no_vocabulary_is_refused_by_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("words.txt");

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 
 use blip2::{
     ADAPTER, Blip2, DecodeOptions, ENCODER, EncoderConfig, HuggingFaceFolder, LanguageModelConfig,
-    ModelConfig, Reads, Registry, RgbImage, open_picture, save_pretrained, trained_to_hugging_face,
-    trained_to_lavis,
+    ModelConfig, Reads, Registry, open_picture, save_pretrained, trained_to_lavis,
 };
 use blip2_core::weights::{SafetensorsStore, TensorStore, collect};
 use blip2_core::{Initializer, LoadPlan};
@@ -20,6 +19,8 @@ use blip2_trainer::{Observer, PretrainOptions, Prompts, Row, TrainError, pretrai
 use burn::tensor::Device;
 use serde_json::{Value, json};
 use toml::Table;
+
+use crate::passed_on::passed_on;
 
 pub(crate) const RECIPES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../recipes/paper/finetune");
 /// The one of the tiny models whose folder has BERT's vocabulary.
@@ -211,39 +212,6 @@ fn encoder_learned(run: &Path, model: &Path, name: &str) {
     }
 }
 
-/// A folder of `transformers` made of the run sees the same in a picture, of whatever size it is.
-fn passed_on(run: &Path, model: &Path, tuned: &Blip2, pictures: &[RgbImage], name: &str) {
-    let scratch = tempfile::tempdir().expect("folder");
-    let (out, home) = (scratch.path().join("out"), scratch.path().join("home"));
-    let converted = trained_to_hugging_face(run, model, &out);
-    if name == "retrieval-vit-l" {
-        let error = converted.expect_err("a folder of transformers has no place for the choice of a block");
-        return assert!(error.to_string().contains("block -2"), "{error}");
-    }
-    converted.unwrap_or_else(|error| panic!("{name}: {error}"));
-    let folder = HuggingFaceFolder::open(&out).expect("a folder");
-    folder.check().unwrap_or_else(|error| panic!("{name}: {error}"));
-    let passed = Blip2::from_pretrained(&out, &home, &Device::flex()).expect("a model");
-    let seen = |model: &Blip2| match model.has_bridge() {
-        true => {
-            model
-                .image_prompts(pictures, &[String::new()])
-                .expect("prompts")
-                .projected
-        }
-        false => model.embed_images(pictures).expect("embeddings").states,
-    };
-    let apart = (seen(tuned) - seen(&passed)).abs().max().into_scalar::<f32>();
-    assert!(apart < 1e-4, "{name}: {apart}");
-
-    let lavis = scratch.path().join("tuned.safetensors");
-    trained_to_lavis(run, &home, &lavis).unwrap_or_else(|error| panic!("{name}: {error}"));
-    let names = SafetensorsStore::open(&lavis).expect("a checkpoint");
-    for name in ["query_tokens", "ln_vision.weight", "visual_encoder.pos_embed"] {
-        assert!(names.tensors().contains_key(name), "{name}");
-    }
-}
-
 #[test]
 fn low_rank_updates_are_learned_beside_a_frozen_language_model() {
     let file = Path::new(RECIPES).join("caption-vit-g-opt-2.7b.toml");
@@ -396,12 +364,7 @@ fn every_recipe_of_fine_tuning_takes_three_steps_and_is_read_back() {
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         let picture = open_picture(&model.join("image0.png"), DecodeOptions::upright()).expect("a picture");
         let pictures = [picture];
-        if recipe
-            .get("stage2")
-            .is_none_or(|stage| stage.get("reads").is_none())
-        {
-            passed_on(&run, &model, &tuned, &pictures, name);
-        }
+        passed_on(&run, &model, &tuned, &pictures, name);
         if name.starts_with("retrieval") {
             let embedded = tuned.embed_images(&pictures).expect("embeddings");
             assert_eq!(embedded.states.dims()[0], 1);

@@ -14,6 +14,7 @@ mod golden_ranks;
 mod gradients;
 mod log;
 mod optimizer;
+mod passed_on;
 mod ranks;
 mod ranks_training;
 mod recipe;
