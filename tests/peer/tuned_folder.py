@@ -37,7 +37,8 @@ if updates.is_dir():
     config = PeftConfig.from_pretrained(updates)
     config.task_type = None
     model.language_model = PeftModel.from_pretrained(model.language_model, updates, config=config).base_model.model.eval()
-processor = AutoProcessor.from_pretrained(options.folder)
+# Pixels as Pillow makes them, which this library does, too; those of torchvision are a little off.
+processor = AutoProcessor.from_pretrained(options.folder, backend="pil")
 picture = Image.open(options.picture).convert("RGB")
 prompt = read = options.prompt
 if options.question is not None:

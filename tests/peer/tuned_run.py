@@ -24,7 +24,7 @@ PROMPT = "a photo of"
 QUESTIONS = ["what is on the beach", "how many dogs are there"]
 READS = ["nothing", "question", "prompt"]
 # Of the largest number of a soft prompt.
-TOLERANCE = 1e-4
+TOLERANCE = 1e-5
 WORDS = 30523
 
 

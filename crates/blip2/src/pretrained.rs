@@ -20,9 +20,10 @@ use crate::{
 
 impl Blip2 {
     /// Loads the model in `folder`: a folder that `transformers` wrote (`Blip2ForConditionalGeneration`,
-    /// `InstructBlipForConditionalGeneration`, `Blip2ForImageTextRetrieval`), or the name of one in the Hugging Face cache
-    /// ([`locate`]); or a model or run folder of our own, with the frozen models that it names under `home`. All is held as `plan`
-    /// says; where linear layers are packed, those of a Q-Former that `transformers` wrote are so in bfloat16.
+    /// `InstructBlipForConditionalGeneration`, `Blip2ForImageTextRetrieval`), with low-rank updates where they stand in it
+    /// ([`ADAPTER`]), or the name of one in the Hugging Face cache ([`locate`]); or a model or run folder of our own, with the
+    /// frozen models that it names under `home`. All is held as `plan` says; where linear layers are packed, those of a Q-Former
+    /// that `transformers` wrote are so in bfloat16.
     ///
     /// # Errors
     /// [`Blip2Error`] names the file at fault: the folder is no model, a frozen model is absent or damaged, or weights do
@@ -159,7 +160,10 @@ fn from_hugging_face(path: &Path, plan: &LoadPlan, registry: &Registry) -> Resul
         LanguageBridge {
             bridge,
             instructions,
-            language_model: LazyLanguageModel::new(move || registry.language_model_at(&path, None, &plan)),
+            language_model: LazyLanguageModel::new(move || {
+                let frozen = registry.language_model_at(&path, None, &plan)?;
+                adapted(frozen, &path.join(ADAPTER), &plan)
+            }),
         }
     };
     let load_bridge = || folder.bridge(&trained);

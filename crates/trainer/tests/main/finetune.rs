@@ -20,7 +20,7 @@ use burn::tensor::Device;
 use serde_json::{Value, json};
 use toml::Table;
 
-use crate::passed_on::passed_on;
+use crate::passed_on::{passed_on, updates_passed_on};
 
 pub(crate) const RECIPES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../recipes/paper/finetune");
 /// The one of the tiny models whose folder has BERT's vocabulary.
@@ -256,6 +256,7 @@ fn low_rank_updates_are_learned_beside_a_frozen_language_model() {
         .iter()
         .filter(|left_out| left_out.name.contains("lora_"));
     assert_eq!(updates.count(), 2 * adapter.updates.len());
+    updates_passed_on(&run, &home, &model, &picture);
     let with = score();
     fs::remove_dir_all(run.join("model").join(ADAPTER)).expect("removed");
     assert_ne!(with, score());

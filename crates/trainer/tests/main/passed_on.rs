@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use blip2::{Blip2, ENCODER, HuggingFaceFolder, RgbImage, trained_to_hugging_face, trained_to_lavis};
+use blip2::{
+    ADAPTER, Blip2, ENCODER, HuggingFaceFolder, RgbImage, trained_to_hugging_face, trained_to_lavis,
+};
 use blip2_core::weights::{SafetensorsStore, TensorStore};
 use burn::tensor::Device;
 
@@ -68,4 +70,26 @@ fn writes_the_same(tuned: &Blip2, passed: &Blip2, pictures: &[RgbImage], questio
             "{name}: {tuned:?} {passed:?}"
         );
     }
+}
+
+/// Updates of the language model go along, and are read with the folder.
+pub(crate) fn updates_passed_on(run: &Path, home: &Path, model: &Path, picture: &RgbImage) {
+    let scratch = tempfile::tempdir().expect("folder");
+    let out = scratch.path().join("out");
+    trained_to_hugging_face(run, home, model, &out).expect("a folder");
+    let read = |folder: &Path| Blip2::from_pretrained(folder, home, &Device::flex()).expect("a model");
+    let passed = read(&out);
+    let score = |model: &Blip2| {
+        let prompt = ["a photo of".to_owned()];
+        let written = model.caption(std::slice::from_ref(picture), &prompt, passed.answer_settings());
+        written.expect("a caption")[0].score
+    };
+    let (tuned, passed_on) = (score(&read(run)), score(&passed));
+    std::fs::remove_dir_all(out.join(ADAPTER)).expect("updates");
+    let without = score(&read(&out));
+    let apart = (tuned - passed_on).abs();
+    assert!(
+        apart < 1e-3 && (tuned - without).abs() > 10.0 * apart,
+        "{tuned}, {passed_on}, {without}"
+    );
 }
