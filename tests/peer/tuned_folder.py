@@ -2,7 +2,7 @@
 of a fine-tuning run: compare with `blip2 caption --model RUN --json`, or with `blip2 ask` where a question is given. Of an InstructBLIP,
 also what its language model sees of the picture.
 
-    tuned_folder.py FOLDER PICTURE [--prompt TEXT | --question TEXT] [--tokens N] [--end ID]...
+    tuned_folder.py FOLDER PICTURE [--prompt TEXT | --question TEXT] [--tokens N] [--least N] [--end ID]...
 """
 
 import argparse
@@ -20,6 +20,7 @@ parser.add_argument("picture", type=Path)
 parser.add_argument("--prompt", default="")
 parser.add_argument("--question")
 parser.add_argument("--tokens", type=int, default=12)
+parser.add_argument("--least", type=int, default=0)
 parser.add_argument("--end", type=int, action="append")
 options = parser.parse_args()
 
@@ -59,6 +60,7 @@ with torch.no_grad():
         num_beams=1,
         do_sample=False,
         max_new_tokens=options.tokens,
+        min_new_tokens=options.least,
         eos_token_id=options.end or model.config.text_config.eos_token_id,
     )
     if instructed:

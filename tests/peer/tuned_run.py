@@ -23,6 +23,8 @@ TARGETS = {"opt": ["q_proj", "fc2"], "t5": ["q", "wo"]}
 PROMPT = "a photo of"
 QUESTIONS = ["what is on the beach", "how many dogs are there"]
 READS = ["nothing", "question", "prompt"]
+# Tokens that each text has at least: such small models like to end at once.
+LEAST = 6
 # Of the largest number of a soft prompt.
 TOLERANCE = 1e-5
 WORDS = 30523
@@ -156,8 +158,8 @@ def compare(program: Path, model: Path, reads: str) -> int:
         (folder / "recipe.toml").write_text(recipe(model, folder, reads))
         run([program, "finetune", "--recipe", folder / "recipe.toml", "--run", folder / "run"])
         run([program, "convert", folder / "run", folder / "out", "--to", "hf", "--like", model])
-        settings = ["--json", "--num-beams", "1", "--max-new-tokens", "12"]
-        reader = [sys.executable, HERE / "tuned_folder.py", folder / "out"]
+        settings = ["--json", "--num-beams", "1", "--max-new-tokens", "12", "--min-length", str(LEAST)]
+        reader = [sys.executable, HERE / "tuned_folder.py", "--least", str(LEAST), folder / "out"]
         for number in range(3):
             picture = model / f"image{number}.png"
             texts = {"caption": [PROMPT]} | ({"ask": QUESTIONS} if reads != "nothing" else {})
