@@ -1,7 +1,7 @@
 //! Texts that are heard while they are written.
 
 use blip2_data::pixels::RgbImage;
-use blip2_generation::{GenerationConfig, TextStream};
+use blip2_generation::{GenerationConfig, TextStream, TokenCallback};
 use burn::tensor::Tensor;
 
 use crate::streams::streams;
@@ -54,13 +54,25 @@ impl Blip2 {
 
     /// [`Blip2::caption_aloud`] about image features `[1, patches, encoder width]`, with the stream of what is drawn, while the
     /// Q-Former reads `read` beside them, where it reads a text.
-    pub(crate) fn aloud(
+    fn aloud(
         &self,
         (features, stream): (Tensor<3>, u64),
         prompt: &str,
         read: &str,
         settings: &GenerationConfig,
         hear: &mut dyn FnMut(&str),
+    ) -> Result<Written, Blip2Error> {
+        let (prompts, read) = ([prompt.to_owned()], [read.to_owned()]);
+        self.heard(hear, |callback| {
+            self.write_about((features, &[stream]), &prompts, &read, settings, Some(callback))
+        })
+    }
+
+    /// The one text that `write` writes with the language model; `hear` gets it piece by piece, as its tokens are decided.
+    pub(crate) fn heard(
+        &self,
+        hear: &mut dyn FnMut(&str),
+        write: impl FnOnce(TokenCallback) -> Result<Vec<Written>, Blip2Error>,
     ) -> Result<Written, Blip2Error> {
         let tokenizer = &self.language_model()?.tokenizer;
         let (mut ids, mut text) = (Vec::new(), TextStream::default());
@@ -73,14 +85,7 @@ impl Blip2 {
             ids.push(token);
             say(text.push(&tokenizer.decode(&ids).unwrap_or_default()));
         };
-        let (prompts, read) = ([prompt.to_owned()], [read.to_owned()]);
-        let written = self.write_about(
-            (features, &[stream]),
-            &prompts,
-            &read,
-            settings,
-            Some(&mut callback),
-        )?;
+        let written = write(&mut callback)?;
         say(text.finish(&tokenizer.decode(&ids)?));
         let written = written.into_iter().next();
         Ok(written.expect("one picture gets one text"))

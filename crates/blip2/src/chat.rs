@@ -6,14 +6,15 @@ use std::str::FromStr;
 use blip2_core::ModelError;
 use blip2_data::pixels::RgbImage;
 use blip2_data::text;
-use blip2_generation::{GenerationConfig, GenerationError};
+use blip2_generation::{GenerationConfig, GenerationError, Request};
 use blip2_llm_adapters::TokenizerError;
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::encoded::{EncodedPicture, PictureCache};
+use crate::encoded::EncodedPicture;
+use crate::recollection::{Reading, Recollection};
 use crate::streams::digest;
-use crate::{Blip2, Blip2Error, Written};
+use crate::{Blip2, Blip2Error, Piece, Written};
 
 /// The paper's dialogue (figure 4), and LAVIS's.
 const DIALOGUE: &str = "Question: {} Answer:";
@@ -106,13 +107,14 @@ impl Template {
     }
 }
 
-/// A picture, what was said of it so far, and the model that says it: borrowed, or shared with others.
+/// A picture, what was said of it so far, and the model that says it: borrowed, or shared with others. A picture is encoded once, and
+/// of a conversation that goes on a decoder (OPT, Llama) reads what is new alone ([`Chat::reading`]).
 pub struct Chat<M> {
     model: M,
     template: Template,
-    /// Encoded once for all questions.
     picture: Option<EncodedPicture>,
     turns: Vec<Turn>,
+    recollection: Recollection,
 }
 
 impl Blip2 {
@@ -183,6 +185,7 @@ impl<M: Borrow<Blip2>> Chat<M> {
             template,
             picture: None,
             turns: Vec::new(),
+            recollection: Recollection::new(),
         }
     }
 
@@ -192,8 +195,7 @@ impl<M: Borrow<Blip2>> Chat<M> {
     /// [`Blip2Error`] where the picture does not fit the encoder; then all is as before.
     pub fn begin(&mut self, picture: Option<&RgbImage>) -> Result<(), Blip2Error> {
         if let Some(picture) = picture {
-            let model = self.model.borrow();
-            self.picture = Some(model.encode_picture(picture, &PictureCache::new(0))?);
+            self.picture = Some(self.recollection.encode(self.model.borrow(), picture)?);
         }
         self.turns.clear();
         Ok(())
@@ -202,6 +204,13 @@ impl<M: Borrow<Blip2>> Chat<M> {
     /// What was said since it began, as far as the model still reads it.
     pub fn turns(&self) -> &[Turn] {
         &self.turns
+    }
+
+    /// How much of what the last question put to the language model it had to read anew. Nothing is known before to an
+    /// encoder-decoder model (FlanT5), which reads its prompt in both directions, nor behind a Q-Former that reads the question beside
+    /// the picture (InstructBLIP), which makes another soft prompt of it each time.
+    pub fn reading(&self) -> Reading {
+        self.recollection.reading()
     }
 
     /// Answers `question`; `hear` gets the text piece by piece, as in [`Blip2::caption_aloud`]. Where the conversation outgrows
@@ -239,9 +248,13 @@ impl<M: Borrow<Blip2>> Chat<M> {
                     kept = said[text.len()..].to_owned();
                 }
             };
-            let drawn = digest(&[&picture.content, prompt.as_bytes()]);
-            let seen = (picture.features.clone(), drawn);
-            let answer = model.aloud(seen, &prompt, &question, &settings, &mut hear);
+            let stream = digest(&[&picture.content, prompt.as_bytes()]);
+            let pieces = [Piece::Picture(picture.clone()), Piece::Text(prompt)];
+            let request = model.request(&pieces, &question, &settings, 0, None)?;
+            let request = Request { stream, ..request };
+            let answer = model.heard(&mut hear, |callback| {
+                self.recollection.write(model, &request, callback)
+            });
             if answer.as_ref().is_err_and(is_outgrown) && !self.turns.is_empty() {
                 self.turns.remove(0);
                 if silent {

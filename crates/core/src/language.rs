@@ -2,8 +2,8 @@
 
 use burn::tensor::Tensor;
 
-use crate::ModelError;
 use crate::layers::LowRank;
+use crate::{KeptBeginnings, ModelError};
 
 /// One text of a batch, split where the model starts to be asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -173,4 +173,18 @@ pub trait OpenTexts: NextTokenModel {
 
     /// Tokens that can be written behind `prompt`; `None` where there is no limit.
     fn room(&self, prompt: &[Segment]) -> Option<usize>;
+
+    /// Places at the beginning of the prompt that was admitted last of which nothing was computed again; 0 where nothing is kept.
+    fn reused(&self) -> usize {
+        0
+    }
+
+    /// Gives away what was kept of beginnings, for texts that the same model opens later; nothing where it keeps none.
+    fn release(&mut self) -> KeptBeginnings {
+        KeptBeginnings::default()
+    }
+
+    /// Goes on with what texts of the same model kept ([`OpenTexts::release`]), as far as there is room for it here. What another
+    /// model kept is dropped.
+    fn recall(&mut self, _kept: KeptBeginnings) {}
 }

@@ -48,6 +48,18 @@ impl Beginnings {
         }
     }
 
+    /// The same with `room` bytes.
+    pub(crate) fn within(mut self, room: usize) -> Self {
+        self.room = room;
+        self.make_room();
+        self
+    }
+
+    /// Bytes that they may take.
+    pub(crate) fn room(&self) -> usize {
+        self.room
+    }
+
     /// What stands at the places of `prompt`; nothing where none is kept.
     pub(crate) fn places(&self, prompt: &[Segment]) -> Vec<Place> {
         if self.room == 0 {
@@ -113,6 +125,10 @@ impl Beginnings {
             places,
             pieces: pieces.to_vec(),
         });
+        self.make_room();
+    }
+
+    fn make_room(&mut self) {
         let mut bytes: usize = self.kept.iter().map(Beginning::bytes).sum();
         while bytes > self.room {
             bytes -= self.kept.remove(0).bytes();
@@ -196,6 +212,16 @@ mod tests {
             beginnings.kept.is_empty(),
             "what is larger than the room is not kept"
         );
+    }
+
+    #[test]
+    fn less_room_keeps_what_was_used_last() {
+        let mut beginnings = Beginnings::new(5 * TOKEN);
+        beginnings.keep(words(&[1, 1]), &[piece(2)]);
+        beginnings.keep(words(&[2, 2]), &[piece(2)]);
+        let mut beginnings = beginnings.within(3 * TOKEN);
+        assert_eq!(found(&mut beginnings, &[1, 1, 5]), [0; 0]);
+        assert_eq!(found(&mut beginnings, &[2, 2, 5]), [2]);
     }
 
     #[test]

@@ -5,7 +5,9 @@
 //! mask, and positions count real tokens only. What is written reads the real tokens of its row alone.
 
 use blip2_core::layers::Embedding;
-use blip2_core::{Blocks, ModelError, NextTokenModel, OpenTexts, Segment, TextExample, with_recomputed};
+use blip2_core::{
+    Blocks, KeptBeginnings, ModelError, NextTokenModel, OpenTexts, Segment, TextExample, with_recomputed,
+};
 use blip2_kernels::{AttentionOptions, KeyPart};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -351,7 +353,15 @@ pub(crate) struct CausalText<'a, M> {
     layers: Vec<LayerCache>,
     origins: Origins,
     beginnings: Beginnings,
+    /// Places of the last prompt that were known.
+    reused: usize,
     logits: Tensor<2>,
+}
+
+/// Beginnings on their way from texts to others of the same model, which is known by where it lies.
+struct Released {
+    model: usize,
+    beginnings: Beginnings,
 }
 
 impl<'a, M: CausalModel> CausalText<'a, M> {
@@ -361,9 +371,14 @@ impl<'a, M: CausalModel> CausalText<'a, M> {
             layers: model.layers().iter().map(|_| LayerCache::default()).collect(),
             origins: Origins::default(),
             beginnings: Beginnings::new(remembered),
+            reused: 0,
             logits: no_rows(model),
             model,
         }
+    }
+
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self.model).addr()
     }
 
     /// Adds rows whose beginnings lie in new `parts`, for each layer of each; `tokens` says how many each row reads of each part.
@@ -430,6 +445,7 @@ impl<M: CausalModel> OpenTexts for CausalText<'_, M> {
         });
         let logits = head(model, hidden.narrow(1, new - 1, 1).squeeze_dim(1));
         pieces.push(Piece { tokens: new, layers });
+        self.reused = known;
         self.beginnings.keep(places, &pieces);
         let tokens: Vec<Vec<usize>> = pieces.iter().map(|piece| vec![piece.tokens]).collect();
         self.join(
@@ -443,6 +459,25 @@ impl<M: CausalModel> OpenTexts for CausalText<'_, M> {
     fn room(&self, prompt: &[Segment]) -> Option<usize> {
         // The last token is written, never read.
         Some((self.model.positions() + 1).saturating_sub(places(prompt)))
+    }
+
+    fn reused(&self) -> usize {
+        self.reused
+    }
+
+    fn release(&mut self) -> KeptBeginnings {
+        let room = self.beginnings.room();
+        KeptBeginnings::new(Released {
+            model: self.address(),
+            beginnings: std::mem::replace(&mut self.beginnings, Beginnings::new(room)),
+        })
+    }
+
+    fn recall(&mut self, kept: KeptBeginnings) {
+        let kept = kept.take::<Released>();
+        if let Some(Released { beginnings, .. }) = kept.filter(|kept| kept.model == self.address()) {
+            self.beginnings = beginnings.within(self.beginnings.room());
+        }
     }
 }
 

@@ -15,8 +15,8 @@ use crate::written::Text;
 
 type Conversation = blip2::Chat<Arc<Blip2>>;
 
-/// A conversation about a picture (`Model.chat`). The picture is encoded once; what was said before is read again with each
-/// question.
+/// A conversation about a picture (`Model.chat`). The picture is encoded once, and a decoder (OPT, Llama) reads with each question only
+/// what is new since the one before; FlanT5 and InstructBLIP read the whole conversation again.
 #[pyclass(frozen, module = "blip2")]
 pub(crate) struct Chat {
     model: Arc<Blip2>,

@@ -1,6 +1,7 @@
 //! Whole models from folders, as their users load them.
 
 mod aloud;
+mod chat;
 mod defaults;
 mod golden_captioner;
 mod golden_convert;

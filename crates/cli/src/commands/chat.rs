@@ -6,7 +6,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
-use blip2::{Blip2, Chat as Conversation, GenerationConfig, Template, Turn, Written};
+use blip2::{Blip2, Chat as Conversation, GenerationConfig, Reading, Template, Turn, Written};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
@@ -20,7 +20,8 @@ Examples:
   blip2 chat --model Salesforce/blip2-opt-2.7b picture.jpg
   printf 'what is on the left?\\nand above it?\\n' | blip2 chat --model runs/demo picture.png
 
-Each line is a question, answered word by word; what was said before is read again each time. With --json, one object an
+Each line is a question, answered word by word. A decoder reads of a talk that goes on what is new alone (-v tells how much); an
+encoder-decoder model, and InstructBLIP, read all of it again each time. With --json, one object an
 answer: image, question, text, ids, score; or, of a question that failed, image, question, error. Lines that begin with a
 stroke are for the program:
 ";
@@ -202,6 +203,8 @@ impl Talk<'_> {
             Ok(written) => written,
             Err(error) => return Err(self.failure(question, error.into())),
         };
+        let Reading { places, known, .. } = self.conversation.reading();
+        tracing::info!("{} of {places} places of the talk were read anew", places - known);
         if !json {
             return output::line("");
         }

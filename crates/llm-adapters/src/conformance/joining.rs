@@ -3,7 +3,7 @@
 use blip2_core::{OpenTexts, Segment};
 use burn::tensor::Tensor;
 
-use super::{Suite, Violation, broken, numbers, refused, shape};
+use super::{QUERIES, Suite, Violation, broken, numbers, refused, shape};
 
 /// Enough that no beginning of the suite is forgotten.
 const REMEMBERED: usize = 1 << 24;
@@ -57,6 +57,34 @@ impl Suite<'_> {
             self.are_as_alone(property, open.as_ref(), &[again])?;
         }
         Ok(())
+    }
+
+    pub(super) fn what_is_kept_is_of_use_to_others(&self) -> Result<(), Violation> {
+        let property = "a text that begins as one of other texts did is given what it is given alone";
+        let text = |prompt: &[u32]| Text {
+            soft: 0,
+            prompt: prompt.to_vec(),
+            fed: Vec::new(),
+        };
+        let mut before = self.model.open(REMEMBERED);
+        self.admit(before.as_mut(), &text(&[3, 5, 4]))?;
+        if before.reused() > 0 {
+            return broken(property, "the very first text is said to be known".to_owned());
+        }
+        let kept = before.release();
+        let mut open = self.model.open(REMEMBERED);
+        open.recall(kept);
+        let mut texts = vec![text(&[3, 5, 4, 6, 7])];
+        self.admit(open.as_mut(), &texts[0])?;
+        if open.reused() >= QUERIES + texts[0].prompt.len() {
+            return broken(
+                property,
+                "more places are said to be known than were read".to_owned(),
+            );
+        }
+        self.are_as_alone(property, open.as_ref(), &texts)?;
+        self.feed(open.as_mut(), &mut texts, &[0], &[3])?;
+        self.are_as_alone(property, open.as_ref(), &texts)
     }
 
     pub(super) fn pictures_stand_between_words(&self) -> Result<(), Violation> {

@@ -89,6 +89,7 @@ pub fn check_within(model: &dyn LanguageModel, device: &Device, tolerance: f64) 
     suite.logits_end_where_writing_goes_on()?;
     suite.beams_follow_their_parents()?;
     suite.texts_join_at_any_time()?;
+    suite.what_is_kept_is_of_use_to_others()?;
     suite.pictures_stand_between_words()?;
     suite.what_cannot_join_is_an_error()?;
     suite.pairs_of_one_text_are_learned_where_they_stand()?;

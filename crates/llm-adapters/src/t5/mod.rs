@@ -248,6 +248,7 @@ impl LanguageModel for T5 {
         Ok(Box::new(text))
     }
 
+    /// Nothing is kept of beginnings: the encoder reads in both directions, so that what it makes of one depends on all behind it.
     fn open(&self, _remembered: usize) -> Box<dyn OpenTexts + '_> {
         Box::new(T5Text::new(self))
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use blip2_core::{LanguageModel, Segment};
+use blip2_core::{LanguageModel, OpenTexts, Segment};
 use blip2_generation::{Event, Generated, GenerationConfig, Request, RowId, Session, generate_by_streams};
 use blip2_llm_adapters::{
     Architecture, GateActivation, Gemma3, Gemma3Config, Llama, LlamaConfig, Opt, OptConfig, T5, T5Config,
@@ -252,5 +252,44 @@ fn a_beginning_is_read_once() {
             .map(|(a, b)| (a - b).abs())
             .fold(0.0, f32::max);
         assert!(apart < 1e-4, "{name}: {apart}");
+    }
+}
+
+#[test]
+fn texts_opened_later_compute_only_what_is_new() {
+    let models = models();
+    for (number, (name, model)) in models.iter().enumerate() {
+        let decoder = *name != "t5";
+        let prompt = |ids: &[u32]| vec![picture(1, model.hidden_size()), Segment::Ids(ids.to_vec())];
+        let admitted = |open: &mut dyn OpenTexts, ids: &[u32]| {
+            open.admit(&prompt(ids)).unwrap();
+            open.reused()
+        };
+        let mut first = model.open(REMEMBERED);
+        assert_eq!(admitted(first.as_mut(), &[3, 4, 5]), 0, "{name}");
+        let mut second = model.open(REMEMBERED);
+        second.recall(first.release());
+        // The queries of the picture are three.
+        let known = if decoder { 3 + 3 } else { 0 };
+        assert_eq!(admitted(second.as_mut(), &[3, 4, 5, 6, 7, 8]), known, "{name}");
+        assert_eq!(admitted(first.as_mut(), &[3, 4, 5]), 0, "{name} gave it away");
+        // Another model, also one of the same build, makes something else of the same words.
+        let other = &models[(number + 1) % models.len()].1;
+        for (other, kept) in [
+            (other, second.release()),
+            (&self::models()[number].1, first.release()),
+        ] {
+            let mut open = other.open(REMEMBERED);
+            open.recall(kept);
+            let ids = [picture(1, other.hidden_size()), Segment::Ids(vec![3, 4, 5, 6])];
+            open.admit(&ids).unwrap();
+            assert_eq!(open.reused(), 0, "{name}");
+        }
+        // What there is no room for is not kept.
+        let mut none = model.open(0);
+        assert_eq!(admitted(none.as_mut(), &[3, 4, 5]), 0);
+        let mut last = model.open(REMEMBERED);
+        last.recall(none.release());
+        assert_eq!(admitted(last.as_mut(), &[3, 4, 5, 6]), 0, "{name}");
     }
 }
