@@ -201,6 +201,11 @@ impl<M: Borrow<Blip2>> Chat<M> {
         Ok(())
     }
 
+    /// Takes the last question and its answer back, as if they had not been said; what they were.
+    pub fn take_back(&mut self) -> Option<Turn> {
+        self.turns.pop()
+    }
+
     /// What was said since it began, as far as the model still reads it.
     pub fn turns(&self) -> &[Turn] {
         &self.turns

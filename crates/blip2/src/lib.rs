@@ -46,8 +46,9 @@ pub use blip2_data::pixels::{
     DecodeOptions, MAX_PIXELS, Orientation, PixelsError, RgbImage, open as open_picture,
 };
 pub use blip2_generation::{
-    EarlyStopping, Event, Generated, GenerationConfig, GenerationError, GenerationWishes, Request, RowId,
-    Session, StopFlag, TextStream, Token, TokenScores,
+    EarlyStopping, Event, Filter, Finding, Generated, GenerationConfig, GenerationError, GenerationWishes,
+    Guarded, Request, RowId, Session, StopFlag, TextStream, Token, TokenScores, WordList, WordListError,
+    whole_words,
 };
 pub use blip2_hub::locate;
 pub use blip2_llm_adapters::LoadedLanguageModel;

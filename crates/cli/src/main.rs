@@ -14,6 +14,7 @@ mod output;
 mod part;
 mod pictures;
 mod progress;
+mod safety;
 
 use std::env;
 use std::io::{self, IsTerminal};

@@ -9,6 +9,7 @@ mod distribution;
 mod error;
 mod nucleus_sampling;
 mod rules;
+mod safety;
 mod sequential;
 mod session;
 mod stop;
@@ -25,6 +26,7 @@ use crate::writing::{Start, Writing, advance};
 
 pub use config::{EarlyStopping, GenerationConfig};
 pub use error::GenerationError;
+pub use safety::{Filter, Finding, Guarded, WordList, WordListError, whole_words};
 pub use session::{Event, Request, RowId, Session};
 pub use stop::StopFlag;
 pub use text_stream::TextStream;

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use axum::extract::{Extension, State as Shared};
-use blip2::{EncodedPicture, GenerationConfig, Piece, StopFlag};
+use blip2::{EncodedPicture, Finding, GenerationConfig, Piece, StopFlag};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use crate::answer::DescribedFinding;
 use crate::error::{ErrorBody, Refusal};
 use crate::json::{Json, only};
-use crate::safety::Finding;
 use crate::sampling::Sampling;
 use crate::state::State;
 use crate::tickets::Ticket;
@@ -39,6 +39,7 @@ pub(crate) struct Captions {
     captions: Vec<Caption>,
     /// What the filter found in captions that are kept back.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<DescribedFinding>)]
     filtered: Vec<Finding>,
 }
 

@@ -33,12 +33,12 @@ pub enum ServerError {
         #[source]
         source: io::Error,
     },
-    /// A file of keys, or of words, without one.
+    /// A file of keys without one.
     #[error("{path} holds nothing: one {what} a line is needed", path = path.display())]
     Empty {
         /// Which file.
         path: PathBuf,
-        /// Key, or word.
+        /// What it should hold.
         what: &'static str,
     },
     /// The model cannot write, match or embed.

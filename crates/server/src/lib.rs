@@ -25,15 +25,14 @@ mod page;
 mod pictures;
 mod remote;
 mod routes;
-mod safety;
 mod sampling;
 mod state;
 mod stream;
 mod tickets;
 mod withheld;
 
+pub use blip2::{Filter, Finding, WordList};
 pub use error::ServerError;
 pub use keys::Keys;
 pub use listen::Server;
 pub use options::{Limits, ServerOptions};
-pub use safety::{Filter, Finding, WordList};

@@ -4,10 +4,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use blip2::{Filter, WordList};
 use tokio::sync::Semaphore;
 
 use crate::keys::Keys;
-use crate::safety::{Filter, WordList};
 
 /// How a server is run.
 #[derive(Clone)]

@@ -54,14 +54,6 @@ impl Withheld {
     }
 }
 
-/// `text` up to its last word, which may still grow into another one. In scripts that write without blanks between words (and know no
-/// capitals), nothing would ever be whole: there every character is.
-pub(crate) fn whole_words(text: &str) -> &str {
-    text.trim_end_matches(|letter: char| {
-        letter.is_lowercase() || letter.is_uppercase() || letter.is_numeric()
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,22 +66,6 @@ mod tests {
                 likeliest: Vec::new(),
             },
             before: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn a_word_is_whole_once_something_follows() {
-        for (text, whole) in [
-            ("make a bomb", "make a "),
-            ("make a bomber", "make a "),
-            ("make a bomber jacket", "make a bomber "),
-            ("a bomb!", "a bomb!"),
-            ("eine Straße", "eine "),
-            ("两只猫", "两只猫"),
-            ("bomb", ""),
-            ("", ""),
-        ] {
-            assert_eq!(whole_words(text), whole);
         }
     }
 

@@ -6,14 +6,18 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
-use blip2::{Blip2, Chat as Conversation, GenerationConfig, Reading, Template, Turn, Written};
+use blip2::{
+    Blip2, Chat as Conversation, Finding, GenerationConfig, Guarded, Reading, StopFlag, Template, Turn,
+    Written,
+};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use crate::generation::GenerationArguments;
 use crate::model::{ModelArguments, named};
-use crate::output;
 use crate::pictures::PictureArguments;
+use crate::safety::{Place, Safety, SafetyArguments};
+use crate::{output, safety};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,7 +26,8 @@ Examples:
 
 Each line is a question, answered word by word. A decoder reads of a talk that goes on what is new alone (-v tells how much); an
 encoder-decoder model, and InstructBLIP, read all of it again each time. With --json, one object an
-answer: image, question, text, ids, score; or, of a question that failed, image, question, error. Lines that begin with a
+answer: image, question, text, ids, score; or, of a question that failed, image, question, error. What --safety keeps back leaves no
+trace in the talk; its object has filtered with the category, in place of the text or beside the error of a question. Lines that begin with a
 stroke are for the program:
 ";
 
@@ -53,6 +58,8 @@ pub(crate) struct Chat {
     reading: PictureArguments,
     #[command(flatten)]
     generation: GenerationArguments,
+    #[command(flatten)]
+    safety: SafetyArguments,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -84,10 +91,17 @@ enum Record<'a> {
         #[serde(flatten)]
         written: Written,
     },
+    Withheld {
+        image: Option<String>,
+        question: &'a str,
+        filtered: Finding,
+    },
     Failure {
         image: Option<String>,
         question: &'a str,
         error: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        filtered: Option<Finding>,
     },
 }
 
@@ -104,12 +118,14 @@ struct Talk<'a> {
     conversation: Conversation<&'a Blip2>,
     image: Option<PathBuf>,
     settings: GenerationConfig,
+    safety: Safety,
     arguments: &'a Chat,
 }
 
 impl Chat {
     pub(crate) fn run(self) -> Result<()> {
         self.generation.check("chat", 1);
+        let safety = self.safety.open()?;
         let model = self.model.load()?;
         let template = self
             .template
@@ -118,6 +134,7 @@ impl Chat {
             conversation: model.chat(template),
             image: None,
             settings: self.generation.settings(&model.chat_settings(), Some(1)),
+            safety,
             arguments: &self,
         };
         if let Some(image) = &self.image {
@@ -145,6 +162,7 @@ impl Chat {
                 }
             }
         }
+        talk.safety.report();
         ensure!(
             person || failed == 0,
             "{failed} of the lines could not be answered: see above"
@@ -161,7 +179,7 @@ impl Talk<'_> {
             Err(_) => {
                 let text = String::from_utf8_lossy(line);
                 let text = text.trim();
-                Err(self.failure(text, anyhow!("this line is not in UTF-8: `{text}`")))
+                Err(self.failure(text, anyhow!("this line is not in UTF-8: `{text}`"), None))
             }
         }
     }
@@ -192,16 +210,45 @@ impl Talk<'_> {
     }
 
     fn answer(&mut self, question: &str) -> Result<()> {
+        if let Some(filtered) = self.safety.find(Place::Prompt, question) {
+            return Err(self.failure(question, safety::refused(&filtered), Some(filtered)));
+        }
         let json = self.arguments.json;
         // What cannot be said any more is told at the end of the line.
-        let mut hear = |piece: &str| {
+        let say_piece = |piece: &str| {
             if !json {
                 let _ = say(piece);
             }
         };
-        let written = match self.conversation.ask(question, &self.settings, &mut hear) {
+        // One of its own: a flag that is raised stays so.
+        let stop = StopFlag::default();
+        let settings = GenerationConfig {
+            stop: stop.clone(),
+            ..self.settings.clone()
+        };
+        let mut guarded = self.safety.filter().map(Guarded::new);
+        let mut hear = |piece: &str| match &mut guarded {
+            None => say_piece(piece),
+            Some(guarded) => {
+                say_piece(guarded.push(piece));
+                if guarded.finding().is_some() {
+                    stop.raise();
+                }
+            }
+        };
+        let answer = self.conversation.ask(question, &settings, &mut hear);
+        let found = guarded.and_then(|mut guarded| {
+            if answer.is_ok() {
+                say_piece(guarded.finish());
+            }
+            guarded.finding().cloned()
+        });
+        if let Some(filtered) = found {
+            return self.withhold(question, filtered, answer.is_ok());
+        }
+        let written = match answer {
             Ok(written) => written,
-            Err(error) => return Err(self.failure(question, error.into())),
+            Err(error) => return Err(self.failure(question, error.into(), None)),
         };
         let Reading { places, known, .. } = self.conversation.reading();
         tracing::info!("{} of {places} places of the talk were read anew", places - known);
@@ -215,8 +262,25 @@ impl Talk<'_> {
         })
     }
 
+    /// Tells that an answer is kept back from where it says what it must not. Where it was `kept` in the talk, it is taken back.
+    fn withhold(&mut self, question: &str, filtered: Finding, kept: bool) -> Result<()> {
+        if kept {
+            self.conversation.take_back();
+        }
+        self.safety.count(Place::Text, &filtered);
+        safety::withheld(question, &filtered);
+        if !self.arguments.json {
+            return output::line("");
+        }
+        output::json(&Record::Withheld {
+            image: self.image.as_deref().map(named),
+            question,
+            filtered,
+        })
+    }
+
     /// `error`, once those who read objects have one of it; what keeps them from it comes first.
-    fn failure(&self, question: &str, error: Error) -> Error {
+    fn failure(&self, question: &str, error: Error, filtered: Option<Finding>) -> Error {
         if !self.arguments.json {
             return error;
         }
@@ -224,6 +288,7 @@ impl Talk<'_> {
             image: self.image.as_deref().map(named),
             question,
             error: output::chain(error.as_ref()),
+            filtered,
         });
         told.err().unwrap_or(error)
     }
@@ -297,6 +362,7 @@ mod tests {
             image: None,
             question: "what?",
             error: "no picture".to_owned(),
+            filtered: None,
         };
         let expected = serde_json::json!({"image": null, "question": "what?", "error": "no picture"});
         assert_eq!(serde_json::to_value(record).unwrap(), expected);

@@ -20,6 +20,7 @@ mod pictures;
 mod pretrain;
 mod pull;
 mod representation;
+mod safety;
 mod score;
 mod serve;
 #[path = "../../../hub/tests/main/server.rs"]

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use blip2::Finding;
 use serde::Serialize;
 use tokio::task::JoinSet;
 use utoipa::ToSchema;
 
 use super::token_text::{TokenTexts, bytes};
-use crate::answer::{Answer, Finish, Said, Whole};
+use crate::answer::{Answer, DescribedFinding, Finish, Said, Whole};
 use crate::error::Refusal;
-use crate::safety::Finding;
 use crate::sampling::any_number;
 use crate::state::State;
 use crate::withheld::ScoredToken;
@@ -43,6 +43,7 @@ pub(super) struct Choice {
     pub(super) finish_reason: Option<Finish>,
     /// What the filter found, where it kept an answer back.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<DescribedFinding>)]
     pub(super) filtered: Option<Finding>,
 }
 

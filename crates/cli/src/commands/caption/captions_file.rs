@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::Job;
 use crate::exclusive;
@@ -31,6 +32,13 @@ enum Line {
         prompt: String,
         #[serde(rename = "text")]
         _text: String,
+    },
+    /// A caption that a filter kept back: what was to be done is done.
+    Withheld {
+        image: String,
+        prompt: String,
+        #[serde(rename = "filtered")]
+        _filtered: Value,
     },
     Failure {
         image: String,
@@ -80,7 +88,7 @@ impl CaptionsFile {
         }
         let mut counts: HashMap<(&str, &str), usize> = HashMap::new();
         for (line, _) in &found {
-            if let Line::Caption { image, prompt, .. } = line {
+            if let Line::Caption { image, prompt, .. } | Line::Withheld { image, prompt, .. } = line {
                 *counts.entry((image, prompt)).or_default() += 1;
             }
         }
@@ -88,7 +96,7 @@ impl CaptionsFile {
         let asked: HashSet<(&str, &str)> = jobs.iter().map(Job::key).collect();
         let images: HashSet<&str> = jobs.iter().map(|job| job.image.as_str()).collect();
         let stays = |line: &Line| match line {
-            Line::Caption { image, prompt, .. } => {
+            Line::Caption { image, prompt, .. } | Line::Withheld { image, prompt, .. } => {
                 !asked.contains(&(image.as_str(), prompt.as_str())) || whole((image, prompt))
             }
             Line::Failure { image, .. } => !images.contains(image.as_str()),

@@ -1,12 +1,13 @@
 //! Captions as they are written, to stdout and to a file.
 
-use anyhow::Result;
-use blip2::{Blip2Error, Written};
+use anyhow::{Error, Result};
+use blip2::{Blip2Error, Finding, Written};
 use serde::Serialize;
 
 use super::Job;
 use super::captions_file::CaptionsFile;
-use crate::output;
+use crate::safety::{Place, Safety};
+use crate::{output, safety};
 
 /// Where captions go.
 pub(super) struct Lines {
@@ -14,6 +15,7 @@ pub(super) struct Lines {
     /// Whether a line of plain text names its picture.
     named: bool,
     file: Option<CaptionsFile>,
+    safety: Safety,
     captions: usize,
 }
 
@@ -26,18 +28,26 @@ enum Record<'a> {
         #[serde(flatten)]
         written: &'a Written,
     },
+    Withheld {
+        image: &'a str,
+        prompt: &'a str,
+        filtered: Finding,
+    },
     Failure {
         image: &'a str,
         error: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        filtered: Option<Finding>,
     },
 }
 
 impl Lines {
-    pub(super) fn new(json: bool, named: bool, file: Option<CaptionsFile>) -> Self {
+    pub(super) fn new(json: bool, named: bool, file: Option<CaptionsFile>, safety: Safety) -> Self {
         Self {
             json,
             named,
             file,
+            safety,
             captions: 0,
         }
     }
@@ -63,6 +73,7 @@ impl Lines {
                     self.record(&Record::Failure {
                         image: &job.image,
                         error: output::chain(&error),
+                        filtered: None,
                     })?;
                     errors.push(error);
                 }
@@ -72,7 +83,30 @@ impl Lines {
         Ok(errors)
     }
 
+    /// Writes that the prompt of `job` is kept from the model, where the filter finds something; the error of it.
+    pub(super) fn refuse(&mut self, job: &Job) -> Result<Option<Error>> {
+        let Some(filtered) = self.safety.find(Place::Prompt, &job.request.prompt) else {
+            return Ok(None);
+        };
+        let error = safety::refused(&filtered).context(job.image.clone());
+        self.record(&Record::Failure {
+            image: &job.image,
+            error: output::chain(error.as_ref()),
+            filtered: Some(filtered),
+        })?;
+        self.file.as_mut().map_or(Ok(()), CaptionsFile::flush)?;
+        Ok(Some(error))
+    }
+
     fn caption(&mut self, job: &Job, written: &Written) -> Result<()> {
+        if let Some(filtered) = self.safety.find(Place::Text, &written.text) {
+            safety::withheld(&job.image, &filtered);
+            return self.record(&Record::Withheld {
+                image: &job.image,
+                prompt: &job.request.prompt,
+                filtered,
+            });
+        }
         self.captions += 1;
         if !self.json && self.file.is_none() {
             return match self.named {
@@ -94,8 +128,9 @@ impl Lines {
         if self.json { output::json(record) } else { Ok(()) }
     }
 
-    /// Says where the captions are.
+    /// Says where the captions are, and what was kept back.
     pub(super) fn close(self, pictures_per_second: f64) -> Result<()> {
+        self.safety.report();
         match self.file {
             Some(file) if !self.json => output::line(format_args!(
                 "{} captions written to {}, {pictures_per_second:.2} pictures a second",

@@ -21,6 +21,7 @@ use crate::failures::FailureArguments;
 use crate::generation::{GenerationArguments, at_least};
 use crate::model::{ModelArguments, named};
 use crate::pictures::PictureArguments;
+use crate::safety::SafetyArguments;
 use crate::{progress, wrong_usage};
 
 const EXAMPLES: &str = "\
@@ -39,7 +40,8 @@ Examples:
 IMAGE is a picture, a folder (its picture files in the order of their names), or a glob in quotes. A picture that is named twice
 with one prompt is captioned once. With --data, image is the key of a sample; the texts of the data set are not looked at.
 With --json, one object a line, in this order: image, prompt, text, ids (of the new tokens alone), score; or, for a picture that
-cannot be used, image and error. --out writes the same lines to a file, a batch at a time. With --resume, lines that the file
+cannot be used, image and error; or, for a caption that --safety keeps back, image, prompt and filtered with its category. A prompt
+that it keeps back is an error of each picture that has it. --out writes the same lines to a file, a batch at a time. With --resume, lines that the file
 has are kept, a half-written last line is cut, and pictures of which it holds an error are tried again.
 --prompts names a file of lines such as {\"image\": \"a.jpg\", \"prompt\": \"a photo of\"}: with IMAGE, a line is for each picture
 whose path ends like that, and every picture needs a line or --prompt; without IMAGE, for the picture at that path, seen from
@@ -89,6 +91,8 @@ pub(crate) struct Caption {
     reading: PictureArguments,
     #[command(flatten)]
     generation: GenerationArguments,
+    #[command(flatten)]
+    safety: SafetyArguments,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -125,6 +129,7 @@ impl Job {
 impl Caption {
     pub(crate) fn run(self) -> Result<()> {
         self.check();
+        let safety = self.safety.open()?;
         let pictures = pictures::find(&self.images, self.recursive)?;
         let data = self.data.as_deref().map(DataSet::open).transpose()?;
         let prompts = self.prompts.as_deref().map(Prompts::read).transpose()?;
@@ -153,11 +158,12 @@ impl Caption {
             Some(path) => Some(CaptionsFile::create(path)?),
             None => None,
         };
+        let many = jobs.len() > 1;
         self.caption(
             &model,
             &settings,
-            (&jobs, data.as_ref()),
-            Lines::new(self.json, jobs.len() > 1, file),
+            (jobs, data.as_ref()),
+            Lines::new(self.json, many, file, safety),
         )
     }
 
@@ -176,9 +182,18 @@ impl Caption {
         &self,
         model: &Blip2,
         settings: &GenerationConfig,
-        (jobs, data): (&[Job], Option<&DataSet>),
+        (mut jobs, data): (Vec<Job>, Option<&DataSet>),
         mut lines: Lines,
     ) -> Result<()> {
+        let mut failures = self.failures.among(jobs.len());
+        let mut refused = Vec::new();
+        for job in &jobs {
+            let error = lines.refuse(job)?;
+            refused.push(error.is_some());
+            error.map_or(Ok(()), |error| failures.note(error))?;
+        }
+        let mut refused = refused.into_iter();
+        jobs.retain(|_| refused.next() != Some(true));
         // Batches stay what they are without a pause: what is computed together decides the last digits of a score.
         let batches = jobs.chunks(self.batch);
         let open = batches.filter(|batch| !batch.iter().all(|job| lines.holds(job)));
@@ -193,7 +208,6 @@ impl Caption {
                 None => pictures::open(path, self.recursive, &self.reading),
             },
         };
-        let mut failures = self.failures.among(jobs.len());
         let mut open = open.into_iter();
         let start = Instant::now();
         let bar = progress::bar(requests.len() as u64, "captioning");

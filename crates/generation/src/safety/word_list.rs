@@ -1,23 +1,32 @@
-//! What prompts and texts must not say.
+//! The filter that is built in: words.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-use utoipa::ToSchema;
+use blip2_core::files;
+use thiserror::Error;
 
-use crate::ServerError;
+use super::{Filter, Finding};
 
-/// What was found, and kept from the model or from the client.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Finding {
-    /// Which kind of thing; never what was said.
-    pub category: String,
-}
-
-/// Looks at what clients say, and at what the model writes. A word list is built in ([`WordList`]); a classifier fits as well.
-pub trait Filter: Send + Sync {
-    /// What is wrong with `text`, where something is. A text that is being written is looked at again as it grows.
-    fn find(&self, text: &str) -> Option<Finding>;
+/// A file that is no list of words.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum WordListError {
+    /// It cannot be read.
+    #[error("cannot read {path}", path = path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It says nothing.
+    #[error("{path} holds nothing: one `category: phrase` a line is needed", path = path.display())]
+    Empty {
+        /// Which file.
+        path: PathBuf,
+    },
 }
 
 /// Words and phrases, each of a category, found as whole words whatever their case and what stands between them.
@@ -36,17 +45,18 @@ impl WordList {
     /// That of a file: a line for each `category: phrase`; empty lines and lines that begin with `#` are left out.
     ///
     /// # Errors
-    /// [`ServerError`] where the file cannot be read, or holds no phrase.
-    pub fn from_file(path: &Path) -> Result<Self, ServerError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ServerError::Read {
+    /// [`WordListError`] where the file cannot be read, or holds no phrase.
+    pub fn from_file(path: &Path) -> Result<Self, WordListError> {
+        let content =
+            files::read(path).and_then(|content| String::from_utf8(content).map_err(io::Error::other));
+        let text = content.map_err(|source| WordListError::Read {
             path: path.to_owned(),
             source,
         })?;
         let list = Self::parse(&text);
         match list.phrases.is_empty() {
-            true => Err(ServerError::Empty {
+            true => Err(WordListError::Empty {
                 path: path.to_owned(),
-                what: "`category: phrase`",
             }),
             false => Ok(list),
         }
