@@ -1,10 +1,13 @@
-//! One client: asks this and that, sends nonsense, and sometimes leaves before it is answered.
+//! One client: asks this and that, sends nonsense and worse, and sometimes leaves before it is answered, or never reads what is.
 
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+
+use super::hostile;
 
 /// How clients call the model.
 pub(crate) const MODEL: &str = "load";
@@ -25,23 +28,50 @@ pub(crate) enum Deed {
     Vanish,
     /// Sends what is no JSON.
     Nonsense,
+    /// Sends a small file that claims to be a huge picture.
+    Bomb,
+    /// Asks, and reads nothing of any answer.
+    Deaf,
 }
 
 /// What came of it.
 pub(crate) struct Outcome {
     pub(crate) deed: Deed,
-    /// Nothing where the client left, or the connection broke.
-    pub(crate) status: Option<u16>,
+    pub(crate) ending: Ending,
     pub(crate) seconds: f64,
+}
+
+/// How a deed ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Ending {
+    Answered(u16),
+    /// The client went away.
+    Left,
+    /// The server ended the connection of who read nothing.
+    CutOff,
+    /// The connection broke, or nothing came for very long.
+    Broken,
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answered(status) => formatter.pad(&status.to_string()),
+            Self::Left => formatter.pad("left"),
+            Self::CutOff => formatter.pad("cut off"),
+            Self::Broken => formatter.pad("broken"),
+        }
+    }
 }
 
 impl Deed {
     /// Whether this is how it should end: a full queue is no fault, and neither is the end of a request's time.
-    pub(crate) fn expects(self, status: Option<u16>) -> bool {
+    pub(crate) fn expects(self, ending: Ending) -> bool {
         match self {
-            Self::Vanish => status.is_none(),
-            Self::Nonsense => matches!(status, Some(400 | 503)),
-            Self::Chat | Self::Stream | Self::Caption => matches!(status, Some(200 | 503 | 504)),
+            Self::Vanish => ending == Ending::Left,
+            Self::Nonsense | Self::Bomb => matches!(ending, Ending::Answered(400 | 503)),
+            Self::Chat | Self::Stream | Self::Caption => matches!(ending, Ending::Answered(200 | 503 | 504)),
+            Self::Deaf => ending == Ending::CutOff,
         }
     }
 }
@@ -51,6 +81,8 @@ pub(crate) struct Client<'a> {
     picture: &'a str,
     max_tokens: usize,
     number: u64,
+    /// What it does first, where that is not left to chance.
+    first: Option<Deed>,
 }
 
 impl<'a> Client<'a> {
@@ -60,6 +92,12 @@ impl<'a> Client<'a> {
             picture,
             max_tokens,
             number,
+            // Also a short run has one of each.
+            first: match number {
+                0 => Some(Deed::Deaf),
+                1 => Some(Deed::Bomb),
+                _ => None,
+            },
         }
     }
 
@@ -69,38 +107,49 @@ impl<'a> Client<'a> {
             .number
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        let deed = match (self.number >> 33) % 10 {
-            0..4 => Deed::Chat,
-            4..7 => Deed::Stream,
-            7 => Deed::Caption,
-            8 => Deed::Vanish,
-            _ => Deed::Nonsense,
+        // Who reads nothing is busy for half a minute: it is rare, or nobody else would be left.
+        let chosen = match (self.number >> 33) % 400 {
+            0 => Deed::Deaf,
+            1..20 => Deed::Bomb,
+            20..40 => Deed::Nonsense,
+            40..80 => Deed::Vanish,
+            80..120 => Deed::Caption,
+            120..240 => Deed::Stream,
+            _ => Deed::Chat,
         };
+        let deed = self.first.take().unwrap_or(chosen);
         let started = Instant::now();
-        let status = self.ask(deed).ok().flatten();
+        let ending = self.ask(deed).unwrap_or(Ending::Broken);
         Outcome {
             deed,
-            status,
+            ending,
             seconds: started.elapsed().as_secs_f64(),
         }
     }
 
-    fn ask(&self, deed: Deed) -> io::Result<Option<u16>> {
+    fn ask(&self, deed: Deed) -> io::Result<Ending> {
         let (path, body) = match deed {
             Deed::Chat => (CHAT, self.question(self.max_tokens, false).to_string()),
             Deed::Stream => (CHAT, self.question(self.max_tokens, true).to_string()),
-            Deed::Vanish => (CHAT, self.question(300, true).to_string()),
+            Deed::Vanish | Deed::Deaf => (CHAT, self.question(300, true).to_string()),
             Deed::Caption => (
                 "/v1/caption",
                 json!({"image": self.picture, "num_beams": 3, "max_tokens": self.max_tokens}).to_string(),
+            ),
+            Deed::Bomb => (
+                "/v1/caption",
+                json!({"image": hostile::BOMBS[(self.number >> 40) as usize % hostile::BOMBS.len()]})
+                    .to_string(),
             ),
             Deed::Nonsense => (CHAT, "{\"messages\": ".to_owned()),
         };
         let mut stream = TcpStream::connect(self.address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        let connection = if deed == Deed::Deaf { "keep-alive" } else { "close" };
         write!(
             stream,
-            "POST {path} HTTP/1.1\r\nHost: load\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: {connection}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         )?;
         let mut start = [0; 12];
@@ -109,7 +158,11 @@ impl<'a> Client<'a> {
             if self.number.is_multiple_of(2) {
                 stream.read_exact(&mut start)?;
             }
-            return Ok(None);
+            return Ok(Ending::Left);
+        }
+        if deed == Deed::Deaf {
+            let cut = hostile::read_nothing(&mut stream)?;
+            return Ok(if cut { Ending::CutOff } else { Ending::Broken });
         }
         stream.read_exact(&mut start)?;
         let status = std::str::from_utf8(&start[9..])
@@ -120,7 +173,8 @@ impl<'a> Client<'a> {
         let told = String::from_utf8_lossy(&rest);
         let whole = deed != Deed::Stream || status != Some(200) || told.contains("[DONE]");
         // A stream that ends in an error has no good end.
-        Ok(if whole { status } else { Some(500) })
+        let status = if whole { status } else { Some(500) };
+        Ok(status.map_or(Ending::Broken, Ending::Answered))
     }
 
     fn question(&self, max_tokens: usize, stream: bool) -> Value {

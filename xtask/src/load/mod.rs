@@ -1,6 +1,7 @@
 //! `cargo xtask load`: many clients at once against `blip2 serve`, and what becomes of them.
 
 mod client;
+mod hostile;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use anyhow::{Context, Result};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
-use client::{Client, Deed, Outcome};
+use client::{Client, Deed, Ending, Outcome};
 
 use crate::served::Served;
 use crate::{exit_code, launch};
@@ -71,7 +72,7 @@ impl Load {
                 scope.spawn(move || {
                     while Instant::now() < end {
                         let outcome = client.act();
-                        let rests = outcome.status == Some(503);
+                        let rests = outcome.ending == Ending::Answered(503);
                         outcomes.lock().expect("no client panics").push(outcome);
                         if rests {
                             // As `Retry-After` asks.
@@ -116,22 +117,21 @@ fn report(outcomes: &[Outcome], memory: &[u64], seconds: u64) -> bool {
         passed = false;
     };
     println!(
-        "\n{:<10} {:>6} {:>8} {:>8} {:>8} {:>8}",
-        "deed", "status", "count", "p50 s", "p99 s", "most s"
+        "\n{:<10} {:>7} {:>8} {:>8} {:>8} {:>8}",
+        "deed", "ending", "count", "p50 s", "p99 s", "most s"
     );
-    let mut groups: BTreeMap<(Deed, Option<u16>), Vec<f64>> = BTreeMap::new();
+    let mut groups: BTreeMap<(Deed, Ending), Vec<f64>> = BTreeMap::new();
     for outcome in outcomes {
         groups
-            .entry((outcome.deed, outcome.status))
+            .entry((outcome.deed, outcome.ending))
             .or_default()
             .push(outcome.seconds);
     }
-    for ((deed, status), mut times) in groups.clone() {
+    for ((deed, ending), mut times) in groups.clone() {
         times.sort_by(f64::total_cmp);
         let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize];
-        let status = status.map_or("left".to_owned(), |status| status.to_string());
         println!(
-            "{:<10} {status:>6} {:>8} {:>8.3} {:>8.3} {:>8.3}",
+            "{:<10} {ending:>7} {:>8} {:>8.3} {:>8.3} {:>8.3}",
             format!("{deed:?}").to_lowercase(),
             times.len(),
             at(0.5),
@@ -139,17 +139,30 @@ fn report(outcomes: &[Outcome], memory: &[u64], seconds: u64) -> bool {
             at(1.0)
         );
     }
-    for ((deed, status), times) in &groups {
-        if !deed.expects(*status) {
-            fail(format!(
-                "{} times {deed:?} was answered by {status:?}",
-                times.len()
-            ));
+    for ((deed, ending), times) in &groups {
+        if !deed.expects(*ending) {
+            fail(format!("{} times {deed:?} ended with: {ending}", times.len()));
+        }
+    }
+    let count = |deed, ending| groups.get(&(deed, ending)).map_or(0, Vec::len);
+    for (harm, count) in [
+        (
+            "pictures of a claimed size were refused",
+            count(Deed::Bomb, Ending::Answered(400)),
+        ),
+        (
+            "clients that read nothing were cut off",
+            count(Deed::Deaf, Ending::CutOff),
+        ),
+    ] {
+        println!("{count} {harm}");
+        if count == 0 {
+            fail(format!("no {harm}"));
         }
     }
     let good = outcomes
         .iter()
-        .filter(|outcome| outcome.status == Some(200))
+        .filter(|outcome| outcome.ending == Ending::Answered(200))
         .count();
     println!(
         "\n{good} good answers, {:.1} a second",
