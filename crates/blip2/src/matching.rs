@@ -1,6 +1,7 @@
 //! How well texts belong to a picture (LAVIS `blip2_image_text_matching.py`).
 
 use blip2_data::pixels::RgbImage;
+use blip2_generation::GenerationError;
 use burn::tensor::activation::softmax;
 use serde::Serialize;
 
@@ -25,6 +26,24 @@ impl Blip2 {
     /// # Errors
     /// As for [`Blip2::caption_by_qformer`].
     pub fn match_texts(&self, picture: &RgbImage, texts: &[String]) -> Result<Vec<Match>, Blip2Error> {
+        self.match_texts_while(picture, texts, &|| true)
+    }
+
+    /// The same as long as `goes_on` says so, which is asked before the picture and before each batch of texts.
+    ///
+    /// # Errors
+    /// As for [`Blip2::match_texts`]; [`GenerationError::Stopped`] where it is to end before all is matched.
+    pub fn match_texts_while(
+        &self,
+        picture: &RgbImage,
+        texts: &[String],
+        goes_on: &dyn Fn() -> bool,
+    ) -> Result<Vec<Match>, Blip2Error> {
+        let check = || match goes_on() {
+            true => Ok(()),
+            false => Err(GenerationError::Stopped),
+        };
+        check()?;
         let model = &self.representation()?.model;
         let context = model.image_context(self.features(std::slice::from_ref(picture))?)?;
         let image = model.image_embeddings(model.qformer.query_pass(&context, 1).hidden);
@@ -34,6 +53,7 @@ impl Blip2 {
         let image = image.reshape([queries, width]);
         let mut matches = Vec::with_capacity(texts.len());
         for texts in texts.chunks(TEXTS_AT_ONCE) {
+            check()?;
             let batch = self.read(texts)?;
             let same = vec![0; texts.len()];
             let logits = model.matching_logits(&context.select(&same), &batch)?;

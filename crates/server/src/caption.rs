@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Extension, State as Shared};
-use blip2::{EncodedPicture, Finding, GenerationConfig, Piece, StopFlag};
+use blip2::{EncodedPicture, Finding, GenerationConfig, Piece};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use crate::answer::DescribedFinding;
 use crate::error::{ErrorBody, Refusal};
 use crate::json::{Json, only};
+use crate::listens::Listens;
 use crate::sampling::Sampling;
 use crate::state::State;
 use crate::tickets::Ticket;
@@ -124,15 +125,6 @@ async fn by_language_model(
         .collect()
 }
 
-/// Somebody who waits for what a worker writes: once he is gone, it is given up.
-struct Listens(StopFlag);
-
-impl Drop for Listens {
-    fn drop(&mut self) {
-        self.0.raise();
-    }
-}
-
 async fn by_qformer(
     state: &Arc<State>,
     picture: EncodedPicture,
@@ -146,8 +138,8 @@ async fn by_qformer(
         ));
     }
     // One of its own: those of the model's settings are shared.
-    settings.stop = StopFlag::default();
-    let _listens = Listens(settings.stop.clone());
+    let (_listens, stop) = Listens::new();
+    settings.stop = stop;
     let written = state.work(move |state| Ok(state.model.caption_encoded_by_qformer(&picture, &settings)?));
     let captions = written.await?.into_iter().map(|written| Caption {
         text: written.text,
@@ -155,18 +147,4 @@ async fn by_qformer(
         score: written.score,
     });
     Ok(captions.collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_is_gone_is_not_written_for() {
-        let flag = StopFlag::default();
-        let listens = Listens(flag.clone());
-        assert!(!flag.is_raised());
-        drop(listens);
-        assert!(flag.is_raised());
-    }
 }

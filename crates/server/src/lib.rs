@@ -16,6 +16,7 @@ mod health;
 mod json;
 mod keys;
 mod listen;
+mod listens;
 mod matching;
 mod metrics;
 mod models;

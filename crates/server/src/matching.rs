@@ -8,7 +8,11 @@ use utoipa::ToSchema;
 
 use crate::error::{ErrorBody, Refusal};
 use crate::json::Json;
+use crate::listens::Listens;
 use crate::state::State;
+
+/// Where it is asked.
+const PATH: &str = "/v1/match";
 
 /// A picture and texts.
 #[derive(Deserialize, ToSchema)]
@@ -49,8 +53,15 @@ pub(crate) async fn match_texts(
     model.iter().try_for_each(|model| state.check_model(model))?;
     state.check_count("texts", texts.len(), state.options.limits.texts)?;
     state.check_texts(texts.iter().map(String::as_str))?;
+    let (_listens, gone) = Listens::new();
     let matches = state.with_picture(image, move |state, picture| {
-        let found = state.model.match_texts(picture, &texts)?;
+        let found = state
+            .model
+            .match_texts_while(picture, &texts, &|| !gone.is_raised());
+        if gone.is_raised() && found.is_err() {
+            state.metrics.gave_up(PATH);
+        }
+        let found = found?;
         let pairs = texts.into_iter().zip(found);
         let matches = pairs.map(|(text, found)| TextMatch {
             text,

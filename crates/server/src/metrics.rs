@@ -37,6 +37,7 @@ pub(crate) struct Metrics {
     requests: Family<Outcome, Counter>,
     seconds: Times,
     found: Family<Found, Counter>,
+    given_up: Family<Route, Counter>,
     serving: Gauge,
     rows: Gauge,
     waiting: Gauge,
@@ -57,6 +58,7 @@ impl Metrics {
             requests: Family::default(),
             seconds: Family::new_with_constructor(times),
             found: Family::default(),
+            given_up: Family::default(),
             serving: Gauge::default(),
             rows: Gauge::default(),
             waiting: Gauge::default(),
@@ -83,6 +85,11 @@ impl Metrics {
             "filtered",
             "What the filter found, by place and category",
             self.found.clone(),
+        );
+        registry.register(
+            "given_up",
+            "Work that was ended before it was done, for nobody waited for it any longer",
+            self.given_up.clone(),
         );
         registry.register("serving", "Requests that are being served", self.serving.clone());
         registry.register("rows", "Rows of the language model in use", self.rows.clone());
@@ -118,6 +125,13 @@ impl Metrics {
             route: route.to_owned(),
         };
         self.seconds.get_or_create(&route).observe(time.as_secs_f64());
+    }
+
+    pub(crate) fn gave_up(&self, route: &str) {
+        let route = Route {
+            route: route.to_owned(),
+        };
+        self.given_up.get_or_create(&route).inc();
     }
 
     pub(crate) fn found(&self, place: &'static str, category: &str) {

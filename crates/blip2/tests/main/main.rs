@@ -13,6 +13,7 @@ mod golden_rerank;
 mod golden_retrieval;
 mod hub_folders;
 mod instructed;
+mod matching;
 mod refusals;
 mod registry;
 mod session;

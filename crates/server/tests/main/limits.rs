@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use blip2_server::{Keys, Limits};
 use serde_json::{Value, json};
 
-use crate::support::{OPT, PATIENCE, Running, T5, chat};
+use crate::support::{OPT, PATIENCE, RETRIEVAL, Running, T5, chat, data_url};
 
 const PATH: &str = "/v1/chat/completions";
 
@@ -189,6 +189,23 @@ fn clients_that_vanish_free_their_rows() {
     drop(gone);
     server.wait_for("blip2_rows", 0.0);
     server.ask(PATH, &chat("are you there?"));
+}
+
+#[test]
+fn nobody_is_matched_for_who_left() {
+    let server = Running::new(RETRIEVAL, |options| options.limits.texts = 100_000);
+    // More batches than anybody waits for.
+    let texts: Vec<String> = (0..20_000).map(|number| format!("{number}")).collect();
+    let body = json!({"image": data_url(1), "texts": texts}).to_string();
+    let gone = server.begin("POST", "/v1/match", &[], body.as_bytes());
+    server.wait_for("blip2_serving", 1.0);
+    // It has begun.
+    thread::sleep(Duration::from_millis(300));
+    drop(gone);
+    server.wait_for("blip2_given_up_total", 1.0);
+    server.wait_for("blip2_serving", 0.0);
+    server.ask("/v1/match", &json!({"image": data_url(1), "texts": ["a cat"]}));
+    assert_eq!(server.figure("blip2_given_up_total"), 1.0);
 }
 
 #[test]
