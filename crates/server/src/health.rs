@@ -10,13 +10,13 @@ use axum::response::IntoResponse;
 use crate::state::State;
 
 /// Whether the process answers.
-#[utoipa::path(get, path = "/health", tag = "operation", responses((status = 200, description = "It lives")))]
+#[utoipa::path(get, path = "/health", tag = "operation", security(()), responses((status = 200, description = "It lives")))]
 pub(crate) async fn health() -> &'static str {
     "ok\n"
 }
 
 /// Whether requests are welcome.
-#[utoipa::path(get, path = "/ready", tag = "operation", responses(
+#[utoipa::path(get, path = "/ready", tag = "operation", security(()), responses(
     (status = 200, description = "The model is loaded and runs"),
     (status = 503, description = "The server is stopping, or the model does not run")
 ))]
@@ -29,7 +29,7 @@ pub(crate) async fn ready(Shared(state): Shared<Arc<State>>) -> impl IntoRespons
 }
 
 /// Figures for Prometheus.
-#[utoipa::path(get, path = "/metrics", tag = "operation", responses((status = 200, description = "OpenMetrics", body = String)))]
+#[utoipa::path(get, path = "/metrics", tag = "operation", security(()), responses((status = 200, description = "OpenMetrics", body = String)))]
 pub(crate) async fn metrics(Shared(state): Shared<Arc<State>>) -> impl IntoResponse {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], state.figures())

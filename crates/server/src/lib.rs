@@ -13,6 +13,7 @@ mod embeddings;
 mod engine;
 mod error;
 mod health;
+mod hosts;
 mod json;
 mod keys;
 mod listen;

@@ -18,6 +18,9 @@ pub struct ServerOptions {
     pub host: IpAddr,
     /// 0 takes one that is free.
     pub port: u16,
+    /// Names under which it may be asked beside `localhost` and the addresses of this machine, where nobody else can reach it and there
+    /// are no keys: without that, a page of the web could have a name of its own lead here.
+    pub hosts: Vec<String>,
     /// Keys of which a client must have one; none lets everyone in.
     pub keys: Option<Keys>,
     /// Whether pictures are fetched from `http` and `https` addresses.
@@ -108,6 +111,7 @@ impl ServerOptions {
             model: model.into(),
             host: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: 8080,
+            hosts: Vec::new(),
             keys: None,
             remote_images: false,
             filter: Some(Arc::new(WordList::built_in())),

@@ -13,6 +13,7 @@ use axum::routing::{get, post};
 use http_body_util::BodyExt;
 
 use crate::error::Refusal;
+use crate::hosts::known_host;
 use crate::listen::Connection;
 use crate::state::State;
 use crate::tickets::Client;
@@ -42,6 +43,7 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         .route("/page/{file}", get(page::file))
         .fallback(absent)
         .method_not_allowed_fallback(other_method)
+        .layer(from_fn_with_state(state.clone(), known_host))
         .layer(from_fn_with_state(state.clone(), count))
         .with_state(state)
 }

@@ -45,6 +45,10 @@ pub(crate) struct Serve {
     /// Port; 0 takes one that is free
     #[arg(long, value_name = "N", default_value_t = 8080)]
     port: u16,
+    /// A name under which it may be asked beside localhost, where this machine alone can reach it and there are no keys; several times
+    /// for several
+    #[arg(long, value_name = "NAME")]
+    allow_host: Vec<String>,
     /// A file of keys, one a line, of which a client must send one
     #[arg(long, value_name = "FILE")]
     api_key_file: Option<PathBuf>,
@@ -113,6 +117,7 @@ impl Serve {
         });
         options.host = self.host;
         options.port = self.port;
+        options.hosts.clone_from(&self.allow_host);
         options.keys = self.api_key_file.as_deref().map(Keys::from_file).transpose()?;
         options.remote_images = self.allow_remote_images;
         if self.no_safety {

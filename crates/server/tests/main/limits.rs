@@ -99,6 +99,40 @@ fn only_keys_let_in() {
 }
 
 #[test]
+fn pages_that_have_their_name_lead_here_are_refused() {
+    let server = Running::new(OPT, |options| options.hosts = vec!["my.machine".to_owned()]);
+    let ask = |host: &str, path: &str| server.request("GET", path, &[("Host", host)], b"");
+    for (host, status) in [
+        ("evil.example", 403),
+        ("evil.example:8080", 403),
+        ("localhost:8080", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:8080", 200),
+        ("my.machine", 200),
+    ] {
+        for path in ["/", "/v1/models", "/health", "/openapi.json"] {
+            let (found, _, body) = ask(host, path);
+            assert_eq!(found, status, "{host} {path}");
+            assert!(
+                status == 200 || body.contains("\"unknown_host\"") && body.contains("--allow-host"),
+                "{body}"
+            );
+        }
+    }
+    let body = chat("?").to_string();
+    assert_eq!(
+        server
+            .request("POST", PATH, &[("Host", "evil.example")], body.as_bytes())
+            .0,
+        403
+    );
+    // Who has a key is no foreign page.
+    let server = Running::new(OPT, |options| options.keys = Some(Keys::new(["secret"])));
+    let headers = [("Host", "evil.example"), ("Authorization", "Bearer secret")];
+    assert_eq!(server.request("POST", PATH, &headers, body.as_bytes()).0, 200);
+}
+
+#[test]
 fn there_is_nothing_elsewhere() {
     let server = Running::new(OPT, |_| {});
     for (method, path, status) in [
@@ -131,7 +165,7 @@ fn who_sends_slowly_is_not_waited_for() {
     drop(stream);
     let body = chat("?").to_string();
     let head = format!(
-        "POST {PATH} HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        "POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     // Half of the body, then nothing.
@@ -158,7 +192,7 @@ fn who_does_not_read_is_not_waited_for() {
     let mut stream = std::net::TcpStream::connect(server.address).unwrap();
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
     // Answers fill all buffers in between; then nothing goes on in either direction, until the server ends it.
-    let asked = "GET /openapi.json HTTP/1.1\r\nHost: test\r\n\r\n".repeat(1000);
+    let asked = "GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1000);
     let error = loop {
         if let Err(error) = stream.write_all(asked.as_bytes()) {
             break error;

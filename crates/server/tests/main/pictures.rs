@@ -5,6 +5,7 @@ use std::slice::from_ref;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use blip2::GenerationConfig;
+use blip2_server::Keys;
 use serde_json::{Value, json};
 
 use crate::support::{NAME, OPT, RETRIEVAL, Running, T5, data_url, load, picture};
@@ -289,6 +290,18 @@ fn the_document_names_every_route() {
     }
     let chat = &document["components"]["schemas"]["ChatRequest"];
     assert!(chat.to_string().contains("temperature"), "{chat}");
+    let scheme = &document["components"]["securitySchemes"]["bearer"];
+    assert_eq!(
+        (&scheme["type"], &scheme["scheme"]),
+        (&json!("http"), &json!("bearer"))
+    );
+    assert_eq!(document["security"], json!([{}, {"bearer": []}]));
+    for open in ["/health", "/ready", "/metrics"] {
+        assert_eq!(paths[open]["get"]["security"], json!([{}]), "{open}");
+    }
+    let closed = Running::new(OPT, |options| options.keys = Some(Keys::new(["secret"])));
+    let document: Value = serde_json::from_str(&closed.get("/openapi.json").1).unwrap();
+    assert_eq!(document["security"], json!([{"bearer": []}]));
     let (status, page) = server.get("/");
     assert!(status == 200 && page.contains("<title>BLIP-2</title>"));
 }

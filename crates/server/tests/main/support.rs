@@ -169,13 +169,17 @@ impl Running {
             .iter()
             .all(|(name, _)| *name != "Content-Type")
             .then_some(&json[0]);
+        let host = match headers.iter().any(|(name, _)| *name == "Host") {
+            true => "",
+            false => "Host: localhost\r\n",
+        };
         let headers: String = headers
             .iter()
             .chain(kind)
             .map(|(name, value)| format!("{name}: {value}\r\n"))
             .collect();
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n",
+            "{method} {path} HTTP/1.1\r\n{host}Connection: close\r\nContent-Length: {}\r\n{headers}\r\n",
             body.len()
         );
         stream.write_all(head.as_bytes()).unwrap();
