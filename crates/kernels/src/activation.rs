@@ -9,7 +9,13 @@ use crate::flex::activation::Activation;
 
 /// `x * Φ(x)` with the exact normal distribution function Φ (Hendrycks and Gimpel, 2016), any shape.
 pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    activate(x, Activation::Gelu, composed::gelu)
+    activate(x, Activation::Gelu, |x| {
+        #[cfg(feature = "cuda")]
+        if crate::gpu::activation::serves(&x) {
+            return crate::gpu::activation::gelu(x);
+        }
+        composed::gelu(x)
+    })
 }
 
 /// GELU with the hyperbolic tangent in place of the error function (PyTorch's `approximate="tanh"`), any shape.

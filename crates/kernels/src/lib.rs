@@ -44,7 +44,7 @@ pub use burn;
 pub use draws::{learns, random_mask};
 pub use embedding::embedding;
 pub use gradient_norm::{GradientNorm, Scalar};
-pub use linear::linear;
+pub use linear::{add_linear, linear};
 pub use loss::{CrossEntropyOptions, cross_entropy, linear_cross_entropy};
 pub use norm::{add_layer_norm, layer_norm, rms_norm};
 pub use optimizer::{AdamWStep, adamw, sum_of_squares};

@@ -17,7 +17,7 @@ pub fn layer_norm<const D: usize>(
 ) -> Tensor<D> {
     check("layer_norm", &x, &[&weight, &bias]);
     if !takes(&[facts(&x), facts(&weight), facts(&bias)]) {
-        return composed::layer_norm(x, weight, bias, epsilon);
+        return elsewhere(x, weight, bias, epsilon);
     }
     let (weight, bias) = (weight.into_dispatch(), bias.into_dispatch());
     Tensor::from_dispatch(Dispatch::layer_norm(
@@ -44,7 +44,7 @@ pub fn add_layer_norm<const D: usize>(
         "add_layer_norm: x and residual must have one shape"
     );
     if !takes(&[facts(&x), facts(&residual), facts(&weight), facts(&bias)]) {
-        return composed::layer_norm(x + residual, weight, bias, epsilon);
+        return elsewhere(x + residual, weight, bias, epsilon);
     }
     let (x, residual) = (x.into_dispatch(), residual.into_dispatch());
     let (weight, bias) = (weight.into_dispatch(), bias.into_dispatch());
@@ -55,6 +55,20 @@ pub fn add_layer_norm<const D: usize>(
         bias,
         epsilon,
     ))
+}
+
+/// Layer norm where the kernels for the CPU do not serve: by those for NVIDIA's GPUs where they do.
+fn elsewhere<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<1>,
+    bias: Tensor<1>,
+    epsilon: f64,
+) -> Tensor<D> {
+    #[cfg(feature = "cuda")]
+    if crate::gpu::norm::serves(&x, &weight, &bias) {
+        return crate::gpu::norm::layer_norm(x, weight, bias, epsilon);
+    }
+    composed::layer_norm(x, weight, bias, epsilon)
 }
 
 /// Root mean square normalisation (Zhang and Sennrich, 2019): `x / sqrt(mean(x²) + epsilon) * weight`.

@@ -67,6 +67,12 @@ pub fn adamw<const D: usize>(
             .map(Tensor::from_primitive::<Flex>)
             .into();
     }
+    #[cfg(feature = "cuda")]
+    if let Scalar::OnDevice(scale) = &step.gradient_scale
+        && crate::gpu::optimizer::serves(&tensors)
+    {
+        return crate::gpu::optimizer::adamw(tensors, scale.clone(), step);
+    }
     let [parameter, gradient, first_moment, second_moment] = tensors;
     composed::adamw(parameter, gradient, first_moment, second_moment, step)
 }

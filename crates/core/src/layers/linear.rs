@@ -71,6 +71,16 @@ impl Linear {
         }
     }
 
+    /// Adds what `x` `[.., inputs]` is mapped to, to `residual` `[.., outputs]`, of whose type the result is.
+    pub fn add_to<const D: usize>(&self, residual: Tensor<D>, x: Tensor<D>) -> Tensor<D> {
+        if self.weight.packed().is_some() || self.low_rank.is_some() {
+            let dtype = residual.dtype();
+            return residual + self.forward(x).cast(dtype);
+        }
+        let bias = self.bias.as_ref().map(Param::val);
+        kernels::add_linear(residual, x, self.weight.val(), bias)
+    }
+
     /// Mean cross-entropy `[1]` of what `hidden` `[rows, inputs]` is mapped to, against `targets` `[rows]`: classes in
     /// `0..outputs`.
     pub fn cross_entropy(&self, hidden: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {

@@ -112,11 +112,15 @@ fn read_part(x: Tensor<4>, reads: &[PartRead]) -> Tensor<4> {
 /// Keys or values as the `heads` of the query read them, `[batch, heads, keys, width]`.
 pub(crate) fn spread(x: Tensor<4>, heads: usize, rules: &Rules) -> Tensor<4> {
     let [_, key_heads, _, _] = x.dims();
-    let read = match &rules.rows {
+    repeat_heads(rows_read(x, rules), heads / key_heads)
+}
+
+/// Keys or values as the rows of the query read them, `[batch, key heads, keys, width]`.
+pub(crate) fn rows_read(x: Tensor<4>, rules: &Rules) -> Tensor<4> {
+    match &rules.rows {
         Some(rows) => read(x, rows),
         None => x,
-    };
-    repeat_heads(read, heads / key_heads)
+    }
 }
 
 #[cfg(any(feature = "gpu", test))]

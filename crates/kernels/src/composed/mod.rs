@@ -10,6 +10,8 @@ mod optimizer;
 
 pub(crate) use activation::{gelu, gelu_tanh, quick_gelu, silu_gate, softmax};
 pub(crate) use attention::{attention, attention_in_parts};
+#[cfg(feature = "cuda")]
+pub(crate) use attention::rows_read;
 #[cfg(any(feature = "gpu", test))]
 pub(crate) use attention::{gathered, spread, weights};
 pub(crate) use embedding::embedding;
@@ -26,8 +28,8 @@ use crate::products::Products;
 pub(crate) fn matmul<const D: usize>(a: Tensor<D>, b: Tensor<D>, products: Products) -> Tensor<D> {
     let dtype = a.dtype();
     #[cfg(feature = "cuda")]
-    if crate::gpu::products::on_cuda(&a)
-        && crate::gpu::products::on_cuda(&b)
+    if crate::gpu::cuda::on_cuda(&a)
+        && crate::gpu::cuda::on_cuda(&b)
         && a.dims()[..D - 2] == b.dims()[..D - 2]
     {
         return crate::gpu::products::of_library(a, b, None, products, dtype);

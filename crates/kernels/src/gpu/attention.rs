@@ -1,5 +1,5 @@
-//! Attention: burn's fused operation where no gradient is asked for, and where one is, a backward pass that makes the weights again,
-//! some queries at a time.
+//! Attention: one kernel where no gradient is asked for, ours on NVIDIA's GPUs and burn's on others, and where one is, a backward pass
+//! that makes the weights again, some queries at a time.
 
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::ops::AttentionModuleOptions;
@@ -49,19 +49,42 @@ struct Attention {
     rules: Rules,
 }
 
-/// On NVIDIA's GPUs the definition is faster, its products being those of their library: burn's fused operation gave up on heads of
-/// ViT-g's width on an H100, and made scores, weights and sums one by one.
+/// By a kernel of ours; none on other GPUs than NVIDIA's, and where operands keep their single precision.
 #[cfg(feature = "cuda")]
-fn by_library(query: &Tensor<4>) -> bool {
-    super::products::on_cuda(query)
+fn in_one_kernel(
+    query: &Tensor<4>,
+    key: &Tensor<4>,
+    value: &Tensor<4>,
+    bias: Option<&Tensor<4>>,
+    rules: &Rules,
+) -> Option<Tensor<4>> {
+    use burn::backend::Dispatch;
+
+    use super::cuda::attention::{Scores, serves};
+    use super::cuda::operations::OnCuda;
+
+    let (operands, dtype) = (super::products::operands(query, rules.products), query.dtype());
+    if !serves(query, operands) {
+        return None;
+    }
+    let scores = Scores {
+        scale: rules.scale,
+        causal: rules.causal,
+    };
+    let read = |x: &Tensor<4>| composed::rows_read(x.clone(), rules);
+    let [query, key, value] =
+        [query.clone(), read(key), read(value)].map(|x| x.cast(operands).into_dispatch());
+    let attended = match bias {
+        Some(bias) => {
+            let bias = bias.clone().cast(DType::F32).into_dispatch();
+            Dispatch::attention_with_bias(query, key, value, bias, scores, dtype)
+        }
+        None => Dispatch::attention_alone(query, key, value, scores, dtype),
+    };
+    Some(Tensor::<4>::from_dispatch(attended).swap_dims(1, 2))
 }
 
-#[cfg(not(feature = "cuda"))]
-fn by_library(_: &Tensor<4>) -> bool {
-    false
-}
-
-/// Burn's fused operation where it computes what is asked for, else the definition.
+/// One kernel where there is one that computes what is asked for, else the definition.
 fn forward(
     query: Tensor<4>,
     key: Tensor<4>,
@@ -69,11 +92,16 @@ fn forward(
     bias: Option<Tensor<4>>,
     rules: &Rules,
 ) -> Tensor<4> {
+    #[cfg(feature = "cuda")]
+    if super::cuda::on_cuda(&query) {
+        return in_one_kernel(&query, &key, &value, bias.as_ref(), rules)
+            .unwrap_or_else(|| composed::attention(query, key, value, bias, rules));
+    }
     let [_, heads, queries, width] = query.dims();
     let usual_scale = (rules.scale * (width as f64).sqrt() - 1.0).abs() < 1e-9;
     // Where the last query stands is not the same in all fused kernels.
     let fits = bias.is_none() && usual_scale && (!rules.causal || queries == key.dims()[2]);
-    if !fits || by_library(&query) {
+    if !fits {
         return composed::attention(query, key, value, bias, rules);
     }
     let dtype = query.dtype();
@@ -111,24 +139,37 @@ impl Kept<3> for Attention {
         let ([_, heads, queries, _], products) = (self.query.dims(), self.rules.products);
         let [rows, key_heads, _, _] = self.key.dims();
         let [key, value] = [&self.key, &self.value].map(|x| composed::spread(x.clone(), heads, &self.rules));
-        let (mut of_key, mut of_value) = (key.zeros_like(), value.zeros_like());
+        let (mut of_key, mut of_value) = (None, None);
         let mut of_query = Vec::new();
         for first in (0..queries).step_by(QUERIES) {
             let count = QUERIES.min(queries - first);
-            let [query, gradient] = [&self.query, &gradient].map(|x| x.clone().narrow(2, first, count));
+            let part_of = |x: &Tensor<4>| match count == queries {
+                true => x.clone(),
+                false => x.clone().narrow(2, first, count),
+            };
+            let [query, gradient] = [&self.query, &gradient].map(part_of);
             let bias = self.bias(first, count);
             let part = first..first + count;
             let weights = composed::weights(query.clone(), &key, bias, part, queries, &self.rules);
             let matmul = |a: Tensor<4>, b: Tensor<4>| composed::matmul(a, b, products);
-            of_value = of_value + matmul(weights.clone().swap_dims(2, 3), gradient.clone());
+            add(&mut of_value, matmul(weights.clone().swap_dims(2, 3), gradient.clone()));
             let of_weights = matmul(gradient, value.clone().swap_dims(2, 3));
             let mean = (weights.clone() * of_weights.clone()).sum_dim(3);
             let of_scores = (weights * (of_weights - mean)).mul_scalar(self.rules.scale);
-            of_key = of_key + matmul(of_scores.clone().swap_dims(2, 3), query);
+            add(&mut of_key, matmul(of_scores.clone().swap_dims(2, 3), query));
             of_query.push(matmul(of_scores, key.clone()));
         }
-        let [of_key, of_value] =
-            [of_key, of_value].map(|x| composed::gathered(x, [rows, key_heads], &self.rules));
-        [Tensor::cat(of_query, 2), of_key, of_value].map(|x| Some(primitive(x)))
+        let [of_key, of_value] = [of_key, of_value].map(|x| {
+            let x = x.expect("there is a query");
+            primitive(composed::gathered(x, [rows, key_heads], &self.rules))
+        });
+        [Some(primitive(Tensor::cat(of_query, 2))), Some(of_key), Some(of_value)]
     }
+}
+
+fn add(sum: &mut Option<Tensor<4>>, more: Tensor<4>) {
+    *sum = Some(match sum.take() {
+        Some(sum) => sum + more,
+        None => more,
+    });
 }

@@ -43,6 +43,33 @@ fn of_rows(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>, products: P
     }
 }
 
+/// Whether [`add_linear`] takes these: on one of NVIDIA's GPUs, without a gradient.
+#[cfg(feature = "cuda")]
+pub(crate) fn adds<const D: usize>(tensors: [&Tensor<D>; 2], weight: &Tensor<2>, bias: &Tensor<1>) -> bool {
+    let learns = tensors.iter().any(|x| x.is_autodiff()) || weight.is_autodiff() || bias.is_autodiff();
+    let [residual, x] = tensors;
+    let [outputs, _] = weight.dims();
+    !learns
+        && residual.dims()[..D - 1] == x.dims()[..D - 1]
+        && residual.dims()[D - 1] == outputs
+        && super::cuda::on_cuda(x)
+}
+
+/// As [`crate::add_linear`].
+#[cfg(feature = "cuda")]
+pub(crate) fn add_linear<const D: usize>(
+    residual: Tensor<D>,
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+    products: Products,
+) -> Tensor<D> {
+    let ([outputs, inputs], shape) = (weight.dims(), residual.dims());
+    let rows = shape[..D - 1].iter().product();
+    let (x, residual) = (x.reshape([rows, inputs]), residual.reshape([rows, outputs]));
+    super::products::added(x, weight.transpose(), bias, residual, products).reshape(shape)
+}
+
 /// All of it off the graph.
 #[derive(Clone, Debug)]
 struct Linear {

@@ -2,11 +2,17 @@
 //! else its backward pass needs again, a piece at a time. What the pieces do is said in burn's tensor operations, which compile for
 //! every GPU. Tests run them over burn's backend for the CPU as well, where no GPU is built in.
 
+#[cfg(feature = "cuda")]
+pub(crate) mod activation;
 pub(crate) mod attention;
 #[cfg(feature = "cuda")]
-mod cublas;
+pub(crate) mod cuda;
 pub(crate) mod linear;
 pub(crate) mod loss;
+#[cfg(feature = "cuda")]
+pub(crate) mod norm;
+#[cfg(feature = "cuda")]
+pub(crate) mod optimizer;
 pub(crate) mod packed;
 pub(crate) mod products;
 #[cfg(test)]

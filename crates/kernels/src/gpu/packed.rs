@@ -3,7 +3,7 @@
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::Tensor;
 
-use super::products::product;
+use super::products::{operands, product};
 use super::{Kept, Place, like, node, plain, primitive, tracked};
 use crate::packed::PackedWeight;
 use crate::products::Products;
@@ -22,7 +22,7 @@ pub(crate) fn packed_linear<const D: usize>(
 
 fn of_rows(x: Tensor<2>, weight: &PackedWeight, bias: Option<Tensor<1>>) -> Tensor<2> {
     let (tracks, device) = (x.is_tracked(), x.device());
-    let unpacked = weight.unpacked_on(&device.clone().inner(), x.dtype());
+    let unpacked = weight.unpacked_on(&device.clone().inner(), operands(&x, Products::Bf16));
     let (unpacked, bias) = (unpacked.transpose(), bias.map(plain));
     let y = product(plain(x.clone()), unpacked, bias, Products::Bf16, x.dtype());
     match tracks {
@@ -37,7 +37,8 @@ struct Packed(PackedWeight);
 impl Kept<1> for Packed {
     fn backward(self, gradient: FloatTensor<Place>) -> [Option<FloatTensor<Place>>; 1] {
         let gradient = Tensor::<2>::from_primitive::<Place>(gradient);
-        let weight = self.0.unpacked_on(&gradient.device(), gradient.dtype());
+        let operands = operands(&gradient, Products::Bf16);
+        let weight = self.0.unpacked_on(&gradient.device(), operands);
         let dtype = gradient.dtype();
         [Some(primitive(product(
             gradient,

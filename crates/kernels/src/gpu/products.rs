@@ -1,7 +1,5 @@
 //! Products of two matrices on GPUs: NVIDIA's by their own library, the others by burn.
 
-#[cfg(feature = "cuda")]
-use burn::backend::{Backend, backend_extension, tensor::FloatTensor};
 use burn::tensor::{DType, Tensor};
 
 use crate::products::Products;
@@ -23,7 +21,7 @@ pub(crate) fn product(
     dtype: DType,
 ) -> Tensor<2> {
     #[cfg(feature = "cuda")]
-    if on_cuda(&a) {
+    if super::cuda::on_cuda(&a) {
         return of_library(a, b, bias, products, dtype);
     }
     let operands = operands(&a, products);
@@ -32,19 +30,6 @@ pub(crate) fn product(
         Some(bias) => product + bias.cast(dtype).unsqueeze(),
         None => product,
     }
-}
-
-/// Whether `x`, which is not on a graph, is on one of NVIDIA's GPUs.
-#[cfg(feature = "cuda")]
-pub(crate) fn on_cuda<const D: usize>(x: &Tensor<D>) -> bool {
-    use burn::backend::DispatchDevice;
-    use burn_cubecl::CubeDevice;
-
-    let cuda = matches!(
-        x.device().as_dispatch(),
-        DispatchDevice::Cube(CubeDevice::Cuda(_))
-    );
-    cuda && super::takes(x)
 }
 
 /// As [`product`], of as many matrices `[.., m, k]` and `[.., k, n]`.
@@ -58,6 +43,8 @@ pub(crate) fn of_library<const D: usize>(
 ) -> Tensor<D> {
     use burn::backend::Dispatch;
 
+    use super::cuda::operations::OnCuda;
+
     let operands = operands(&a, products);
     let [a, b] = [a, b].map(|x| x.cast(operands).into_dispatch());
     let bias = bias.map(|bias| bias.cast(dtype));
@@ -67,58 +54,26 @@ pub(crate) fn of_library<const D: usize>(
     })
 }
 
+/// As [`product`] with `added` `[m, n]`, of whose type it is, plus that.
 #[cfg(feature = "cuda")]
-fn shape_of(a: &burn::tensor::Shape, b: &burn::tensor::Shape) -> burn::tensor::Shape {
-    let mut shape = a.clone();
-    let last = shape.num_dims() - 1;
-    shape[last] = b[last];
-    shape
-}
+pub(crate) fn added(
+    a: Tensor<2>,
+    b: Tensor<2>,
+    bias: Tensor<1>,
+    added: Tensor<2>,
+    products: Products,
+) -> Tensor<2> {
+    use burn::backend::Dispatch;
 
-/// As operations of their own, which burn's joining of kernels leaves where they stand.
-#[cfg(feature = "cuda")]
-#[backend_extension(Cube, Fusion)]
-pub(crate) trait Multiply: Backend {
-    #[fusion(dtype = *dtype, shape = shape_of(a, b))]
-    fn product_alone(a: FloatTensor<Self>, b: FloatTensor<Self>, dtype: DType) -> FloatTensor<Self>;
+    use super::cuda::operations::OnCuda;
 
-    #[fusion(dtype = *dtype, shape = shape_of(a, b))]
-    fn product_with_bias(
-        a: FloatTensor<Self>,
-        b: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        dtype: DType,
-    ) -> FloatTensor<Self>;
-}
-
-#[cfg(feature = "cuda")]
-mod on_cubes {
-    use burn::backend::ops::FloatTensorOps;
-    use burn::tensor::DType;
-    use burn_cubecl::CubeBackend;
-    use burn_cubecl::tensor::CubeTensor;
-
-    use super::Multiply;
-    use crate::gpu::cublas;
-
-    impl Multiply for CubeBackend {
-        fn product_alone(a: CubeTensor, b: CubeTensor, dtype: DType) -> CubeTensor {
-            cublas::product(&a, &b, None, dtype).unwrap_or_else(|| of_burn(a, b, dtype))
-        }
-
-        fn product_with_bias(a: CubeTensor, b: CubeTensor, bias: CubeTensor, dtype: DType) -> CubeTensor {
-            cublas::product(&a, &b, Some(&bias), dtype).unwrap_or_else(|| {
-                let bias = Self::float_reshape(bias.clone(), [1, bias.meta.shape()[0]].into());
-                Self::float_add(of_burn(a, b, dtype), bias)
-            })
-        }
-    }
-
-    fn of_burn(a: CubeTensor, b: CubeTensor, dtype: DType) -> CubeTensor {
-        let product = CubeBackend::float_matmul(a, b);
-        match product.dtype == dtype {
-            true => product,
-            false => CubeBackend::float_cast(product, dtype.into()),
-        }
-    }
+    let operands = operands(&a, products);
+    let [a, b] = [a, b].map(|x| x.cast(operands).into_dispatch());
+    let bias = bias.cast(added.dtype());
+    Tensor::from_dispatch(Dispatch::product_added(
+        a,
+        b,
+        bias.into_dispatch(),
+        added.into_dispatch(),
+    ))
 }

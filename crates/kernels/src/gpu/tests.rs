@@ -10,18 +10,18 @@ use crate::products::Products;
 use crate::{PackedWeight, Packing, composed};
 
 /// Of the largest number.
-const TOLERANCE: f64 = 2e-5;
+pub(super) const TOLERANCE: f64 = 2e-5;
 
 /// Flat inputs to a flat result.
-type Operation<'a> = &'a dyn Fn(&[Tensor<1>]) -> Tensor<1>;
+pub(super) type Operation<'a> = &'a dyn Fn(&[Tensor<1>]) -> Tensor<1>;
 
 #[cfg(not(feature = "gpu"))]
-fn device() -> Device {
+pub(super) fn device() -> Device {
     Device::flex()
 }
 
 #[cfg(feature = "gpu")]
-fn device() -> Device {
+pub(super) fn device() -> Device {
     match std::env::var("BLIP2_TEST_DEVICE").as_deref() {
         #[cfg(feature = "cuda")]
         Ok("cuda") => Device::cuda(burn::tensor::DeviceIndex::Default),
@@ -32,7 +32,7 @@ fn device() -> Device {
 }
 
 /// `count` numbers between -2 and 2, the same for the same seed.
-fn numbers(seed: usize, count: usize) -> Vec<f64> {
+pub(super) fn numbers(seed: usize, count: usize) -> Vec<f64> {
     let number = |place: usize| {
         let mixed = (place + 1)
             .wrapping_mul(2_654_435_761)
@@ -43,11 +43,11 @@ fn numbers(seed: usize, count: usize) -> Vec<f64> {
     (0..count).map(number).collect()
 }
 
-fn read<const D: usize>(x: Tensor<D>) -> Vec<f64> {
+pub(super) fn read<const D: usize>(x: Tensor<D>) -> Vec<f64> {
     x.into_data().iter::<f64>().collect()
 }
 
-fn close(name: &str, found: &[f64], expected: &[f64], tolerance: f64) {
+pub(super) fn close(name: &str, found: &[f64], expected: &[f64], tolerance: f64) {
     assert_eq!(found.len(), expected.len(), "{name}: lengths");
     let size = expected
         .iter()
@@ -61,7 +61,7 @@ fn close(name: &str, found: &[f64], expected: &[f64], tolerance: f64) {
 }
 
 /// What `operation` gives, and the gradient of each input of a weighted sum of that.
-fn run(device: &Device, dtype: DType, inputs: &[Vec<f64>], operation: Operation) -> [Vec<Vec<f64>>; 2] {
+pub(super) fn run(device: &Device, dtype: DType, inputs: &[Vec<f64>], operation: Operation) -> [Vec<Vec<f64>>; 2] {
     let device = device.clone().autodiff();
     let tensor = |values: &Vec<f64>| Tensor::<1>::from_data(values.as_slice(), (&device, dtype));
     let inputs: Vec<Tensor<1>> = inputs
@@ -76,7 +76,7 @@ fn run(device: &Device, dtype: DType, inputs: &[Vec<f64>], operation: Operation)
 }
 
 /// Asserts that `ours` on the device is what `definition` is in double precision on the CPU, also off the graph.
-fn agrees(name: &str, inputs: &[Vec<f64>], ours: Operation, definition: Operation) {
+pub(super) fn agrees(name: &str, inputs: &[Vec<f64>], ours: Operation, definition: Operation) {
     let device = device();
     let found = run(&device, DType::F32, inputs, ours);
     let expected = run(&Device::flex(), DType::F64, inputs, definition);

@@ -40,7 +40,7 @@ impl Attention {
         }
     }
 
-    /// `x` `[batch, tokens, width]` to the same shape.
+    /// What the heads bring together of `x` `[batch, tokens, width]`, of the same shape: [`Attention::output`] takes it.
     pub(super) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let [batch, tokens, width] = x.dims();
         let split = |x: Tensor<3>| {
@@ -55,7 +55,11 @@ impl Attention {
             ..Default::default()
         };
         let mixed = kernels::attention(query, key, value, None, options);
-        self.output
-            .forward(mixed.swap_dims(1, 2).reshape([batch, tokens, width]))
+        mixed.swap_dims(1, 2).reshape([batch, tokens, width])
+    }
+
+    /// The layer behind the heads.
+    pub(super) fn output(&self) -> &Linear {
+        &self.output
     }
 }

@@ -62,9 +62,23 @@ impl Block {
     /// `x` `[batch, tokens, width]` to the same shape.
     pub(super) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let mixed = self.attention.forward(self.norm1.forward(x.clone()));
-        let x = x + self.dropped(scaled(mixed, &self.layer_scale1));
+        let x = self.added(x, mixed, self.attention.output(), &self.layer_scale1);
         let fed = self.mlp.forward(self.norm2.forward(x.clone()));
-        x + self.dropped(scaled(fed, &self.layer_scale2))
+        self.added(x, fed, &self.mlp.fc2, &self.layer_scale2)
+    }
+
+    /// `x` and what a branch adds to it, whose `last` layer takes `branch`.
+    fn added(
+        &self,
+        x: Tensor<3>,
+        branch: Tensor<3>,
+        last: &Linear,
+        scale: &Option<Param<Tensor<1>>>,
+    ) -> Tensor<3> {
+        match scale {
+            None if self.drop_path == 0.0 => last.add_to(x, branch),
+            _ => x + self.dropped(scaled(last.forward(branch), scale)),
+        }
     }
 
     /// The same block, in training without its branches for a share `rate` of the pictures.
@@ -112,12 +126,13 @@ impl FeedForward {
         }
     }
 
+    /// `x` `[batch, tokens, width]` to `[batch, tokens, inner]`, which [`FeedForward::fc2`] takes.
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let x = self.fc1.forward(x);
-        self.fc2.forward(match self.activation {
+        match self.activation {
             Activation::Gelu => kernels::gelu(x),
             Activation::GeluPytorchTanh => kernels::gelu_tanh(x),
             Activation::QuickGelu => kernels::quick_gelu(x),
-        })
+        }
     }
 }

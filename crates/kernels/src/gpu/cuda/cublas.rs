@@ -1,84 +1,57 @@
-//! Products of matrices by NVIDIA's library cuBLASLt, on the memory that burn has on the GPU: every call of it in the house.
-//!
-//! Burn's kernels run on streams that are its own. The library gets another one, and the GPU keeps the order: what was given to it
-//! before a product ends before that begins, and what is given to it afterwards waits for it. The host waits for nothing.
+//! Products of matrices by NVIDIA's library cuBLASLt: every call of it in the house.
 
 use std::collections::HashMap;
 use std::ffi::c_void;
-use std::sync::{Arc, LazyLock, Mutex, Once, PoisonError};
 
 use burn::tensor::{DType, Shape};
-use burn_cubecl::CubeDevice;
-use burn_cubecl::cubecl::cuda::CudaRuntime;
-use burn_cubecl::kernel::into_contiguous;
-use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
-use cubecl_runtime::runtime::Runtime;
 use cudarc::cublaslt::{result as cublaslt, sys};
-use cudarc::driver::{CudaContext, CudaStream, result as driver, sys as driver_sys};
+use cudarc::driver::{CudaStream, result as driver, sys as driver_sys};
+
+use super::{Fallible, Gpu, contiguous, empty, failed, held, where_is};
 
 /// Bytes that a product may take beside its operands: what PyTorch allows it on Hopper GPUs.
 const WORKSPACE: usize = 32 << 20;
 /// No address is better aligned than the library asks for by itself.
 const ALIGNMENT: u32 = 256;
 
-type Fallible<T> = Result<T, String>;
-
-/// The products of `a` `[.., m, k]` and `b` `[.., k, n]`, of the same type and as many, plus `bias` `[n]`, as numbers of the type
-/// `dtype`; none where the library is not there, or does not do it.
+/// The products of `a` `[.., m, k]` and `b` `[.., k, n]`, of the same type and as many, plus `bias` `[n]` and `added` `[.., m, n]`, as
+/// numbers of the type `dtype`; none where the library is not there, or does not do it.
 pub(super) fn product(
     a: &CubeTensor,
     b: &CubeTensor,
     bias: Option<&CubeTensor>,
+    added: Option<&CubeTensor>,
     dtype: DType,
 ) -> Option<CubeTensor> {
-    let CubeDevice::Cuda(device) = &a.device else {
-        return None;
-    };
     let types = Types::of(a.dtype, dtype)?;
-    let mut libraries = LIBRARIES.lock().unwrap_or_else(PoisonError::into_inner);
-    let library = libraries.entry(device.index).or_insert_with(|| {
-        Library::open(device.index)
-            .inspect_err(|error| {
-                tracing::warn!("burn multiplies: cuBLASLt, which does it faster, cannot be used ({error})");
-            })
-            .ok()
-    });
-    let library = library.as_mut()?;
-    let product = library.product(a, b, bias, dtype, types);
-    product
-        .inspect_err(|error| {
-            static SAID: Once = Once::new();
-            let shapes = (a.meta.shape(), b.meta.shape());
-            SAID.call_once(|| {
-                tracing::warn!("burn multiplies {shapes:?} and the like: cuBLASLt does not ({error})")
-            });
-        })
-        .ok()
+    where_is(a, "some products", |gpu| {
+        let Some(mut library) = gpu.library.take() else {
+            return Ok(None);
+        };
+        let product = library.product(gpu, [a, b], bias, added, dtype, types);
+        gpu.library = Some(library);
+        product
+    })
 }
-
-static LIBRARIES: LazyLock<Mutex<HashMap<usize, Option<Library>>>> = LazyLock::new(Mutex::default);
 
 /// The library on a GPU.
-struct Library {
-    context: Arc<CudaContext>,
-    stream: Arc<CudaStream>,
+pub(super) struct Library {
     handle: sys::cublasLtHandle_t,
     workspace: driver_sys::CUdeviceptr,
-    /// All that came before the last product.
-    before: driver_sys::CUevent,
-    /// The last product.
-    after: driver_sys::CUevent,
-    plans: HashMap<Sizes, Plan>,
+    /// None where the library knows no way.
+    plans: HashMap<Sizes, Option<Plan>>,
 }
 
-// SAFETY: the library takes calls from any thread, one at a time for a stream, which the lock around it sees to.
+// SAFETY: the library takes calls from any thread, one at a time for a stream, which the lock around all GPUs sees to.
 unsafe impl Send for Library {}
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Types {
     Bf16,
     Bf16ToF32,
+    F16,
+    F16ToF32,
     F32,
 }
 
@@ -87,6 +60,8 @@ impl Types {
         match (operands, product) {
             (DType::BF16, DType::BF16) => Some(Self::Bf16),
             (DType::BF16, DType::F32) => Some(Self::Bf16ToF32),
+            (DType::F16, DType::F16) => Some(Self::F16),
+            (DType::F16, DType::F32) => Some(Self::F16ToF32),
             (DType::F32, DType::F32) => Some(Self::F32),
             _ => None,
         }
@@ -95,6 +70,7 @@ impl Types {
     fn operands(self) -> sys::cudaDataType {
         match self {
             Self::Bf16 | Self::Bf16ToF32 => sys::cudaDataType::CUDA_R_16BF,
+            Self::F16 | Self::F16ToF32 => sys::cudaDataType::CUDA_R_16F,
             Self::F32 => sys::cudaDataType::CUDA_R_32F,
         }
     }
@@ -102,7 +78,8 @@ impl Types {
     fn product(self) -> sys::cudaDataType {
         match self {
             Self::Bf16 => sys::cudaDataType::CUDA_R_16BF,
-            Self::Bf16ToF32 | Self::F32 => sys::cudaDataType::CUDA_R_32F,
+            Self::F16 => sys::cudaDataType::CUDA_R_16F,
+            Self::Bf16ToF32 | Self::F16ToF32 | Self::F32 => sys::cudaDataType::CUDA_R_32F,
         }
     }
 }
@@ -154,7 +131,7 @@ fn readable(x: &CubeTensor) -> Fallible<(CubeTensor, Lies)> {
     if let Some(lies) = Lies::of(x) {
         return Ok((x.clone(), lies));
     }
-    let x = into_contiguous(x.clone());
+    let x = contiguous(x);
     let lies = Lies::of(&x).ok_or_else(|| format!("strides {:?}", x.meta.strides()))?;
     Ok((x, lies))
 }
@@ -170,6 +147,7 @@ struct Sizes {
     b: Lies,
     types: Types,
     biased: bool,
+    added: bool,
     /// Bytes of which the addresses of operands and product are multiples.
     aligned: [u32; 3],
 }
@@ -184,56 +162,52 @@ struct Plan {
 }
 
 impl Library {
-    fn open(number: usize) -> Fallible<Self> {
+    pub(super) fn open() -> Fallible<Self> {
         // SAFETY: looks for a library and opens it.
         if !unsafe { sys::is_culib_present() } {
             return Err("it is not found: put libcublasLt, of the CUDA toolkit or of PyTorch, where LD_LIBRARY_PATH leads".to_owned());
         }
-        let context = CudaContext::new(number).map_err(failed)?;
-        let stream = context.new_stream().map_err(failed)?;
-        let event =
-            || driver::event::create(driver_sys::CUevent_flags::CU_EVENT_DISABLE_TIMING).map_err(failed);
         Ok(Self {
             handle: cublaslt::create_handle().map_err(failed)?,
             // SAFETY: memory that is written before it is read, by the library alone.
             workspace: unsafe { driver::malloc_sync(WORKSPACE) }.map_err(failed)?,
-            before: event()?,
-            after: event()?,
             plans: HashMap::new(),
-            context,
-            stream,
         })
     }
 
     fn product(
         &mut self,
-        a: &CubeTensor,
-        b: &CubeTensor,
+        gpu: &Gpu,
+        [a, b]: [&CubeTensor; 2],
         bias: Option<&CubeTensor>,
+        added: Option<&CubeTensor>,
         dtype: DType,
         types: Types,
-    ) -> Fallible<CubeTensor> {
-        self.context.bind_to_thread().map_err(failed)?;
+    ) -> Fallible<Option<CubeTensor>> {
         let mut shape = Shape::clone(a.meta.shape());
         let last = shape.num_dims() - 1;
         let ([rows, inner], columns) = ([shape[last - 1], shape[last]], b.meta.shape()[last]);
         shape[last] = columns;
         let matrices: usize = shape.iter().take(last - 1).product();
-        let ((a, a_lies), (b, b_lies)) = (readable(a)?, readable(b)?);
-        let bias = bias.map(|bias| into_contiguous(bias.clone()));
-        let product = empty_device_contiguous_dtype(a.client.clone(), a.device.clone(), shape, dtype);
         if matrices * rows * columns * inner == 0 {
-            return Err("nothing to multiply".to_owned());
+            return Ok(None);
         }
-        // What burn holds stays in place as long as this does. Asking for it also gives the GPU all that burn still kept back.
-        let held = |x: &CubeTensor| {
-            x.client
-                .get_resource::<<CudaRuntime as Runtime>::Server>(x.handle.clone())
-                .map_err(failed)
-        };
+        let ((a, a_lies), (b, b_lies)) = (readable(a)?, readable(b)?);
+        let [bias, added] = [bias, added].map(|x| x.map(contiguous));
+        let product = empty(&a, shape, dtype);
         let (a, b, to) = (held(&a)?, held(&b)?, held(&product)?);
-        let bias = bias.as_ref().map(held).transpose()?;
-        let addresses = [&a, &b, &to].map(|held| held.resource().ptr);
+        let (bias, added) = (
+            bias.as_ref().map(held).transpose()?,
+            added.as_ref().map(held).transpose()?,
+        );
+        let addresses = Addresses {
+            a: a.0,
+            b: b.0,
+            bias: bias.as_ref().map(|bias| bias.0),
+            added: added.as_ref().map(|added| added.0),
+            product: to.0,
+        };
+        let aligned = |address: u64| ALIGNMENT.min(1 << address.trailing_zeros().min(8));
         let sizes = Sizes {
             size: [rows, columns, inner],
             matrices,
@@ -241,63 +215,69 @@ impl Library {
             b: b_lies,
             types,
             biased: bias.is_some(),
-            aligned: addresses.map(|address| ALIGNMENT.min(1 << address.trailing_zeros().min(8))),
+            added: added.is_some(),
+            aligned: [
+                aligned(addresses.a),
+                aligned(addresses.b),
+                aligned(addresses.product | addresses.added.unwrap_or(0)),
+            ],
         };
         if !self.plans.contains_key(&sizes) {
-            let plan = Plan::new(self.handle, &sizes).map_err(failed)?;
-            self.plans.insert(sizes, plan);
+            let plan = Plan::new(self.handle, &sizes);
+            let refused = plan.as_ref().err().map(|error| failed((sizes.size, error)));
+            self.plans.insert(sizes, plan.ok());
+            if let Some(refused) = refused {
+                return Err(refused);
+            }
         }
-        let bias = bias.as_ref().map(|bias| bias.resource().ptr);
-        self.run(&sizes, addresses, bias)?;
-        Ok(product)
+        let Some(plan) = &self.plans[&sizes] else {
+            return Ok(None);
+        };
+        gpu.in_order(|stream| self.run(plan, &addresses, stream))?;
+        Ok(Some(product))
     }
 
-    /// Gives the GPU a product, behind all that it was given before and ahead of all that it will be given.
-    fn run(&self, sizes: &Sizes, [a, b, product]: [u64; 3], bias: Option<u64>) -> Fallible<()> {
-        let plan = &self.plans[sizes];
-        let (context, stream) = (self.context.cu_ctx(), self.stream.cu_stream());
-        if let Some(bias) = bias {
+    fn run(&self, plan: &Plan, addresses: &Addresses, stream: &CudaStream) -> Fallible<()> {
+        if let Some(bias) = addresses.bias {
             let attribute = sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_BIAS_POINTER;
             set(plan.operation, attribute, &bias).map_err(failed)?;
         }
-        let (one, zero) = (1f32, 0f32);
-        // SAFETY: the events and the stream are of this context; the addresses are those of memory that is held, as large as the
-        // layouts say. The library's matrices lie by columns: it makes the transposed product, of `b` and `a`.
+        let one = 1f32;
+        let share_of_added = f32::from(u8::from(addresses.added.is_some()));
+        let added = addresses.added.unwrap_or(addresses.product);
+        // SAFETY: the stream is of this context; the addresses are those of memory that is held, as large as the layouts say. The
+        // library's matrices lie by columns: it makes the transposed product, of `b` and `a`.
         unsafe {
-            driver_sys::cuCtxRecordEvent(context, self.before)
-                .result()
-                .map_err(failed)?;
-            driver::stream::wait_event(
-                stream,
-                self.before,
-                driver_sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT,
-            )
-            .map_err(failed)?;
             cublaslt::matmul(
                 self.handle,
                 plan.operation,
                 (&raw const one).cast(),
-                (&raw const zero).cast(),
-                b as *const c_void,
+                (&raw const share_of_added).cast(),
+                addresses.b as *const c_void,
                 plan.b,
-                a as *const c_void,
+                addresses.a as *const c_void,
                 plan.a,
-                product as *const c_void,
+                added as *const c_void,
                 plan.product,
-                product as *mut c_void,
+                addresses.product as *mut c_void,
                 plan.product,
                 &raw const plan.algorithm,
                 self.workspace as *mut c_void,
                 WORKSPACE,
-                stream.cast(),
+                stream.cu_stream().cast(),
             )
-            .map_err(failed)?;
-            driver::event::record(self.after, stream).map_err(failed)?;
-            driver_sys::cuCtxWaitEvent(context, self.after)
-                .result()
-                .map_err(failed)
         }
+        .map_err(failed)
     }
+}
+
+/// Of the operands of a product, in the GPU's memory.
+struct Addresses {
+    a: u64,
+    b: u64,
+    bias: Option<u64>,
+    added: Option<u64>,
+    product: u64,
 }
 
 impl Plan {
@@ -415,8 +395,4 @@ fn set<T>(
     let value = std::ptr::from_ref(value);
     // SAFETY: plans are never given up, nor their operations; the attributes that are set here are of the types that they are given.
     unsafe { cublaslt::set_matmul_desc_attribute(operation, attribute, value.cast(), size_of::<T>()) }
-}
-
-fn failed(error: impl std::fmt::Debug) -> String {
-    format!("{error:?}")
 }

@@ -1,0 +1,46 @@
+//! GELU on NVIDIA's GPUs: a graph keeps its argument.
+
+use burn::backend::Dispatch;
+use burn::backend::tensor::FloatTensor;
+use burn::tensor::Tensor;
+
+use super::cuda;
+use super::cuda::operations::OnCuda;
+use super::{Kept, Place, like, node, plain, primitive, tracked};
+
+/// Whether there are kernels for `x`.
+pub(crate) fn serves<const D: usize>(x: &Tensor<D>) -> bool {
+    let off = || match x.is_autodiff() {
+        true => plain(x.clone()),
+        false => x.clone(),
+    };
+    super::takes(x) && cuda::element_wise::serves(&off())
+}
+
+pub(crate) fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let shape = x.dims();
+    let (tracks, device) = (x.is_tracked(), x.device());
+    let x = x.reshape([shape.iter().product::<usize>()]);
+    let kept = Gelu(match x.is_autodiff() {
+        true => plain(x.clone()),
+        false => x.clone(),
+    });
+    let result = Tensor::<1>::from_dispatch(Dispatch::gelu_of(kept.0.clone().into_dispatch()));
+    let result = match tracks {
+        true => node([tracked(x).into_parts().1], kept, result),
+        false => like(result, [&device]),
+    };
+    result.reshape(shape)
+}
+
+/// The argument, off the graph.
+#[derive(Clone, Debug)]
+struct Gelu(Tensor<1>);
+
+impl Kept<1> for Gelu {
+    fn backward(self, gradient: FloatTensor<Place>) -> [Option<FloatTensor<Place>>; 1] {
+        let gradient = Tensor::<1>::from_primitive::<Place>(gradient).into_dispatch();
+        let of_x = Dispatch::gelu_of_backward(self.0.into_dispatch(), gradient);
+        [Some(primitive(Tensor::<1>::from_dispatch(of_x)))]
+    }
+}

@@ -1,0 +1,75 @@
+// Number by number: the activation of BERT and ViT, its gradient, and a step of the optimiser, each with one pass over memory.
+//
+// The compiler is given WIDTH, 1 where numbers are in single precision and 2 where they are in 16 bits and a thread takes two.
+
+struct Activation {
+    // `gradient` is that of the result; the activation itself has none.
+    const void *x, *gradient;
+    void *result;
+    long long count;
+};
+
+__device__ __forceinline__ float normal_distribution(float x) { return 0.5f * (1 + erff(x * 0.70710678118654752f)); }
+
+// x Phi(x).
+__device__ __forceinline__ float gelu_of(float x) { return x * normal_distribution(x); }
+
+// Phi(x) + x phi(x).
+__device__ __forceinline__ float slope_of(float x) {
+    return normal_distribution(x) + x * 0.39894228040143268f * expf(-0.5f * x * x);
+}
+
+__device__ __forceinline__ long long first_of_this() { return (long long)blockIdx.x * blockDim.x + threadIdx.x; }
+
+extern "C" __global__ void gelu(const Activation a) {
+    const long long at = first_of_this();
+    if (at * WIDTH >= a.count) return;
+    if (WIDTH == 1) {
+        static_cast<float *>(a.result)[at] = gelu_of(static_cast<const float *>(a.x)[at]);
+    } else {
+        const u32 x = static_cast<const u32 *>(a.x)[at];
+        static_cast<u32 *>(a.result)[at] =
+            rounded(gelu_of(number(static_cast<u16>(x))), gelu_of(number(static_cast<u16>(x >> 16))));
+    }
+}
+
+extern "C" __global__ void gelu_backward(const Activation a) {
+    const long long at = first_of_this();
+    if (at * WIDTH >= a.count) return;
+    if (WIDTH == 1) {
+        const float slope = slope_of(static_cast<const float *>(a.x)[at]);
+        static_cast<float *>(a.result)[at] = slope * static_cast<const float *>(a.gradient)[at];
+    } else {
+        const u32 x = static_cast<const u32 *>(a.x)[at], gradient = static_cast<const u32 *>(a.gradient)[at];
+        static_cast<u32 *>(a.result)[at] =
+            rounded(slope_of(number(static_cast<u16>(x))) * number(static_cast<u16>(gradient)),
+                    slope_of(number(static_cast<u16>(x >> 16))) * number(static_cast<u16>(gradient >> 16)));
+    }
+}
+
+struct Step {
+    const float *parameter, *gradient, *first, *second;
+    // On the gradient. Where it is NaN, all stays as it is.
+    const float *scale;
+    float *new_parameter, *new_first, *new_second;
+    long long count;
+    // What is kept of the parameter; decay of the moments and what comes in instead; factors of update and of second moment.
+    float kept, beta1, rest1, beta2, rest2, rate, correction, epsilon;
+};
+
+// AdamW (Loshchilov and Hutter, 2019).
+extern "C" __global__ void adamw(const Step a) {
+    const long long at = first_of_this();
+    if (at >= a.count) return;
+    const float scale = *a.scale, parameter = a.parameter[at];
+    float first = a.first[at], second = a.second[at], moved = parameter;
+    if (scale == scale) {
+        const float gradient = a.gradient[at] * scale;
+        first = first * a.beta1 + gradient * a.rest1;
+        second = second * a.beta2 + gradient * gradient * a.rest2;
+        moved = parameter * a.kept - first * a.rate / (sqrtf(second * a.correction) + a.epsilon);
+    }
+    a.new_parameter[at] = moved;
+    a.new_first[at] = first;
+    a.new_second[at] = second;
+}

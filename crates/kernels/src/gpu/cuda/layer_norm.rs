@@ -1,0 +1,187 @@
+//! Layer norm and its gradients, each in one kernel, which reads each row once.
+
+use burn::tensor::{DType, Shape, Tensor};
+use burn_cubecl::tensor::CubeTensor;
+use cudarc::driver::DeviceRepr;
+
+use super::kernel::Kernel;
+use super::{contiguous, empty, gpu_of, held, prepared, where_is};
+
+const WANTED: &str = "layer norms in several kernels, since there is no single one";
+const FORWARD: &str = "layer_norm";
+const BACKWARD: &str = "layer_norm_backward";
+const BACKWARD_OF_X: &str = "layer_norm_backward_of_x";
+/// A warp reads so many numbers at once.
+const STEP: usize = 128;
+/// Wider rows do not fit into the registers of a warp.
+const WIDEST: usize = 4096;
+/// Wider ones leave no room for sums over rows beside them.
+const WIDEST_WITH_PARAMETERS: usize = 1536;
+/// Rows of a block.
+const WARPS: usize = 4;
+/// Blocks that share the rows where sums over them are made: enough for all processors of a GPU.
+const BLOCKS: usize = 132;
+
+/// As the kernel has them.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Arguments {
+    x: u64,
+    weight: u64,
+    bias: u64,
+    result: u64,
+    rows: i32,
+    single: i32,
+    epsilon: f32,
+}
+
+// SAFETY: laid out as in C, and of numbers alone.
+unsafe impl DeviceRepr for Arguments {}
+
+/// As the kernel has them.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Backward {
+    x: u64,
+    weight: u64,
+    gradient: u64,
+    of_x: u64,
+    of_weight: u64,
+    of_bias: u64,
+    rows: i32,
+    single: i32,
+    epsilon: f32,
+}
+
+// SAFETY: laid out as in C, and of numbers alone.
+unsafe impl DeviceRepr for Backward {}
+
+fn kernel(name: &'static str, width: usize, dtype: DType) -> Kernel {
+    Kernel {
+        name,
+        source: include_str!("layer_norm.cu"),
+        width,
+        half: dtype == DType::F16,
+        shared: 0,
+    }
+}
+
+/// Whether there are kernels for rows as those of `x` `[.., width]`, which is not on a graph; also for gradients of x and, where those
+/// are `learned`, of the parameters.
+pub(crate) fn serves<const D: usize>(x: &Tensor<D>, parameters: [&Tensor<1>; 2], learned: bool) -> bool {
+    let (dtype, shape) = (x.dtype(), x.dims());
+    let width = shape[D - 1];
+    let widest = if learned { WIDEST_WITH_PARAMETERS } else { WIDEST };
+    let fits = matches!(dtype, DType::F32 | DType::BF16 | DType::F16)
+        && parameters.iter().all(|parameter| parameter.dtype() == dtype)
+        && width.is_multiple_of(STEP)
+        && (STEP..=widest).contains(&width)
+        && i32::try_from(shape.iter().product::<usize>()).is_ok()
+        && !shape.contains(&0);
+    let number = gpu_of(x).filter(|_| fits);
+    number.is_some_and(|number| prepared(number, WANTED, &kernel(FORWARD, width, dtype)))
+}
+
+/// As [`crate::layer_norm`], of tensors of one type. None where the GPU does not take it.
+pub(super) fn forward(
+    x: &CubeTensor,
+    weight: &CubeTensor,
+    bias: &CubeTensor,
+    epsilon: f64,
+) -> Option<CubeTensor> {
+    where_is(x, WANTED, |gpu| {
+        let (shape, dtype) = (x.meta.shape().clone(), x.dtype);
+        let (rows, width) = rows_and_width(&shape);
+        let result = empty(x, shape, dtype);
+        let [x, weight, bias] = [x, weight, bias].map(contiguous);
+        let (x, weight, bias, to) = (held(&x)?, held(&weight)?, held(&bias)?, held(&result)?);
+        let arguments = Arguments {
+            x: x.0,
+            weight: weight.0,
+            bias: bias.0,
+            result: to.0,
+            rows: rows as i32,
+            single: (dtype == DType::F32).into(),
+            epsilon: epsilon as f32,
+        };
+        let blocks = [rows.div_ceil(WARPS), 1, 1];
+        // SAFETY: the memory is held, and as large as the shapes say.
+        unsafe { gpu.launch(&kernel(FORWARD, width, dtype), blocks, WARPS, &arguments) }?;
+        Ok(Some(result))
+    })
+}
+
+/// Rows of the sums that [`backward`] gives for `x`.
+pub(super) fn sums(x: &Shape) -> usize {
+    let (rows, _) = rows_and_width(x);
+    rows.div_ceil(WARPS).min(BLOCKS) * WARPS
+}
+
+/// The gradients of `x`, and of weight and bias as sums over some rows each, `[sums, width]`, of that of the result. None where the GPU
+/// does not take it.
+pub(super) fn backward(
+    x: &CubeTensor,
+    weight: &CubeTensor,
+    gradient: &CubeTensor,
+    epsilon: f64,
+) -> Option<[CubeTensor; 3]> {
+    where_is(x, WANTED, |gpu| {
+        let shape = x.meta.shape();
+        let (_, width) = rows_and_width(shape);
+        let sums = sums(shape);
+        let [of_weight, of_bias] = [(); 2].map(|()| empty(x, [sums, width].into(), DType::F32));
+        let (weight_sums, bias_sums) = (held(&of_weight)?, held(&of_bias)?);
+        let of_x = differentiated(gpu, [x, weight, gradient], epsilon, Some([weight_sums.0, bias_sums.0]))?;
+        Ok(Some([of_x, of_weight, of_bias]))
+    })
+}
+
+/// As [`backward`], the first alone.
+pub(super) fn backward_of_x(
+    x: &CubeTensor,
+    weight: &CubeTensor,
+    gradient: &CubeTensor,
+    epsilon: f64,
+) -> Option<CubeTensor> {
+    where_is(x, WANTED, |gpu| {
+        differentiated(gpu, [x, weight, gradient], epsilon, None).map(Some)
+    })
+}
+
+fn differentiated(
+    gpu: &mut super::Gpu,
+    [x, weight, gradient]: [&CubeTensor; 3],
+    epsilon: f64,
+    sums_at: Option<[u64; 2]>,
+) -> super::Fallible<CubeTensor> {
+    let (shape, dtype) = (x.meta.shape().clone(), x.dtype);
+    let (rows, width) = rows_and_width(&shape);
+    let blocks = match sums_at {
+        Some(_) => sums(&shape) / WARPS,
+        None => rows.div_ceil(WARPS),
+    };
+    let of_x = empty(x, shape, dtype);
+    let [x, weight, gradient] = [x, weight, gradient].map(contiguous);
+    let (x, weight, gradient, to) = (held(&x)?, held(&weight)?, held(&gradient)?, held(&of_x)?);
+    let [of_weight, of_bias] = sums_at.unwrap_or_default();
+    let arguments = Backward {
+        x: x.0,
+        weight: weight.0,
+        gradient: gradient.0,
+        of_x: to.0,
+        of_weight,
+        of_bias,
+        rows: rows as i32,
+        single: (dtype == DType::F32).into(),
+        epsilon: epsilon as f32,
+    };
+    let name = if sums_at.is_some() { BACKWARD } else { BACKWARD_OF_X };
+    // SAFETY: the memory is held, and as large as the shapes say.
+    unsafe { gpu.launch(&kernel(name, width, dtype), [blocks, 1, 1], WARPS, &arguments) }?;
+    Ok(of_x)
+}
+
+fn rows_and_width(shape: &Shape) -> (usize, usize) {
+    let width = shape[shape.num_dims() - 1];
+    (shape.num_elements() / width, width)
+}

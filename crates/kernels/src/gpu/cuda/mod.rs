@@ -1,0 +1,183 @@
+//! What runs on NVIDIA's GPUs beside burn's own kernels, on the memory that burn has there: products of matrices by the library
+//! cuBLASLt, and kernels written in CUDA's C++, which NVIDIA's NVRTC compiles when the first of a width is asked for.
+//!
+//! Burn's kernels run on streams that are its own. What is here has another one, and the GPU keeps the order: what was given to it
+//! before ends before this begins, and what is given to it afterwards waits for it. The host waits for nothing.
+
+pub(crate) mod attention;
+mod cublas;
+pub(crate) mod element_wise;
+mod kernel;
+pub(crate) mod layer_norm;
+pub(crate) mod operations;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use burn::tensor::{DType, Shape, Tensor};
+use burn_cubecl::CubeDevice;
+use burn_cubecl::cubecl::cuda::CudaRuntime;
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
+use burn_cubecl::tensor::CubeTensor;
+use cubecl_runtime::runtime::Runtime;
+use cudarc::driver::{CudaContext, CudaStream, DeviceRepr, LaunchConfig, PushKernelArg, result as driver, sys};
+use kernel::Kernel;
+
+type Fallible<T> = Result<T, String>;
+
+/// The number of the GPU of `x`, which is not on a graph; none where that is not one of NVIDIA's, or not to be served.
+fn gpu_of<const D: usize>(x: &Tensor<D>) -> Option<usize> {
+    use burn::backend::DispatchDevice;
+
+    match x.device().as_dispatch() {
+        DispatchDevice::Cube(CubeDevice::Cuda(device)) if super::takes(x) => Some(device.index),
+        _ => None,
+    }
+}
+
+/// Whether `x`, which is not on a graph, is on one of NVIDIA's GPUs.
+pub(crate) fn on_cuda<const D: usize>(x: &Tensor<D>) -> bool {
+    gpu_of(x).is_some()
+}
+
+/// A GPU.
+struct Gpu {
+    context: Arc<CudaContext>,
+    stream: Arc<CudaStream>,
+    /// All that came before the last of ours.
+    before: sys::CUevent,
+    /// The last of ours.
+    after: sys::CUevent,
+    library: Option<cublas::Library>,
+    kernels: kernel::Kernels,
+    /// What could not be done here, and was said to be so.
+    said: HashSet<&'static str>,
+}
+
+// SAFETY: events are used under the lock around all GPUs alone.
+unsafe impl Send for Gpu {}
+
+/// What `run` makes on GPU `number`; none where it cannot, which is said once for each thing `wanted`.
+fn on_gpu<T>(number: usize, wanted: &'static str, run: impl FnOnce(&mut Gpu) -> Fallible<Option<T>>) -> Option<T> {
+    static GPUS: LazyLock<Mutex<HashMap<usize, Option<Gpu>>>> = LazyLock::new(Mutex::default);
+
+    let mut gpus = GPUS.lock().unwrap_or_else(PoisonError::into_inner);
+    let gpu = gpus.entry(number).or_insert_with(|| {
+        Gpu::open(number)
+            .inspect_err(|error| tracing::warn!("burn computes alone: GPU {number} cannot be opened ({error})"))
+            .ok()
+    });
+    let gpu = gpu.as_mut()?;
+    let made = gpu.context.bind_to_thread().map_err(failed).and_then(|()| run(gpu));
+    made.unwrap_or_else(|error| {
+        if gpu.said.insert(wanted) {
+            tracing::warn!("burn computes {wanted}: {error}");
+        }
+        None
+    })
+}
+
+/// As [`on_gpu`], where `x` is, by burn's own thread for that GPU: what is asked of burn there is answered at once.
+fn where_is<T: Send + 'static>(
+    x: &CubeTensor,
+    wanted: &'static str,
+    run: impl FnOnce(&mut Gpu) -> Fallible<Option<T>> + Send,
+) -> Option<T> {
+    let CubeDevice::Cuda(device) = &x.device else {
+        return None;
+    };
+    let number = device.index;
+    x.client.exclusive(move || on_gpu(number, wanted, run)).ok().flatten()
+}
+
+/// Whether a kernel is there, or can be made, for numbers of `dtype` on GPU `number`.
+fn prepared(number: usize, wanted: &'static str, kernel: &Kernel) -> bool {
+    on_gpu(number, wanted, |gpu| gpu.kernels.get(&gpu.context, kernel).map(Some)).is_some()
+}
+
+impl Gpu {
+    fn open(number: usize) -> Fallible<Self> {
+        let context = CudaContext::new(number).map_err(failed)?;
+        let stream = context.new_stream().map_err(failed)?;
+        let event = || driver::event::create(sys::CUevent_flags::CU_EVENT_DISABLE_TIMING).map_err(failed);
+        let library = cublas::Library::open()
+            .inspect_err(|error| tracing::warn!("burn multiplies: cuBLASLt, which does it faster, cannot be used ({error})"))
+            .ok();
+        Ok(Self {
+            before: event()?,
+            after: event()?,
+            library,
+            kernels: kernel::Kernels::default(),
+            said: HashSet::new(),
+            context,
+            stream,
+        })
+    }
+
+    /// Gives the GPU what `run` puts on the stream, behind all that it was given before and ahead of all that it will be given.
+    fn in_order(&self, run: impl FnOnce(&Arc<CudaStream>) -> Fallible<()>) -> Fallible<()> {
+        let (context, stream) = (self.context.cu_ctx(), self.stream.cu_stream());
+        let wait = sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
+        // SAFETY: the events and the stream are of this context.
+        unsafe {
+            sys::cuCtxRecordEvent(context, self.before)
+                .result()
+                .map_err(failed)?;
+            driver::stream::wait_event(stream, self.before, wait).map_err(failed)?;
+            run(&self.stream)?;
+            driver::event::record(self.after, stream).map_err(failed)?;
+            sys::cuCtxWaitEvent(context, self.after).result().map_err(failed)
+        }
+    }
+}
+
+impl Gpu {
+    /// Gives the GPU `kernel` with these arguments.
+    ///
+    /// # Safety
+    /// The arguments are those of the kernel, and their addresses of memory that is held, as large as the kernel takes it to be.
+    unsafe fn launch<A: DeviceRepr>(
+        &mut self,
+        kernel: &Kernel,
+        [x, y, z]: [usize; 3],
+        warps: usize,
+        arguments: &A,
+    ) -> Fallible<()> {
+        let function = self.kernels.get(&self.context, kernel)?;
+        let config = LaunchConfig {
+            grid_dim: (x as u32, y as u32, z as u32),
+            block_dim: (32 * warps as u32, 1, 1),
+            shared_mem_bytes: kernel.shared as u32,
+        };
+        self.in_order(|stream| {
+            // SAFETY: as the caller says.
+            let launched = unsafe { stream.launch_builder(&function).arg(arguments).launch(config) };
+            launched.map(|_| ()).map_err(failed)
+        })
+    }
+}
+
+/// Where `x` begins in the GPU's memory, and what keeps it there. Asking for it also gives the GPU all that burn still kept back.
+fn held(x: &CubeTensor) -> Fallible<(u64, impl Sized + use<>)> {
+    let held = x
+        .client
+        .get_resource::<<CudaRuntime as Runtime>::Server>(x.handle.clone())
+        .map_err(failed)?;
+    Ok((held.resource().ptr, held))
+}
+
+/// A tensor beside `like`, which nothing was written to yet.
+fn empty(like: &CubeTensor, shape: Shape, dtype: DType) -> CubeTensor {
+    empty_device_contiguous_dtype(like.client.clone(), like.device.clone(), shape, dtype)
+}
+
+fn contiguous(x: &CubeTensor) -> CubeTensor {
+    into_contiguous(x.clone())
+}
+
+fn failed(error: impl std::fmt::Debug) -> String {
+    format!("{error:?}")
+}

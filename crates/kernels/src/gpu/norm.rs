@@ -1,0 +1,91 @@
+//! Layer norm on NVIDIA's GPUs: a graph keeps its argument, and the backward pass takes mean and deviation again.
+
+use burn::backend::Dispatch;
+use burn::backend::tensor::FloatTensor;
+use burn::tensor::Tensor;
+
+use super::cuda;
+use super::cuda::operations::OnCuda;
+use super::{Kept, Place, like, node, plain, primitive, tracked};
+
+/// Whether there are kernels for `x` `[.., width]`.
+pub(crate) fn serves<const D: usize>(x: &Tensor<D>, weight: &Tensor<1>, bias: &Tensor<1>) -> bool {
+    let learned = weight.is_tracked() || bias.is_tracked();
+    super::takes(x) && cuda::layer_norm::serves(&off(x), [weight, bias], learned)
+}
+
+pub(crate) fn layer_norm<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<1>,
+    bias: Tensor<1>,
+    epsilon: f64,
+) -> Tensor<D> {
+    let devices = [x.device(), weight.device(), bias.device()];
+    let learned = weight.is_tracked() || bias.is_tracked();
+    let tracks = learned || x.is_tracked();
+    let [of_weight, of_bias] = [&weight, &bias].map(off);
+    let shape = x.dims();
+    let width = shape[D - 1];
+    let rows = off(&x).reshape([shape.iter().product::<usize>() / width, width]);
+    let [given_weight, given_bias] = [of_weight.clone(), of_bias].map(Tensor::into_dispatch);
+    let normal = Dispatch::normalised(rows.clone().into_dispatch(), given_weight, given_bias, epsilon);
+    let normal = Tensor::<2>::from_dispatch(normal);
+    if !tracks {
+        return like(normal.reshape(shape), devices.each_ref());
+    }
+    let kept = LayerNorm {
+        x: rows,
+        weight: of_weight,
+        epsilon,
+    };
+    let x = tracked(x.reshape([-1, width as i32])).into_parts().1;
+    let normal = match learned {
+        true => {
+            let [weight, bias] = [weight, bias].map(|parameter| tracked(parameter).into_parts().1);
+            node([x, weight, bias], kept, normal)
+        }
+        false => node([x], kept, normal),
+    };
+    normal.reshape(shape)
+}
+
+/// All of it off the graph.
+#[derive(Clone, Debug)]
+struct LayerNorm {
+    /// `[rows, width]`.
+    x: Tensor<2>,
+    weight: Tensor<1>,
+    epsilon: f64,
+}
+
+impl Kept<1> for LayerNorm {
+    fn backward(self, gradient: FloatTensor<Place>) -> [Option<FloatTensor<Place>>; 1] {
+        let gradient = Tensor::<2>::from_primitive::<Place>(gradient).into_dispatch();
+        let (x, weight) = (self.x.into_dispatch(), self.weight.into_dispatch());
+        let of_x = Dispatch::normalised_backward_of_x(x, weight, gradient, self.epsilon);
+        [Some(primitive(Tensor::<2>::from_dispatch(of_x)))]
+    }
+}
+
+impl Kept<3> for LayerNorm {
+    fn backward(self, gradient: FloatTensor<Place>) -> [Option<FloatTensor<Place>>; 3] {
+        let gradient = Tensor::<2>::from_primitive::<Place>(gradient).into_dispatch();
+        let dtype = self.weight.dtype();
+        let (x, weight) = (self.x.into_dispatch(), self.weight.into_dispatch());
+        let (of_x, of_weight, of_bias) = Dispatch::normalised_backward(x, weight, gradient, self.epsilon);
+        let summed = |sums| {
+            let sums = Tensor::<2>::from_dispatch(sums);
+            primitive(sums.sum_dim(0).squeeze_dim::<1>(0).cast(dtype))
+        };
+        let of_x = primitive(Tensor::<2>::from_dispatch(of_x));
+        [Some(of_x), Some(summed(of_weight)), Some(summed(of_bias))]
+    }
+}
+
+/// `x` off the graph, if it is on one.
+fn off<const D: usize>(x: &Tensor<D>) -> Tensor<D> {
+    match x.is_autodiff() {
+        true => plain(x.clone()),
+        false => x.clone(),
+    }
+}

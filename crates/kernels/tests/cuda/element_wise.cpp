@@ -1,0 +1,80 @@
+// Holds `element_wise.cu` against the definitions in double precision.
+#include "emulated.hpp"
+
+#include <math.h>
+
+#include "element_wise.cu"
+
+constexpr int COUNT = 1026, WARPS = 2;
+
+int failed = 0;
+
+void tell(const char *what, double worst, double tolerance) {
+    bool good = worst < tolerance;
+    failed += !good;
+    std::printf("%s %s: error %g\n", good ? "ok" : "FAILED", what, worst);
+}
+
+void keep_worst(double &worst, double got, double expected) {
+    double error = std::fabs(got - expected) / (1 + std::fabs(expected));
+    if (!(error <= worst)) worst = error;
+}
+
+const Index BLOCKS{(COUNT + WARPS * 32 - 1) / (WARPS * 32), 1, 1};
+
+void activations() {
+    auto x = random_numbers(COUNT, 1), gradient = random_numbers(COUNT, 2);
+    for (float &number : x) number *= 3;
+    std::vector<u16> rounded_x, rounded_gradient;
+    for (int i = 0; i < COUNT; ++i) rounded_x.push_back(nearest(x[i])), rounded_gradient.push_back(nearest(gradient[i]));
+    std::vector<float> result(COUNT, NAN), of_x(COUNT, NAN);
+    const bool single = WIDTH == 1;
+    Activation a{x.data(), gradient.data(), result.data(), COUNT};
+    if (!single) a.x = rounded_x.data(), a.gradient = rounded_gradient.data();
+    launch(BLOCKS, WARPS, [=] { gelu(a); });
+    Activation backward = a;
+    backward.result = of_x.data();
+    launch(BLOCKS, WARPS, [=] { gelu_backward(backward); });
+    double worst = 0, worst_of_x = 0;
+    auto got = [&](const std::vector<float> &numbers, int i) {
+        return single ? numbers[i] : number(reinterpret_cast<const u16 *>(numbers.data())[i]);
+    };
+    for (int i = 0; i < COUNT; ++i) {
+        double y = single ? x[i] : number(rounded_x[i]), g = single ? gradient[i] : number(rounded_gradient[i]);
+        double share = 0.5 * std::erfc(-y / std::sqrt(2.0));
+        keep_worst(worst, got(result, i), y * share);
+        keep_worst(worst_of_x, got(of_x, i), g * (share + y * std::exp(-y * y / 2) / std::sqrt(2 * M_PI)));
+    }
+    tell("GELU", worst, single ? 1e-6 : 4e-3);
+    tell("gradient of GELU", worst_of_x, single ? 1e-6 : 4e-3);
+}
+
+void steps(float scale) {
+    auto parameter = random_numbers(COUNT, 1), gradient = random_numbers(COUNT, 2), first = random_numbers(COUNT, 3);
+    auto second = random_numbers(COUNT, 4);
+    for (float &number : second) number *= number;
+    std::vector<float> results[3] = {std::vector<float>(COUNT, NAN), std::vector<float>(COUNT, NAN), std::vector<float>(COUNT, NAN)};
+    const double rate = 1e-2, decay = 0.05, beta1 = 0.9, beta2 = 0.98, epsilon = 1e-8;
+    const double correction1 = 1 / (1 - std::pow(beta1, 3)), correction2 = 1 / (1 - std::pow(beta2, 3));
+    Step a{parameter.data(), gradient.data(), first.data(), second.data(), &scale,
+           results[0].data(), results[1].data(), results[2].data(), COUNT, float(1 - rate * decay), float(beta1),
+           float(1 - beta1), float(beta2), float(1 - beta2), float(rate * correction1), float(correction2), float(epsilon)};
+    launch(BLOCKS, WARPS, [=] { adamw(a); });
+    double worst = 0;
+    for (int i = 0; i < COUNT; ++i) {
+        double g = double(gradient[i]) * scale, m = first[i] * beta1 + g * (1 - beta1), v = second[i] * beta2 + g * g * (1 - beta2);
+        double p = parameter[i] * (1 - rate * decay) - rate * correction1 * m / (std::sqrt(v * correction2) + epsilon);
+        if (std::isnan(scale)) p = parameter[i], m = first[i], v = second[i];
+        keep_worst(worst, results[0][i], p);
+        keep_worst(worst, results[1][i], m);
+        keep_worst(worst, results[2][i], v);
+    }
+    tell("AdamW", worst, 1e-6);
+}
+
+int main() {
+    activations();
+    steps(0.5f);
+    steps(NAN);
+    return failed != 0;
+}
