@@ -6,25 +6,18 @@ use burn::tensor::Tensor;
 
 use super::cuda;
 use super::cuda::operations::OnCuda;
-use super::{Kept, Place, like, node, plain, primitive, tracked};
+use super::{Kept, Place, like, node, off, primitive, tracked};
 
 /// Whether there are kernels for `x`.
 pub(crate) fn serves<const D: usize>(x: &Tensor<D>) -> bool {
-    let off = || match x.is_autodiff() {
-        true => plain(x.clone()),
-        false => x.clone(),
-    };
-    super::takes(x) && cuda::element_wise::serves(&off())
+    super::takes(x) && cuda::element_wise::serves(&off(x))
 }
 
 pub(crate) fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     let shape = x.dims();
     let (tracks, device) = (x.is_tracked(), x.device());
     let x = x.reshape([shape.iter().product::<usize>()]);
-    let kept = Gelu(match x.is_autodiff() {
-        true => plain(x.clone()),
-        false => x.clone(),
-    });
+    let kept = Gelu(off(&x));
     let result = Tensor::<1>::from_dispatch(Dispatch::gelu_of(kept.0.clone().into_dispatch()));
     let result = match tracks {
         true => node([tracked(x).into_parts().1], kept, result),

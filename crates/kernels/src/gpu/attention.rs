@@ -22,6 +22,10 @@ pub(crate) fn attention(
 ) -> Tensor<4> {
     let tracks = [&query, &key, &value].iter().any(|x| x.is_tracked());
     let bias = bias.map(plain);
+    #[cfg(feature = "cuda")]
+    if super::cuda_attention::serves(&query, &rules) {
+        return super::cuda_attention::attention([query, key, value], bias, rules);
+    }
     if !tracks {
         let devices = [query.device(), key.device(), value.device()];
         let result = forward(plain(query), plain(key), plain(value), bias, &rules);
@@ -49,41 +53,6 @@ struct Attention {
     rules: Rules,
 }
 
-/// By a kernel of ours; none on other GPUs than NVIDIA's, and where operands keep their single precision.
-#[cfg(feature = "cuda")]
-fn in_one_kernel(
-    query: &Tensor<4>,
-    key: &Tensor<4>,
-    value: &Tensor<4>,
-    bias: Option<&Tensor<4>>,
-    rules: &Rules,
-) -> Option<Tensor<4>> {
-    use burn::backend::Dispatch;
-
-    use super::cuda::attention::{Scores, serves};
-    use super::cuda::operations::OnCuda;
-
-    let (operands, dtype) = (super::products::operands(query, rules.products), query.dtype());
-    if !serves(query, operands) {
-        return None;
-    }
-    let scores = Scores {
-        scale: rules.scale,
-        causal: rules.causal,
-    };
-    let read = |x: &Tensor<4>| composed::rows_read(x.clone(), rules);
-    let [query, key, value] =
-        [query.clone(), read(key), read(value)].map(|x| x.cast(operands).into_dispatch());
-    let attended = match bias {
-        Some(bias) => {
-            let bias = bias.clone().cast(DType::F32).into_dispatch();
-            Dispatch::attention_with_bias(query, key, value, bias, scores, dtype)
-        }
-        None => Dispatch::attention_alone(query, key, value, scores, dtype),
-    };
-    Some(Tensor::<4>::from_dispatch(attended).swap_dims(1, 2))
-}
-
 /// One kernel where there is one that computes what is asked for, else the definition.
 fn forward(
     query: Tensor<4>,
@@ -94,8 +63,7 @@ fn forward(
 ) -> Tensor<4> {
     #[cfg(feature = "cuda")]
     if super::cuda::on_cuda(&query) {
-        return in_one_kernel(&query, &key, &value, bias.as_ref(), rules)
-            .unwrap_or_else(|| composed::attention(query, key, value, bias, rules));
+        return composed::attention(query, key, value, bias, rules);
     }
     let [_, heads, queries, width] = query.dims();
     let usual_scale = (rules.scale * (width as f64).sqrt() - 1.0).abs() < 1e-9;

@@ -22,6 +22,10 @@ pub(crate) fn linear<const D: usize>(
 
 fn of_rows(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>, products: Products) -> Tensor<2> {
     let wanted = [x.is_tracked(), weight.is_tracked()];
+    #[cfg(feature = "cuda")]
+    if super::cuda_linear::serves(&x, &weight, wanted, products) {
+        return super::cuda_linear::linear(x, weight, bias, products);
+    }
     let tracks = wanted.contains(&true) || bias.as_ref().is_some_and(Tensor::is_tracked);
     let devices = [x.device(), weight.device()];
     let dtype = x.dtype();

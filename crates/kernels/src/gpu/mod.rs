@@ -7,6 +7,10 @@ pub(crate) mod activation;
 pub(crate) mod attention;
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda_attention;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda_linear;
 pub(crate) mod linear;
 pub(crate) mod loss;
 #[cfg(feature = "cuda")]
@@ -64,6 +68,15 @@ pub(crate) fn takes<const D: usize>(x: &Tensor<D>) -> bool {
 /// A tensor off the graph.
 fn plain<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     x.inner()
+}
+
+/// `x` off the graph, if it is on one.
+#[cfg(feature = "cuda")]
+fn off<const D: usize>(x: &Tensor<D>) -> Tensor<D> {
+    match x.is_autodiff() {
+        true => plain(x.clone()),
+        false => x.clone(),
+    }
 }
 
 /// `x` for the graph: what is not tracked counts as a constant.

@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 
 use super::cuda;
 use super::cuda::operations::OnCuda;
-use super::{Kept, Place, like, node, plain, primitive, tracked};
+use super::{Kept, Place, like, node, off, primitive, tracked};
 
 /// Whether there are kernels for `x` `[.., width]`.
 pub(crate) fn serves<const D: usize>(x: &Tensor<D>, weight: &Tensor<1>, bias: &Tensor<1>) -> bool {
@@ -73,19 +73,8 @@ impl Kept<3> for LayerNorm {
         let dtype = self.weight.dtype();
         let (x, weight) = (self.x.into_dispatch(), self.weight.into_dispatch());
         let (of_x, of_weight, of_bias) = Dispatch::normalised_backward(x, weight, gradient, self.epsilon);
-        let summed = |sums| {
-            let sums = Tensor::<2>::from_dispatch(sums);
-            primitive(sums.sum_dim(0).squeeze_dim::<1>(0).cast(dtype))
-        };
+        let of_parameter = |gradient| primitive(Tensor::<1>::from_dispatch(gradient).cast(dtype));
         let of_x = primitive(Tensor::<2>::from_dispatch(of_x));
-        [Some(of_x), Some(summed(of_weight)), Some(summed(of_bias))]
-    }
-}
-
-/// `x` off the graph, if it is on one.
-fn off<const D: usize>(x: &Tensor<D>) -> Tensor<D> {
-    match x.is_autodiff() {
-        true => plain(x.clone()),
-        false => x.clone(),
+        [Some(of_x), Some(of_parameter(of_weight)), Some(of_parameter(of_bias))]
     }
 }

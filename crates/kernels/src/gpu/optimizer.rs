@@ -21,7 +21,7 @@ pub(crate) fn adamw<const D: usize>(
 ) -> (Tensor<D>, Tensor<D>, Tensor<D>) {
     let [parameter, gradient, first, second] = tensors.map(Tensor::into_dispatch);
     let scale = scale.cast(DType::F32).into_dispatch();
-    let (parameter, first, second) = Dispatch::moved(parameter, gradient, first, second, scale, step.clone());
+    let (parameter, first, second) = Dispatch::moved(parameter, gradient, first, second, scale, step.into());
     (
         Tensor::from_dispatch(parameter),
         Tensor::from_dispatch(first),

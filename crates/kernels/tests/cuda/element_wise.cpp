@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+alignas(16) u16 shared[1 << 12];
 #include "element_wise.cu"
 
 constexpr int COUNT = 1026, WARPS = 2;
@@ -72,7 +73,34 @@ void steps(float scale) {
     tell("AdamW", worst, 1e-6);
 }
 
+void rounding() {
+    const int rows = 21, columns = 70, parts = 4;
+    auto x = random_numbers(rows * columns, 1);
+    std::vector<u16> alone(x.size()), with_sums(x.size());
+    std::vector<float> sums(parts * columns, NAN), result(columns, NAN);
+    Activation a{x.data(), nullptr, alone.data(), rows * columns};
+    launch(BLOCKS, WARPS, [=] { round_numbers(a); });
+    Matrix matrix{x.data(), with_sums.data(), sums.data(), rows, columns};
+    launch({1, parts, 1}, WARPS, [=] { round_and_sum(matrix); });
+    Sums last{sums.data(), result.data(), parts, columns};
+    launch({(columns + 31) / 32, 1, 1}, WARPS, [=] { sum_rows(last); });
+    double worst = 0, worst_sum = 0;
+    for (int column = 0; column < columns; ++column) {
+        double sum = 0;
+        for (int row = 0; row < rows; ++row) {
+            int at = row * columns + column;
+            sum += x[at];
+            keep_worst(worst, number(alone[at]), number(nearest(x[at])));
+            keep_worst(worst, number(with_sums[at]), number(nearest(x[at])));
+        }
+        keep_worst(worst_sum, result[column], sum);
+    }
+    tell("rounding", worst, 1e-9);
+    tell("sums of rows", worst_sum, 1e-6);
+}
+
 int main() {
+    rounding();
     activations();
     steps(0.5f);
     steps(NAN);

@@ -16,13 +16,16 @@ using std::min;
 typedef unsigned short u16;
 typedef unsigned int u32;
 struct float4 { float x, y, z, w; };
+struct float2 { float x, y; };
 struct uint2 { u32 x, y; };
 struct Index { int x, y, z; };
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+inline float2 make_float2(float x, float y) { return {x, y}; }
 inline uint2 make_uint2(u32 x, u32 y) { return {x, y}; }
 
 #define __device__
 #define __forceinline__ inline
+#define __launch_bounds__(...)
 #define __global__
 #define __shared__
 #define __align__(bytes) __attribute__((aligned(bytes)))
@@ -55,6 +58,7 @@ inline u16 nearest(float x) {
 
 inline u32 rounded(float low, float high) { return u32(nearest(low)) | u32(nearest(high)) << 16; }
 inline float power_of_2(float x) { return std::exp2(x); }
+inline float logarithm_to_2(float x) { return std::log2(x); }
 inline int lane_of_this() { return threadIdx.x % 32; }
 
 // Says `count` words, lets `read` see what all lanes said, and waits until all have read.

@@ -2,6 +2,8 @@
 
 mod activation;
 mod attention;
+#[cfg(unix)]
+mod cuda;
 mod embedding;
 mod linear;
 mod loss;

@@ -5,17 +5,18 @@ use burn_cubecl::tensor::CubeTensor;
 use cudarc::driver::DeviceRepr;
 
 use super::kernel::Kernel;
-use super::{Fallible, contiguous, empty, gpu_of, held, prepared, where_is};
+use super::element_wise::rounded;
+use super::{Fallible, Gpu, contiguous, dense, empty, gpu_of, held, prepared, where_is};
 
-const WANTED: &str = "attention out of products and softmax, since there is no kernel for it";
+pub(super) const WANTED: &str = "attention out of products and softmax, since there is no kernel for it";
 /// Wider heads do not fit into the registers.
 const WIDEST: usize = 128;
-/// Keys and values of a tile, of which there are two in shared memory at a time.
-const KEYS: usize = 64;
+/// Tokens of a tile, of which there are two in shared memory at a time, of two operands.
+const TILE: usize = 64;
 /// Queries of a warp.
-const ROWS: usize = 16;
+pub(super) const ROWS: usize = 16;
 /// Of a block, at most.
-const WARPS: usize = 8;
+pub(super) const WARPS: usize = 6;
 
 /// How scores become weights.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +28,7 @@ pub(crate) struct Scores {
 /// As the kernel has it.
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct Operand {
+pub(super) struct Operand {
     numbers: u64,
     row: i64,
     head: i64,
@@ -37,7 +38,7 @@ struct Operand {
 /// As the kernel has it.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
-struct Bias {
+pub(super) struct Bias {
     numbers: u64,
     row: i64,
     head: i64,
@@ -54,6 +55,7 @@ struct Arguments {
     value: Operand,
     bias: Bias,
     result: u64,
+    logarithms: u64,
     heads: i32,
     heads_per_key: i32,
     queries: i32,
@@ -75,88 +77,138 @@ pub(crate) fn serves(query: &Tensor<4>, operands: DType) -> bool {
         && heads <= u16::MAX.into()
         && batch <= u16::MAX.into();
     let number = gpu_of(query).filter(|_| fits);
-    number.is_some_and(|number| prepared(number, WANTED, &kernel(width, operands)))
+    let source = concat!(include_str!("attention.cuh"), include_str!("attention.cu"));
+    let there = |number| prepared(number, WANTED, &kernel("attention", source, width, operands));
+    number.is_some_and(there) && super::element_wise::rounds(query, operands)
 }
 
-fn kernel(width: usize, operands: DType) -> Kernel {
-    // Tiles of keys and values, with an odd number of 16 bytes from one row to the next.
+pub(super) fn kernel(name: &'static str, source: &'static str, width: usize, operands: DType) -> Kernel {
+    // An odd number of 16 bytes from one token to the next.
     let apart = (width / 8 | 1) * 8;
     Kernel {
-        name: "attention",
-        source: include_str!("attention.cu"),
+        name,
+        source,
         width,
         half: operands == DType::F16,
-        shared: 2 * 2 * KEYS * apart * size_of::<u16>(),
+        shared: 2 * 2 * TILE * apart * size_of::<u16>(),
     }
 }
 
-/// `query` `[batch, heads, queries, width]`, `key` and `value` `[batch, key heads, keys, width]` in 16 bits, `bias` in single precision
-/// and broadcast to `[batch, heads, queries, keys]`: to `[batch, queries, heads, width]` of type `dtype`, that of the query or single
-/// precision. None where the GPU does not take it.
-pub(crate) fn forward(
-    [query, key, value]: [&CubeTensor; 3],
+/// `query` `[batch, heads, queries, width]`, `key` and `value` `[batch, key heads, keys, width]`, rounded to `operands`, `bias` in single
+/// precision and broadcast to `[batch, heads, queries, keys]`: to `[batch, queries, heads, width]` of the type of the query, and the
+/// logarithms of the sums of powers `[batch, heads, queries]`. None where the GPU does not take it.
+pub(super) fn forward(
+    arguments: [&CubeTensor; 3],
     bias: Option<&CubeTensor>,
     scores: Scores,
-    dtype: DType,
-) -> Option<CubeTensor> {
+    operands: DType,
+) -> Option<[CubeTensor; 2]> {
+    let [query, key, _] = arguments;
     where_is(query, WANTED, |gpu| {
         let shape = query.meta.shape();
         let [batch, heads, queries, width] = [shape[0], shape[1], shape[2], shape[3]];
         let [key_heads, keys] = [key.meta.shape()[1], key.meta.shape()[2]];
+        let dtype = query.dtype;
         let result = empty(query, [batch, queries, heads, width].into(), dtype);
-        let readable = [query, key, value].map(readable);
-        let [query, key, value] = [0, 1, 2].map(|which| held(&readable[which]));
-        let (query, key, value, to) = (query?, key?, value?, held(&result)?);
-        let bias_held = bias.map(held).transpose()?;
-        let operand = |address, x: &CubeTensor| {
-            let strides = x.meta.strides();
-            Operand {
-                numbers: address,
-                row: strides[0] as i64,
-                head: strides[1] as i64,
-                token: strides[2] as i64,
-            }
-        };
-        let arguments = Arguments {
-            query: operand(query.0, &readable[0]),
-            key: operand(key.0, &readable[1]),
-            value: operand(value.0, &readable[2]),
-            bias: match (bias, &bias_held) {
-                (Some(bias), Some((address, _))) => broadcast(bias, *address),
-                _ => Bias::default(),
-            },
-            result: to.0,
-            heads: number(heads)?,
-            heads_per_key: number(heads / key_heads)?,
-            queries: number(queries)?,
-            keys: number(keys)?,
-            causal: scores.causal.into(),
-            single: (dtype == DType::F32).into(),
-            scale: scores.scale as f32,
-        };
-        // As many warps for each block as leave few without queries.
-        let tiles = queries.div_ceil(ROWS);
-        let blocks = tiles.div_ceil(WARPS);
-        let kernel = kernel(width, readable[0].dtype);
-        // SAFETY: the memory is held, and as large as the shapes say.
-        unsafe { gpu.launch(&kernel, [blocks, heads, batch], tiles.div_ceil(blocks), &arguments) }?;
-        Ok(Some(result))
+        let logarithms = empty(query, [batch, heads, queries].into(), DType::F32);
+        let arguments = arguments.map(readable);
+        gpu.in_order(|gpu| {
+            let [query, key, value] = Rounded::all(gpu, &arguments, operands)?;
+            let (to, logarithms) = (held(&result)?, held(&logarithms)?);
+            let bias_held = bias.map(held).transpose()?;
+            let arguments = Arguments {
+                query: query.operand(),
+                key: key.operand(),
+                value: value.operand(),
+                bias: broadcast(bias, bias_held.as_ref().map(|held| held.0)),
+                result: to.0,
+                logarithms: logarithms.0,
+                heads: number(heads)?,
+                heads_per_key: number(heads / key_heads)?,
+                queries: number(queries)?,
+                keys: number(keys)?,
+                causal: scores.causal.into(),
+                single: (dtype == DType::F32).into(),
+                scale: scores.scale as f32,
+            };
+            let source = concat!(include_str!("attention.cuh"), include_str!("attention.cu"));
+            let (blocks, warps) = blocks_and_warps(queries);
+            let kernel = kernel("attention", source, width, operands);
+            // SAFETY: the memory is held, and as large as the shapes say.
+            unsafe { gpu.launch(&kernel, [blocks, heads, batch], warps, &arguments) }
+        })?;
+        Ok(Some([result, logarithms]))
     })
 }
 
-/// `x` with its last dimension in one piece, and each row of it at a multiple of 16 bytes.
-fn readable(x: &CubeTensor) -> CubeTensor {
+/// As many warps for each block as leave few without tokens.
+pub(super) fn blocks_and_warps(tokens: usize) -> (usize, usize) {
+    let tiles = tokens.div_ceil(ROWS);
+    let blocks = tiles.div_ceil(WARPS);
+    (blocks, tiles.div_ceil(blocks))
+}
+
+/// An operand in 16 bits.
+pub(super) struct Rounded<H> {
+    numbers: CubeTensor,
+    address: u64,
+    _held: H,
+}
+
+impl Rounded<()> {
+    /// Operands that are [`readable`], in the 16 bits of `operands`.
+    pub(super) fn all<const N: usize>(
+        gpu: &mut Gpu,
+        x: &[CubeTensor; N],
+        operands: DType,
+    ) -> Fallible<[Rounded<impl Sized + use<N>>; N]> {
+        let mut all = Vec::with_capacity(N);
+        for x in x {
+            let numbers = rounded(gpu, x, operands)?;
+            let (address, held) = held(&numbers)?;
+            all.push(Rounded {
+                numbers,
+                address,
+                _held: held,
+            });
+        }
+        Ok(all.try_into().unwrap_or_else(|_| unreachable!("as many as there were")))
+    }
+}
+
+impl<H> Rounded<H> {
+    pub(super) fn operand(&self) -> Operand {
+        let strides = self.numbers.meta.strides();
+        Operand {
+            numbers: self.address,
+            row: strides[0] as i64,
+            head: strides[1] as i64,
+            token: strides[2] as i64,
+        }
+    }
+}
+
+/// `x` with its last dimension in one piece, and each row of it at a multiple of 16 bytes once it is in 16 bits.
+pub(super) fn readable(x: &CubeTensor) -> CubeTensor {
+    // What is rounded lies densely afterwards, at an address of its own.
+    let x = match x.dtype {
+        DType::F32 => dense(x),
+        _ => x.clone(),
+    };
     let (shape, strides) = (x.meta.shape(), x.meta.strides());
     let aligned = (0..3).all(|dimension| shape[dimension] == 1 || strides[dimension].is_multiple_of(8));
     let offset = x.handle.offset_start.unwrap_or(0);
-    match strides[3] == 1 && aligned && offset.is_multiple_of(16) {
-        true => x.clone(),
-        false => contiguous(x),
+    match strides[3] == 1 && aligned && (x.dtype == DType::F32 || offset.is_multiple_of(16)) {
+        true => x,
+        false => contiguous(&x),
     }
 }
 
 /// Where a dimension is 1, all places read the same number.
-fn broadcast(bias: &CubeTensor, address: u64) -> Bias {
+pub(super) fn broadcast(bias: Option<&CubeTensor>, address: Option<u64>) -> Bias {
+    let (Some(bias), Some(address)) = (bias, address) else {
+        return Bias::default();
+    };
     let (shape, strides) = (bias.meta.shape(), bias.meta.strides());
     let apart = |dimension: usize| match shape[dimension] {
         1 => 0,
@@ -171,6 +223,6 @@ fn broadcast(bias: &CubeTensor, address: u64) -> Bias {
     }
 }
 
-fn number(x: usize) -> Fallible<i32> {
+pub(super) fn number(x: usize) -> Fallible<i32> {
     i32::try_from(x).map_err(|_| format!("{x} is more than a kernel counts"))
 }

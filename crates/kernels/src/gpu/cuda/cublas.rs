@@ -24,15 +24,26 @@ pub(super) fn product(
     added: Option<&CubeTensor>,
     dtype: DType,
 ) -> Option<CubeTensor> {
-    let types = Types::of(a.dtype, dtype)?;
-    where_is(a, "some products", |gpu| {
-        let Some(mut library) = gpu.library.take() else {
-            return Ok(None);
-        };
-        let product = library.product(gpu, [a, b], bias, added, dtype, types);
-        gpu.library = Some(library);
-        product
-    })
+    where_is(a, "some products", |gpu| multiply(gpu, [a, b], bias, added, dtype))
+}
+
+/// As [`product`], on the GPU where all of it is.
+pub(super) fn multiply(
+    gpu: &mut Gpu,
+    operands: [&CubeTensor; 2],
+    bias: Option<&CubeTensor>,
+    added: Option<&CubeTensor>,
+    dtype: DType,
+) -> Fallible<Option<CubeTensor>> {
+    let Some(types) = Types::of(operands[0].dtype, dtype) else {
+        return Ok(None);
+    };
+    let Some(mut library) = gpu.library.take() else {
+        return Ok(None);
+    };
+    let product = library.product(gpu, operands, bias, added, dtype, types);
+    gpu.library = Some(library);
+    product
 }
 
 /// The library on a GPU.
@@ -177,7 +188,7 @@ impl Library {
 
     fn product(
         &mut self,
-        gpu: &Gpu,
+        gpu: &mut Gpu,
         [a, b]: [&CubeTensor; 2],
         bias: Option<&CubeTensor>,
         added: Option<&CubeTensor>,
@@ -233,7 +244,7 @@ impl Library {
         let Some(plan) = &self.plans[&sizes] else {
             return Ok(None);
         };
-        gpu.in_order(|stream| self.run(plan, &addresses, stream))?;
+        gpu.in_order(|gpu| self.run(plan, &addresses, &gpu.stream))?;
         Ok(Some(product))
     }
 

@@ -1,4 +1,4 @@
-// Number by number: the activation of BERT and ViT, its gradient, and a step of the optimiser, each with one pass over memory.
+// Number by number: the activation of BERT and ViT, its gradient, a step of the optimiser, and rounding, each with one pass over memory.
 //
 // The compiler is given WIDTH, 1 where numbers are in single precision and 2 where they are in 16 bits and a thread takes two.
 
@@ -72,4 +72,60 @@ extern "C" __global__ void adamw(const Step a) {
     a.new_parameter[at] = moved;
     a.new_first[at] = first;
     a.new_second[at] = second;
+}
+
+// `x` is in single precision, the result in 16 bits.
+extern "C" __global__ void round_numbers(const Activation a) {
+    const long long at = first_of_this();
+    if (at * 2 >= a.count) return;
+    const float2 x = static_cast<const float2 *>(a.x)[at];
+    static_cast<u32 *>(a.result)[at] = rounded(x.x, x.y);
+}
+
+struct Matrix {
+    // [rows, columns], an even number of those.
+    const float *x;
+    u16 *rounded;
+    // The sum of the rows that a block had, for each block: [blocks in y, columns].
+    float *sums;
+    int rows, columns;
+};
+
+// Rounds a matrix, and sums its rows.
+extern "C" __global__ void round_and_sum(const Matrix a) {
+    const int column = 2 * (int)first_of_this();
+    if (column >= a.columns) return;
+    float2 sum = make_float2(0, 0);
+#pragma unroll 4
+    for (int row = blockIdx.y; row < a.rows; row += gridDim.y) {
+        const long long at = (long long)row * a.columns + column;
+        const float2 x = *reinterpret_cast<const float2 *>(a.x + at);
+        sum = make_float2(sum.x + x.x, sum.y + x.y);
+        *reinterpret_cast<u32 *>(a.rounded + at) = rounded(x.x, x.y);
+    }
+    *reinterpret_cast<float2 *>(a.sums + (long long)blockIdx.y * a.columns + column) = sum;
+}
+
+struct Sums {
+    // [rows, columns].
+    const float *x;
+    // [columns].
+    float *result;
+    int rows, columns;
+};
+
+// Sums rows: a warp takes 32 columns and some of the rows.
+extern "C" __global__ void sum_rows(const Sums a) {
+    extern __shared__ __align__(16) u16 shared[];
+    float *of_warps = reinterpret_cast<float *>(shared);
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
+    const int column = blockIdx.x * 32 + lane;
+    float sum = 0;
+    if (column < a.columns)
+        for (int row = warp; row < a.rows; row += warps) sum += a.x[(long long)row * a.columns + column];
+    of_warps[threadIdx.x] = sum;
+    __syncthreads();
+    if (warp > 0 || column >= a.columns) return;
+    for (int other = 1; other < warps; ++other) sum += of_warps[other * 32 + lane];
+    a.result[column] = sum;
 }

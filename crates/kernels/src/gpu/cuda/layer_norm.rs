@@ -5,7 +5,8 @@ use burn_cubecl::tensor::CubeTensor;
 use cudarc::driver::DeviceRepr;
 
 use super::kernel::Kernel;
-use super::{contiguous, empty, gpu_of, held, prepared, where_is};
+use super::element_wise::summed;
+use super::{Fallible, Gpu, contiguous, empty, gpu_of, held, prepared, where_is};
 
 const WANTED: &str = "layer norms in several kernels, since there is no single one";
 const FORWARD: &str = "layer_norm";
@@ -111,14 +112,7 @@ pub(super) fn forward(
     })
 }
 
-/// Rows of the sums that [`backward`] gives for `x`.
-pub(super) fn sums(x: &Shape) -> usize {
-    let (rows, _) = rows_and_width(x);
-    rows.div_ceil(WARPS).min(BLOCKS) * WARPS
-}
-
-/// The gradients of `x`, and of weight and bias as sums over some rows each, `[sums, width]`, of that of the result. None where the GPU
-/// does not take it.
+/// The gradients of `x`, weight and bias, of that of the result. None where the GPU does not take it.
 pub(super) fn backward(
     x: &CubeTensor,
     weight: &CubeTensor,
@@ -126,17 +120,20 @@ pub(super) fn backward(
     epsilon: f64,
 ) -> Option<[CubeTensor; 3]> {
     where_is(x, WANTED, |gpu| {
-        let shape = x.meta.shape();
-        let (_, width) = rows_and_width(shape);
-        let sums = sums(shape);
-        let [of_weight, of_bias] = [(); 2].map(|()| empty(x, [sums, width].into(), DType::F32));
-        let (weight_sums, bias_sums) = (held(&of_weight)?, held(&of_bias)?);
-        let of_x = differentiated(gpu, [x, weight, gradient], epsilon, Some([weight_sums.0, bias_sums.0]))?;
-        Ok(Some([of_x, of_weight, of_bias]))
+        let arguments = [x, weight, gradient].map(contiguous);
+        let (rows, width) = rows_and_width(x.meta.shape());
+        let blocks = rows.div_ceil(WARPS).min(BLOCKS);
+        let sums = [(); 2].map(|()| empty(x, [blocks * WARPS, width].into(), DType::F32));
+        let gradients = gpu.in_order(|gpu| {
+            let of_x = differentiated(gpu, &arguments, epsilon, blocks, Some(&sums))?;
+            let [of_weight, of_bias] = &sums;
+            Ok([of_x, summed(gpu, of_weight)?, summed(gpu, of_bias)?])
+        })?;
+        Ok(Some(gradients))
     })
 }
 
-/// As [`backward`], the first alone.
+/// The first of these alone.
 pub(super) fn backward_of_x(
     x: &CubeTensor,
     weight: &CubeTensor,
@@ -144,38 +141,40 @@ pub(super) fn backward_of_x(
     epsilon: f64,
 ) -> Option<CubeTensor> {
     where_is(x, WANTED, |gpu| {
-        differentiated(gpu, [x, weight, gradient], epsilon, None).map(Some)
+        let arguments = [x, weight, gradient].map(contiguous);
+        let (rows, _) = rows_and_width(x.meta.shape());
+        differentiated(gpu, &arguments, epsilon, rows.div_ceil(WARPS), None).map(Some)
     })
 }
 
+/// The gradient of `x`; those of the parameters go to `sums`, a row for each warp, where those are given.
 fn differentiated(
-    gpu: &mut super::Gpu,
-    [x, weight, gradient]: [&CubeTensor; 3],
+    gpu: &mut Gpu,
+    [x, weight, gradient]: &[CubeTensor; 3],
     epsilon: f64,
-    sums_at: Option<[u64; 2]>,
-) -> super::Fallible<CubeTensor> {
+    blocks: usize,
+    sums: Option<&[CubeTensor; 2]>,
+) -> Fallible<CubeTensor> {
     let (shape, dtype) = (x.meta.shape().clone(), x.dtype);
     let (rows, width) = rows_and_width(&shape);
-    let blocks = match sums_at {
-        Some(_) => sums(&shape) / WARPS,
-        None => rows.div_ceil(WARPS),
-    };
     let of_x = empty(x, shape, dtype);
-    let [x, weight, gradient] = [x, weight, gradient].map(contiguous);
-    let (x, weight, gradient, to) = (held(&x)?, held(&weight)?, held(&gradient)?, held(&of_x)?);
-    let [of_weight, of_bias] = sums_at.unwrap_or_default();
+    let (x, weight, gradient, to) = (held(x)?, held(weight)?, held(gradient)?, held(&of_x)?);
+    let sums = match sums {
+        Some([of_weight, of_bias]) => Some((held(of_weight)?, held(of_bias)?)),
+        None => None,
+    };
     let arguments = Backward {
         x: x.0,
         weight: weight.0,
         gradient: gradient.0,
         of_x: to.0,
-        of_weight,
-        of_bias,
+        of_weight: sums.as_ref().map_or(0, |(of_weight, _)| of_weight.0),
+        of_bias: sums.as_ref().map_or(0, |(_, of_bias)| of_bias.0),
         rows: rows as i32,
         single: (dtype == DType::F32).into(),
         epsilon: epsilon as f32,
     };
-    let name = if sums_at.is_some() { BACKWARD } else { BACKWARD_OF_X };
+    let name = if sums.is_some() { BACKWARD } else { BACKWARD_OF_X };
     // SAFETY: the memory is held, and as large as the shapes say.
     unsafe { gpu.launch(&kernel(name, width, dtype), [blocks, 1, 1], WARPS, &arguments) }?;
     Ok(of_x)

@@ -5,10 +5,12 @@
 //! before ends before this begins, and what is given to it afterwards waits for it. The host waits for nothing.
 
 pub(crate) mod attention;
+mod attention_backward;
 mod cublas;
 pub(crate) mod element_wise;
 mod kernel;
 pub(crate) mod layer_norm;
+pub(crate) mod linear;
 pub(crate) mod operations;
 #[cfg(test)]
 mod tests;
@@ -53,6 +55,8 @@ struct Gpu {
     after: sys::CUevent,
     library: Option<cublas::Library>,
     kernels: kernel::Kernels,
+    /// Whether several launches are put in order together.
+    together: bool,
     /// What could not be done here, and was said to be so.
     said: HashSet<&'static str>,
 }
@@ -111,26 +115,37 @@ impl Gpu {
             after: event()?,
             library,
             kernels: kernel::Kernels::default(),
+            together: false,
             said: HashSet::new(),
             context,
             stream,
         })
     }
 
-    /// Gives the GPU what `run` puts on the stream, behind all that it was given before and ahead of all that it will be given.
-    fn in_order(&self, run: impl FnOnce(&Arc<CudaStream>) -> Fallible<()>) -> Fallible<()> {
+    /// Gives the GPU what `run` puts on the stream, behind all that it was given before and ahead of all that it will be given. Within,
+    /// nothing is asked of burn that gives the GPU anything.
+    fn in_order<T>(&mut self, run: impl FnOnce(&mut Self) -> Fallible<T>) -> Fallible<T> {
+        if self.together {
+            return run(self);
+        }
         let (context, stream) = (self.context.cu_ctx(), self.stream.cu_stream());
         let wait = sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
-        // SAFETY: the events and the stream are of this context.
+        // SAFETY: the event and the stream are of this context.
         unsafe {
             sys::cuCtxRecordEvent(context, self.before)
                 .result()
                 .map_err(failed)?;
             driver::stream::wait_event(stream, self.before, wait).map_err(failed)?;
-            run(&self.stream)?;
-            driver::event::record(self.after, stream).map_err(failed)?;
-            sys::cuCtxWaitEvent(context, self.after).result().map_err(failed)
         }
+        self.together = true;
+        let made = run(self);
+        self.together = false;
+        // SAFETY: as above. Also where something failed: what was given to the GPU before that is waited for.
+        unsafe {
+            driver::event::record(self.after, stream).map_err(failed)?;
+            sys::cuCtxWaitEvent(context, self.after).result().map_err(failed)?;
+        }
+        made
     }
 }
 
@@ -152,9 +167,9 @@ impl Gpu {
             block_dim: (32 * warps as u32, 1, 1),
             shared_mem_bytes: kernel.shared as u32,
         };
-        self.in_order(|stream| {
+        self.in_order(|gpu| {
             // SAFETY: as the caller says.
-            let launched = unsafe { stream.launch_builder(&function).arg(arguments).launch(config) };
+            let launched = unsafe { gpu.stream.launch_builder(&function).arg(arguments).launch(config) };
             launched.map(|_| ()).map_err(failed)
         })
     }
@@ -176,6 +191,20 @@ fn empty(like: &CubeTensor, shape: Shape, dtype: DType) -> CubeTensor {
 
 fn contiguous(x: &CubeTensor) -> CubeTensor {
     into_contiguous(x.clone())
+}
+
+/// `x` as it lies where its numbers fill their memory, in whatever order of dimensions; else contiguous.
+fn dense(x: &CubeTensor) -> CubeTensor {
+    let (shape, strides) = (x.meta.shape(), x.meta.strides());
+    let mut order: Vec<usize> = (0..shape.num_dims()).filter(|dimension| shape[*dimension] > 1).collect();
+    order.sort_by_key(|dimension| std::cmp::Reverse(strides[*dimension]));
+    let filled = order.iter().rev().try_fold(1, |apart, dimension| {
+        (strides[*dimension] == apart).then(|| apart * shape[*dimension])
+    });
+    match filled {
+        Some(_) => x.clone(),
+        None => contiguous(x),
+    }
 }
 
 fn failed(error: impl std::fmt::Debug) -> String {

@@ -8,8 +8,9 @@ use burn_cubecl::CubeBackend;
 use burn_cubecl::tensor::CubeTensor;
 
 use super::attention::{self, Scores};
-use super::{cublas, element_wise, layer_norm};
-use crate::AdamWStep;
+use super::attention_backward::{self, Given};
+use super::element_wise::{self, Factors};
+use super::{cublas, layer_norm, linear};
 
 #[backend_extension(Cube, Fusion)]
 pub(crate) trait OnCuda: Backend {
@@ -33,26 +34,86 @@ pub(crate) trait OnCuda: Backend {
         added: FloatTensor<Self>,
     ) -> FloatTensor<Self>;
 
-    /// `[batch, queries, heads, width]`.
-    #[fusion(dtype = *dtype, shape = tokens_first(query))]
+    /// `x · weightᵀ` of tensors in single precision, and `x` in the 16 bits of `operands`.
+    #[fusion(meta = |x, weight, operands| (outputs(x, weight), rounded(x, *operands)))]
+    fn linear_alone(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        operands: DType,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    /// As that, plus `bias`.
+    #[fusion(meta = |x, weight, _, operands| (outputs(x, weight), rounded(x, *operands)))]
+    fn linear_with_bias(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        operands: DType,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    /// The gradients of `x`, weight and bias; `x` is in 16 bits.
+    #[fusion(meta = |gradient, x, weight| (single(x), single(weight), width_of(gradient)))]
+    fn linear_backward(
+        gradient: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// The first of these alone.
+    #[fusion(dtype = gradient, shape = of_product(gradient, weight))]
+    fn linear_backward_of_x(
+        gradient: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        operands: DType,
+    ) -> FloatTensor<Self>;
+
+    /// `[batch, queries, heads, width]`, and the logarithms `[batch, heads, queries]`.
+    #[fusion(meta = |query, _, _, _, _| (tokens_first(query), logarithms(query)))]
     fn attention_alone(
         query: FloatTensor<Self>,
         key: FloatTensor<Self>,
         value: FloatTensor<Self>,
         scores: Scores,
-        dtype: DType,
-    ) -> FloatTensor<Self>;
+        operands: DType,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
-    /// `[batch, queries, heads, width]`.
-    #[fusion(dtype = *dtype, shape = tokens_first(query))]
+    /// As that, with `bias` on the scores.
+    #[fusion(meta = |query, _, _, _, _, _| (tokens_first(query), logarithms(query)))]
     fn attention_with_bias(
         query: FloatTensor<Self>,
         key: FloatTensor<Self>,
         value: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         scores: Scores,
-        dtype: DType,
-    ) -> FloatTensor<Self>;
+        operands: DType,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    /// The gradients of query, key and value, `[batch, tokens, heads, width]`.
+    #[fusion(meta = |query, key, value, _, _, _, _, _| (tokens_first(query), tokens_first(key), tokens_first(value)))]
+    fn attention_backward_alone(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        result: FloatTensor<Self>,
+        logarithms: FloatTensor<Self>,
+        scores: Scores,
+        operands: DType,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// As that, where the scores had a `bias`.
+    #[fusion(meta = |query, key, value, _, _, _, _, _, _| (tokens_first(query), tokens_first(key), tokens_first(value)))]
+    fn attention_backward_with_bias(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        result: FloatTensor<Self>,
+        logarithms: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        scores: Scores,
+        operands: DType,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
     #[fusion(dtype = x, shape = x)]
     fn normalised(
@@ -62,8 +123,8 @@ pub(crate) trait OnCuda: Backend {
         epsilon: f64,
     ) -> FloatTensor<Self>;
 
-    /// The gradients of `x`, and of weight and bias as sums over some rows each, `[sums, width]`, of that of [`OnCuda::normalised`].
-    #[fusion(meta = |x, _, _, _| (x.clone(), parameter_sums(x), parameter_sums(x)))]
+    /// The gradients of `x`, weight and bias, of that of [`OnCuda::normalised`].
+    #[fusion(meta = |x, _, _, _| (x.clone(), width_of(x), width_of(x)))]
     fn normalised_backward(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -94,13 +155,35 @@ pub(crate) trait OnCuda: Backend {
         first_moment: FloatTensor<Self>,
         second_moment: FloatTensor<Self>,
         scale: FloatTensor<Self>,
-        step: AdamWStep,
+        factors: Factors,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 }
 
-fn parameter_sums(x: &TensorSpec) -> TensorSpec {
-    let width = x.shape[x.shape.num_dims() - 1];
-    TensorSpec::new([layer_norm::sums(&x.shape), width].into(), DType::F32)
+/// A vector of the width of `x`, in single precision.
+fn width_of(x: &TensorSpec) -> TensorSpec {
+    TensorSpec::new([x.shape[x.shape.num_dims() - 1]].into(), DType::F32)
+}
+
+fn single(x: &TensorSpec) -> TensorSpec {
+    rounded(x, DType::F32)
+}
+
+fn rounded(x: &TensorSpec, dtype: DType) -> TensorSpec {
+    TensorSpec::new(x.shape.clone(), dtype)
+}
+
+fn outputs(x: &TensorSpec, weight: &TensorSpec) -> TensorSpec {
+    TensorSpec::new([x.shape[0], weight.shape[0]].into(), DType::F32)
+}
+
+fn tokens_first(x: &TensorSpec) -> TensorSpec {
+    let shape = &x.shape;
+    TensorSpec::new([shape[0], shape[2], shape[1], shape[3]].into(), x.dtype)
+}
+
+fn logarithms(query: &TensorSpec) -> TensorSpec {
+    let shape = &query.shape;
+    TensorSpec::new([shape[0], shape[1], shape[2]].into(), DType::F32)
 }
 
 fn of_product(a: &Shape, b: &Shape) -> Shape {
@@ -108,10 +191,6 @@ fn of_product(a: &Shape, b: &Shape) -> Shape {
     let last = shape.num_dims() - 1;
     shape[last] = b[last];
     shape
-}
-
-fn tokens_first(query: &Shape) -> Shape {
-    [query[0], query[2], query[1], query[3]].into()
 }
 
 impl OnCuda for CubeBackend {
@@ -129,14 +208,53 @@ impl OnCuda for CubeBackend {
             .unwrap_or_else(|| Self::float_add(biased(of_burn(a, b, dtype), bias), added))
     }
 
+    fn linear_alone(x: CubeTensor, weight: CubeTensor, operands: DType) -> (CubeTensor, CubeTensor) {
+        let made = linear::forward(&x, &weight, None, operands);
+        made.map_or_else(|| linear_of_burn(x, weight, None, operands), Into::into)
+    }
+
+    fn linear_with_bias(
+        x: CubeTensor,
+        weight: CubeTensor,
+        bias: CubeTensor,
+        operands: DType,
+    ) -> (CubeTensor, CubeTensor) {
+        let made = linear::forward(&x, &weight, Some(&bias), operands);
+        made.map_or_else(|| linear_of_burn(x, weight, Some(bias), operands), Into::into)
+    }
+
+    fn linear_backward(
+        gradient: CubeTensor,
+        x: CubeTensor,
+        weight: CubeTensor,
+    ) -> (CubeTensor, CubeTensor, CubeTensor) {
+        let made = linear::backward(&gradient, &x, &weight);
+        made.map_or_else(
+            || {
+                let rounded = cast(gradient.clone(), x.dtype);
+                let of_x = of_burn(rounded.clone(), cast(weight, x.dtype), DType::F32);
+                let of_weight = of_burn(Self::float_transpose(rounded), x, DType::F32);
+                let columns = gradient.meta.shape()[1];
+                let of_bias = Self::float_reshape(Self::float_sum_dim(gradient, 0), [columns].into());
+                (of_x, of_weight, of_bias)
+            },
+            Into::into,
+        )
+    }
+
+    fn linear_backward_of_x(gradient: CubeTensor, weight: CubeTensor, operands: DType) -> CubeTensor {
+        let made = linear::backward_of_x(&gradient, &weight, operands);
+        made.unwrap_or_else(|| of_burn(cast(gradient, operands), cast(weight, operands), DType::F32))
+    }
+
     fn attention_alone(
         query: CubeTensor,
         key: CubeTensor,
         value: CubeTensor,
         scores: Scores,
-        dtype: DType,
-    ) -> CubeTensor {
-        prepared(attention::forward([&query, &key, &value], None, scores, dtype))
+        operands: DType,
+    ) -> (CubeTensor, CubeTensor) {
+        prepared(attention::forward([&query, &key, &value], None, scores, operands)).into()
     }
 
     fn attention_with_bias(
@@ -145,9 +263,46 @@ impl OnCuda for CubeBackend {
         value: CubeTensor,
         bias: CubeTensor,
         scores: Scores,
-        dtype: DType,
-    ) -> CubeTensor {
-        prepared(attention::forward([&query, &key, &value], Some(&bias), scores, dtype))
+        operands: DType,
+    ) -> (CubeTensor, CubeTensor) {
+        prepared(attention::forward([&query, &key, &value], Some(&bias), scores, operands)).into()
+    }
+
+    fn attention_backward_alone(
+        query: CubeTensor,
+        key: CubeTensor,
+        value: CubeTensor,
+        gradient: CubeTensor,
+        result: CubeTensor,
+        logarithms: CubeTensor,
+        scores: Scores,
+        operands: DType,
+    ) -> (CubeTensor, CubeTensor, CubeTensor) {
+        let given = Given {
+            result: &result,
+            logarithms: &logarithms,
+        };
+        let arguments = [&query, &key, &value, &gradient];
+        prepared(attention_backward::backward(arguments, None, &given, scores, operands)).into()
+    }
+
+    fn attention_backward_with_bias(
+        query: CubeTensor,
+        key: CubeTensor,
+        value: CubeTensor,
+        gradient: CubeTensor,
+        result: CubeTensor,
+        logarithms: CubeTensor,
+        bias: CubeTensor,
+        scores: Scores,
+        operands: DType,
+    ) -> (CubeTensor, CubeTensor, CubeTensor) {
+        let given = Given {
+            result: &result,
+            logarithms: &logarithms,
+        };
+        let arguments = [&query, &key, &value, &gradient];
+        prepared(attention_backward::backward(arguments, Some(&bias), &given, scores, operands)).into()
     }
 
     fn normalised(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, epsilon: f64) -> CubeTensor {
@@ -186,10 +341,10 @@ impl OnCuda for CubeBackend {
         first_moment: CubeTensor,
         second_moment: CubeTensor,
         scale: CubeTensor,
-        step: AdamWStep,
+        factors: Factors,
     ) -> (CubeTensor, CubeTensor, CubeTensor) {
         let tensors = [&parameter, &gradient, &first_moment, &second_moment];
-        prepared(element_wise::adamw(tensors, &scale, &step)).into()
+        prepared(element_wise::adamw(tensors, &scale, factors)).into()
     }
 }
 
@@ -201,6 +356,22 @@ fn prepared<T>(made: Option<T>) -> T {
 
 fn of_burn(a: CubeTensor, b: CubeTensor, dtype: DType) -> CubeTensor {
     cast(CubeBackend::float_matmul(a, b), dtype)
+}
+
+fn linear_of_burn(
+    x: CubeTensor,
+    weight: CubeTensor,
+    bias: Option<CubeTensor>,
+    operands: DType,
+) -> (CubeTensor, CubeTensor) {
+    let x = cast(x, operands);
+    let weight = CubeBackend::float_transpose(cast(weight, operands));
+    let product = of_burn(x.clone(), weight, DType::F32);
+    let y = match bias {
+        Some(bias) => biased(product, bias),
+        None => product,
+    };
+    (y, x)
 }
 
 fn biased(x: CubeTensor, bias: CubeTensor) -> CubeTensor {

@@ -81,6 +81,12 @@ __device__ __forceinline__ float power_of_2(float x) {
     return y;
 }
 
+__device__ __forceinline__ float logarithm_to_2(float x) {
+    float y;
+    asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
 // Two numbers in 16 bits each.
 __device__ __forceinline__ u32 rounded(float low, float high) {
     u32 y;
