@@ -35,7 +35,7 @@ void keep_worst(double &worst, double got, double expected) {
 }
 
 int main() {
-    for (bool single : {true, false}) {
+    for (auto [single, single_parameters] : {std::pair(true, true), std::pair(false, false), std::pair(true, false)}) {
         auto far = random_numbers(size_t(ROWS) * WIDTH, 1);
         // The first row is far from zero.
         for (int i = 0; i < WIDTH; ++i) far[i] += 64;
@@ -43,10 +43,11 @@ int main() {
         const Numbers gradient(random_numbers(size_t(ROWS) * WIDTH, 4));
         std::vector<float> result(far.size(), NAN), of_x(far.size(), NAN), alone(far.size(), NAN);
         std::vector<float> of_weight(size_t(WARPS) * BLOCKS * WIDTH, NAN), of_bias = of_weight;
-        Arguments forward{x.data(single), weight.data(single), bias.data(single), result.data(), ROWS, single, 1e-6f};
+        Arguments forward{x.data(single), weight.data(single_parameters), bias.data(single_parameters), result.data(),
+                          ROWS, single, single_parameters, 1e-6f};
         launch({(ROWS + WARPS - 1) / WARPS, 1, 1}, WARPS, [=] { layer_norm(forward); });
-        Backward backward{x.data(single), weight.data(single), gradient.data(single), of_x.data(),
-                          of_weight.data(), of_bias.data(), ROWS, single, 1e-6f};
+        Backward backward{x.data(single), weight.data(single_parameters), gradient.data(single), of_x.data(),
+                          of_weight.data(), of_bias.data(), ROWS, single, single_parameters, 1e-6f};
         launch({BLOCKS, 1, 1}, WARPS, [=] { layer_norm_backward(backward); });
         backward.of_x = alone.data(), backward.of_weight = backward.of_bias = nullptr;
         launch({BLOCKS, 1, 1}, WARPS, [=] { layer_norm_backward_of_x(backward); });
@@ -59,10 +60,10 @@ int main() {
             for (int i = 0; i < WIDTH; ++i) mean += x.at(first + i, single) / WIDTH;
             for (int i = 0; i < WIDTH; ++i) variance += std::pow(x.at(first + i, single) - mean, 2) / WIDTH;
             auto normal = [&](int i) { return (x.at(first + i, single) - mean) / std::sqrt(variance + 1e-6); };
-            auto weighted = [&](int i) { return gradient.at(first + i, single) * weight.at(i, single); };
+            auto weighted = [&](int i) { return gradient.at(first + i, single) * weight.at(i, single_parameters); };
             for (int i = 0; i < WIDTH; ++i) sum += weighted(i) / WIDTH, along += weighted(i) * normal(i) / WIDTH;
             for (int i = 0; i < WIDTH; ++i) {
-                keep_worst(worst, got(result, first + i, single), normal(i) * weight.at(i, single) + bias.at(i, single));
+                keep_worst(worst, got(result, first + i, single), normal(i) * weight.at(i, single_parameters) + bias.at(i, single_parameters));
                 double expected = (weighted(i) - sum - normal(i) * along) / std::sqrt(variance + 1e-6);
                 keep_worst(worst_of_x, got(of_x, first + i, single), expected);
                 keep_worst(worst_of_x, got(alone, first + i, single), expected);

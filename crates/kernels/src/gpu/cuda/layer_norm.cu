@@ -4,11 +4,11 @@
 
 constexpr int PARTS = WIDTH / 128;
 
-// What the kernels are given is all in single precision, or all in 16 bits; so are their results.
+// `x` is in single precision or in 16 bits, so are its result and gradients; and so, for themselves, are the parameters.
 struct Arguments {
     const void *x, *weight, *bias;
     void *result;
-    int rows, single;
+    int rows, single, single_parameters;
     float epsilon;
 };
 
@@ -18,7 +18,7 @@ struct Backward {
     void *of_x;
     // A row for each warp, always in single precision: the sum of what the rows that the warp had come to.
     float *of_weight, *of_bias;
-    int rows, single;
+    int rows, single, single_parameters;
     float epsilon;
 };
 
@@ -77,7 +77,7 @@ extern "C" __global__ void layer_norm(const Arguments a) {
 #pragma unroll
     for (int part = 0; part < PARTS; ++part) {
         const int at = part * 32 + lane;
-        const float4 weight = four(a.weight, at, a.single), bias = four(a.bias, at, a.single), y = x[part];
+        const float4 weight = four(a.weight, at, a.single_parameters), bias = four(a.bias, at, a.single_parameters), y = x[part];
         const float4 result = make_float4(y.x * scale * weight.x + bias.x, y.y * scale * weight.y + bias.y,
                                           y.z * scale * weight.z + bias.z, y.w * scale * weight.w + bias.w);
         put_four(a.result, row * (WIDTH / 4) + at, a.single, result);
@@ -97,7 +97,7 @@ template <bool PARAMETERS> __device__ __forceinline__ void gradients(const Backw
 #pragma unroll
         for (int part = 0; part < PARTS; ++part) {
             const int at = part * 32 + lane;
-            const float4 gradient = four(a.gradient, row * (WIDTH / 4) + at, a.single), weight = four(a.weight, at, a.single);
+            const float4 gradient = four(a.gradient, row * (WIDTH / 4) + at, a.single), weight = four(a.weight, at, a.single_parameters);
             x[part] = times(x[part], make_float4(scale, scale, scale, scale));
             if (PARAMETERS) {
                 add(of_weight[part % SUMS], times(gradient, x[part]));

@@ -33,6 +33,7 @@ struct Arguments {
     result: u64,
     rows: i32,
     single: i32,
+    single_parameters: i32,
     epsilon: f32,
 }
 
@@ -51,18 +52,19 @@ struct Backward {
     of_bias: u64,
     rows: i32,
     single: i32,
+    single_parameters: i32,
     epsilon: f32,
 }
 
 // SAFETY: laid out as in C, and of numbers alone.
 unsafe impl DeviceRepr for Backward {}
 
-fn kernel(name: &'static str, width: usize, dtype: DType) -> Kernel {
+fn kernel(name: &'static str, width: usize, dtypes: [DType; 2]) -> Kernel {
     Kernel {
         name,
         source: include_str!("layer_norm.cu"),
         width,
-        half: dtype == DType::F16,
+        half: dtypes.contains(&DType::F16),
         shared: 0,
     }
 }
@@ -73,17 +75,21 @@ pub(crate) fn serves<const D: usize>(x: &Tensor<D>, parameters: [&Tensor<1>; 2],
     let (dtype, shape) = (x.dtype(), x.dims());
     let width = shape[D - 1];
     let widest = if learned { WIDEST_WITH_PARAMETERS } else { WIDEST };
-    let fits = matches!(dtype, DType::F32 | DType::BF16 | DType::F16)
-        && parameters.iter().all(|parameter| parameter.dtype() == dtype)
+    let [weight, bias] = parameters.map(|parameter| parameter.dtype());
+    let known = |dtype| matches!(dtype, DType::F32 | DType::BF16 | DType::F16);
+    let fits = known(dtype)
+        && known(weight)
+        && weight == bias
+        && (dtype == weight || dtype == DType::F32 || weight == DType::F32)
         && width.is_multiple_of(STEP)
         && (STEP..=widest).contains(&width)
         && i32::try_from(shape.iter().product::<usize>()).is_ok()
         && !shape.contains(&0);
     let number = gpu_of(x).filter(|_| fits);
-    number.is_some_and(|number| prepared(number, WANTED, &kernel(FORWARD, width, dtype)))
+    number.is_some_and(|number| prepared(number, WANTED, &kernel(FORWARD, width, [dtype, weight])))
 }
 
-/// As [`crate::layer_norm`], of tensors of one type. None where the GPU does not take it.
+/// As [`crate::layer_norm`]. None where the GPU does not take it.
 pub(super) fn forward(
     x: &CubeTensor,
     weight: &CubeTensor,
@@ -91,7 +97,7 @@ pub(super) fn forward(
     epsilon: f64,
 ) -> Option<CubeTensor> {
     where_is(x, WANTED, |gpu| {
-        let (shape, dtype) = (x.meta.shape().clone(), x.dtype);
+        let (shape, dtype, parameters) = (x.meta.shape().clone(), x.dtype, weight.dtype);
         let (rows, width) = rows_and_width(&shape);
         let result = empty(x, shape, dtype);
         let [x, weight, bias] = [x, weight, bias].map(contiguous);
@@ -103,11 +109,12 @@ pub(super) fn forward(
             result: to.0,
             rows: rows as i32,
             single: (dtype == DType::F32).into(),
+            single_parameters: (parameters == DType::F32).into(),
             epsilon: epsilon as f32,
         };
         let blocks = [rows.div_ceil(WARPS), 1, 1];
         // SAFETY: the memory is held, and as large as the shapes say.
-        unsafe { gpu.launch(&kernel(FORWARD, width, dtype), blocks, WARPS, &arguments) }?;
+        unsafe { gpu.launch(&kernel(FORWARD, width, [dtype, parameters]), blocks, WARPS, &arguments) }?;
         Ok(Some(result))
     })
 }
@@ -155,7 +162,7 @@ fn differentiated(
     blocks: usize,
     sums: Option<&[CubeTensor; 2]>,
 ) -> Fallible<CubeTensor> {
-    let (shape, dtype) = (x.meta.shape().clone(), x.dtype);
+    let (shape, dtype, parameters) = (x.meta.shape().clone(), x.dtype, weight.dtype);
     let (rows, width) = rows_and_width(&shape);
     let of_x = empty(x, shape, dtype);
     let (x, weight, gradient, to) = (held(x)?, held(weight)?, held(gradient)?, held(&of_x)?);
@@ -172,11 +179,12 @@ fn differentiated(
         of_bias: sums.as_ref().map_or(0, |(_, of_bias)| of_bias.0),
         rows: rows as i32,
         single: (dtype == DType::F32).into(),
+        single_parameters: (parameters == DType::F32).into(),
         epsilon: epsilon as f32,
     };
     let name = if sums.is_some() { BACKWARD } else { BACKWARD_OF_X };
     // SAFETY: the memory is held, and as large as the shapes say.
-    unsafe { gpu.launch(&kernel(name, width, dtype), [blocks, 1, 1], WARPS, &arguments) }?;
+    unsafe { gpu.launch(&kernel(name, width, [dtype, parameters]), [blocks, 1, 1], WARPS, &arguments) }?;
     Ok(of_x)
 }
 

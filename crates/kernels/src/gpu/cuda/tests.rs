@@ -89,7 +89,14 @@ fn layer_norms_and_their_gradients() {
         let constants = |x: &[Tensor<1>]| {
             let x = x[0].clone().reshape([1, rows, width]);
             let place = (&x.device().inner(), x.dtype());
-            let constant = |which: usize| Tensor::<1>::from_data(inputs[which].as_slice(), place);
+            // Held in 16 bits, as those of frozen models are.
+            let constant = |which: usize| {
+                let rounded = Tensor::<1>::from_data(inputs[which].as_slice(), (place.0, DType::BF16));
+                match place.1 == DType::F32 {
+                    true => rounded,
+                    false => rounded.cast(DType::F64),
+                }
+            };
             (x, constant(1), constant(2))
         };
         agrees(
