@@ -1,5 +1,4 @@
-//! Attention on NVIDIA's GPUs: a kernel, and two for the gradients, which make the weights again out of the logarithms of their sums. They
-//! multiply in 16 bits.
+//! Attention on NVIDIA's GPUs: a kernel, and two for the gradients, which make the weights again out of the logarithms of their sums.
 
 use burn::backend::Dispatch;
 use burn::backend::tensor::FloatTensor;

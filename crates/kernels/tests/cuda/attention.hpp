@@ -3,7 +3,23 @@
 #include "emulated.hpp"
 
 alignas(16) inline u16 shared[1 << 17];
+
+#ifdef SINGLE
+typedef float Number;
+inline float number(float x) { return x; }
+inline Number drawn(float x) { return x; }
+constexpr double TOLERANCE = 1e-5;
+#include "attention_single.cu"
+// Tokens of a warp.
+constexpr int ROWS = 1;
+#else
+typedef u16 Number;
+inline Number drawn(float x) { return nearest(x); }
+// Weights are rounded, and results where they are not in single precision.
+constexpr double TOLERANCE = 0.02;
 #include "attention.cuh"
+constexpr int ROWS = 16;
+#endif
 
 struct Case {
     int batch, heads, heads_per_key, queries, keys, warps;
@@ -13,15 +29,15 @@ struct Case {
 struct Problem {
     Case c;
     int key_heads;
-    std::vector<u16> query, key, value, gradient;
+    std::vector<Number> query, key, value, gradient;
     std::vector<float> bias;
     // Results in double precision, and of those of the forward pass the logarithms.
-    std::vector<double> result, of_query, of_key, of_value;
+    std::vector<double> result, logarithms, of_query, of_key, of_value;
 
-    static std::vector<u16> draw(size_t count, unsigned seed) {
-        std::vector<u16> rounded;
-        for (float x : random_numbers(count, seed)) rounded.push_back(nearest(x));
-        return rounded;
+    static std::vector<Number> draw(size_t count, unsigned seed) {
+        std::vector<Number> numbers;
+        for (float x : random_numbers(count, seed)) numbers.push_back(drawn(x));
+        return numbers;
     }
 
     // Tokens before heads, as linear layers leave them.
@@ -29,7 +45,7 @@ struct Problem {
         return ((size_t(batch) * tokens + token) * heads + head) * WIDTH;
     }
 
-    Operand operand(const std::vector<u16> &x, int tokens, int heads) const {
+    Operand operand(const std::vector<Number> &x, int tokens, int heads) const {
         return {x.data(), (long long)tokens * heads * WIDTH, WIDTH, (long long)heads * WIDTH};
     }
 
@@ -66,6 +82,7 @@ struct Problem {
             if (c.causal && k > q + c.keys - c.queries) score = -INFINITY;
             total += weights[k] = std::exp(score);
         }
+        logarithms.push_back(total > 0 ? std::log2(total) : INFINITY);
         for (int k = 0; k < c.keys && total > 0; ++k) {
             weights[k] /= total;
             for (int i = 0; i < WIDTH; ++i) {
@@ -97,9 +114,9 @@ inline double worst(const std::vector<float> &got, const std::vector<double> &ex
     return error / largest;
 }
 
-// Whether `error` is what comes of weights, and results where they are not in single precision, in 16 bits.
+// Whether `error` is what comes of rounding.
 inline bool tell(const char *what, const Case &c, double error) {
-    bool good = error < 0.02;
+    bool good = error < TOLERANCE;
     std::printf("%s %s, batch %d heads %d/%d queries %d keys %d causal %d biased %d: error %g\n", good ? "ok" : "FAILED", what, c.batch,
                 c.heads, c.heads_per_key, c.queries, c.keys, c.causal, c.biased, error);
     return good;

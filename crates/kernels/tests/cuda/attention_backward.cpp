@@ -1,7 +1,14 @@
 // Holds `attention_backward.cu` against the gradients of attention in double precision.
 #include "attention.hpp"
 
+#ifdef SINGLE
+typedef Backward Arguments_;
+#define attention_backward_of_query attention_single_backward_of_query
+#define attention_backward_of_keys attention_single_backward_of_keys
+#else
 #include "attention_backward.cu"
+typedef Arguments Arguments_;
+#endif
 
 int main() {
     const Case cases[] = {
@@ -12,30 +19,18 @@ int main() {
     };
     int failed = 0;
     for (const Case &c : cases) {
+#ifdef SINGLE
+        if (!c.single) continue;
+#endif
         Problem problem(c);
         // What the forward pass keeps.
         std::vector<float> result(problem.result.begin(), problem.result.end());
         if (!c.single)
             for (size_t i = 0; i < result.size(); ++i) reinterpret_cast<u16 *>(result.data())[i] = nearest(problem.result[i]);
-        std::vector<float> logarithms;
-        for (int b = 0; b < c.batch; ++b)
-            for (int h = 0; h < c.heads; ++h)
-                for (int q = 0; q < c.queries; ++q) {
-                    double total = 0;
-                    for (int k = 0; k < c.keys; ++k) {
-                        double score = 0;
-                        for (int i = 0; i < WIDTH; ++i)
-                            score += double(number(problem.query[problem.at(b, q, c.queries, h, c.heads) + i])) *
-                                     number(problem.key[problem.at(b, k, c.keys, h, c.heads) + i]);
-                        score *= problem.scale();
-                        if (c.biased) score += problem.bias[(size_t(b) * c.queries + q) * c.keys + k];
-                        if (!c.causal || k <= q + c.keys - c.queries) total += std::exp(score);
-                    }
-                    logarithms.push_back(total > 0 ? std::log2(total) : INFINITY);
-                }
+        std::vector<float> logarithms(problem.logarithms.begin(), problem.logarithms.end());
         std::vector<float> along(logarithms.size(), NAN), of_query(problem.query.size(), NAN);
         std::vector<float> of_key(problem.key.size(), NAN), of_value(problem.key.size(), NAN);
-        Arguments a{};
+        Arguments_ a{};
         a.query = problem.operand(problem.query, c.queries, c.heads), a.key = problem.operand(problem.key, c.keys, c.heads);
         a.value = problem.operand(problem.value, c.keys, c.heads), a.gradient = problem.operand(problem.gradient, c.queries, c.heads);
         a.bias = problem.bias_of();
@@ -43,7 +38,7 @@ int main() {
         a.of_query = of_query.data(), a.of_key = of_key.data(), a.of_value = of_value.data();
         a.heads = c.heads, a.queries = c.queries, a.keys = c.keys;
         a.causal = c.causal, a.single = c.single, a.scale = problem.scale();
-        int block = c.warps * 16;
+        int block = c.warps * ROWS;
         launch({(c.queries + block - 1) / block, c.heads, c.batch}, c.warps, [=] { attention_backward_of_query(a); });
         launch({(c.keys + block - 1) / block, c.heads, c.batch}, c.warps, [=] { attention_backward_of_keys(a); });
         failed += !tell("gradient of the query", c, worst(of_query, problem.of_query, c.single));

@@ -11,12 +11,8 @@ use super::{Fallible, Gpu, contiguous, dense, empty, gpu_of, held, prepared, whe
 pub(super) const WANTED: &str = "attention out of products and softmax, since there is no kernel for it";
 /// Wider heads do not fit into the registers.
 const WIDEST: usize = 128;
-/// Tokens of a tile, of which there are two in shared memory at a time, of two operands.
-const TILE: usize = 64;
-/// Queries of a warp.
-pub(super) const ROWS: usize = 16;
-/// Of a block, at most.
-pub(super) const WARPS: usize = 6;
+/// Wider heads do not fit into shared memory, of which the smallest GPUs have 99 KB.
+const WIDEST_IN_SINGLE: usize = 256;
 
 /// How scores become weights.
 #[derive(Clone, Copy, Debug)]
@@ -71,26 +67,81 @@ unsafe impl DeviceRepr for Arguments {}
 /// Whether there is a kernel for the heads of `query` `[batch, heads, queries, width]`, with operands rounded to `operands`.
 pub(crate) fn serves(query: &Tensor<4>, operands: DType) -> bool {
     let [batch, heads, _, width] = query.dims();
-    let fits = matches!(operands, DType::BF16 | DType::F16)
-        && width.is_multiple_of(8)
-        && (8..=WIDEST).contains(&width)
-        && heads <= u16::MAX.into()
-        && batch <= u16::MAX.into();
-    let number = gpu_of(query).filter(|_| fits);
-    let source = concat!(include_str!("attention.cuh"), include_str!("attention.cu"));
-    let there = |number| prepared(number, WANTED, &kernel("attention", source, width, operands));
-    number.is_some_and(there) && super::element_wise::rounds(query, operands)
+    let fits = match operands {
+        DType::BF16 | DType::F16 => width.is_multiple_of(8) && (8..=WIDEST).contains(&width),
+        DType::F32 => (1..=WIDEST_IN_SINGLE).contains(&width),
+        _ => false,
+    };
+    let grid = heads <= u16::MAX.into() && batch <= u16::MAX.into();
+    let number = gpu_of(query).filter(|_| fits && grid);
+    let there = |number| prepared(number, WANTED, &Way::of(operands).kernel(Step::Forward, width));
+    number.is_some_and(there) && (operands == DType::F32 || super::element_wise::rounds(query, operands))
 }
 
-pub(super) fn kernel(name: &'static str, source: &'static str, width: usize, operands: DType) -> Kernel {
-    // An odd number of 16 bytes from one token to the next.
-    let apart = (width / 8 | 1) * 8;
-    Kernel {
-        name,
-        source,
-        width,
-        half: operands == DType::F16,
-        shared: 2 * 2 * TILE * apart * size_of::<u16>(),
+/// What the kernels compute.
+#[derive(Clone, Copy)]
+pub(super) enum Step {
+    Forward,
+    OfQuery,
+    OfKeys,
+}
+
+/// How the kernels do it.
+pub(super) struct Way {
+    operands: DType,
+    /// Tokens of a warp.
+    rows: usize,
+    /// Warps of a block, at most.
+    warps: usize,
+}
+
+impl Way {
+    pub(super) fn of(operands: DType) -> Self {
+        let (rows, warps) = match operands {
+            DType::F32 => (1, 8),
+            _ => (16, 6),
+        };
+        Self {
+            operands,
+            rows,
+            warps,
+        }
+    }
+
+    pub(super) fn kernel(&self, step: Step, width: usize) -> Kernel {
+        const SINGLE: &str = include_str!("attention_single.cu");
+        const FORWARD: &str = concat!(include_str!("attention.cuh"), include_str!("attention.cu"));
+        const BACKWARD: &str = concat!(include_str!("attention.cuh"), include_str!("attention_backward.cu"));
+
+        let single = self.operands == DType::F32;
+        let (name, source) = match (step, single) {
+            (Step::Forward, false) => ("attention", FORWARD),
+            (Step::OfQuery, false) => ("attention_backward_of_query", BACKWARD),
+            (Step::OfKeys, false) => ("attention_backward_of_keys", BACKWARD),
+            (Step::Forward, true) => ("attention_single", SINGLE),
+            (Step::OfQuery, true) => ("attention_single_backward_of_query", SINGLE),
+            (Step::OfKeys, true) => ("attention_single_backward_of_keys", SINGLE),
+        };
+        let shared = match single {
+            // Tiles of two operands, 32 tokens an odd number apart, and a token of each for every warp.
+            true => (2 * 32 * (width | 1) + self.warps * 2 * width) * size_of::<f32>(),
+            // Two tiles of 64 tokens of two operands, an odd number of 16 bytes apart.
+            false => 2 * 2 * 64 * (width / 8 | 1) * 8 * size_of::<u16>(),
+        };
+        Kernel {
+            name,
+            source,
+            width,
+            half: self.operands == DType::F16,
+            shared,
+        }
+    }
+
+    /// As many warps for each block as leave few without tokens.
+    pub(super) fn blocks_and_warps(&self, tokens: usize) -> (usize, usize) {
+        let tiles = tokens.div_ceil(self.rows);
+        let blocks = tiles.div_ceil(self.warps);
+        (blocks, tiles.div_ceil(blocks))
     }
 }
 
@@ -131,9 +182,9 @@ pub(super) fn forward(
                 single: (dtype == DType::F32).into(),
                 scale: scores.scale as f32,
             };
-            let source = concat!(include_str!("attention.cuh"), include_str!("attention.cu"));
-            let (blocks, warps) = blocks_and_warps(queries);
-            let kernel = kernel("attention", source, width, operands);
+            let way = Way::of(operands);
+            let (blocks, warps) = way.blocks_and_warps(queries);
+            let kernel = way.kernel(Step::Forward, width);
             // SAFETY: the memory is held, and as large as the shapes say.
             unsafe { gpu.launch(&kernel, [blocks, heads, batch], warps, &arguments) }
         })?;
@@ -141,14 +192,7 @@ pub(super) fn forward(
     })
 }
 
-/// As many warps for each block as leave few without tokens.
-pub(super) fn blocks_and_warps(tokens: usize) -> (usize, usize) {
-    let tiles = tokens.div_ceil(ROWS);
-    let blocks = tiles.div_ceil(WARPS);
-    (blocks, tiles.div_ceil(blocks))
-}
-
-/// An operand in 16 bits.
+/// An operand as it is multiplied.
 pub(super) struct Rounded<H> {
     numbers: CubeTensor,
     address: u64,
@@ -156,7 +200,7 @@ pub(super) struct Rounded<H> {
 }
 
 impl Rounded<()> {
-    /// Operands that are [`readable`], in the 16 bits of `operands`.
+    /// Operands that are [`readable`], as numbers of the type `operands`.
     pub(super) fn all<const N: usize>(
         gpu: &mut Gpu,
         x: &[CubeTensor; N],

@@ -5,7 +5,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cudarc::driver::DeviceRepr;
 
 use super::attention::{
-    Bias, Operand, Rounded, Scores, WANTED, blocks_and_warps, broadcast, kernel, number, readable,
+    Bias, Operand, Rounded, Scores, Step, WANTED, Way, broadcast, number, readable,
 };
 use super::{contiguous, empty, held, where_is};
 
@@ -86,13 +86,10 @@ pub(super) fn backward(
                 single: (dtype == DType::F32).into(),
                 scale: scores.scale as f32,
             };
-            let source = concat!(include_str!("attention.cuh"), include_str!("attention_backward.cu"));
-            for (name, tokens) in [
-                ("attention_backward_of_query", queries),
-                ("attention_backward_of_keys", keys),
-            ] {
-                let (blocks, warps) = blocks_and_warps(tokens);
-                let kernel = kernel(name, source, width, operands);
+            let way = Way::of(operands);
+            for (step, tokens) in [(Step::OfQuery, queries), (Step::OfKeys, keys)] {
+                let (blocks, warps) = way.blocks_and_warps(tokens);
+                let kernel = way.kernel(step, width);
                 // SAFETY: the memory is held, and as large as the shapes say.
                 unsafe { gpu.launch(&kernel, [blocks, heads, batch], warps, &arguments) }?;
             }

@@ -19,12 +19,18 @@ fn attention_in_one_kernel() {
         [1, 2, 1, 5, 130, 80],
         [3, 2, 2, 33, 70, 128],
     ] {
-        for (causal, biased) in [(false, false), (true, false), (false, true)] {
+        for (causal, biased, products) in [
+            (false, false, Products::Bf16),
+            (true, false, Products::Bf16),
+            (false, true, Products::Bf16),
+            (true, false, Products::F32),
+            (false, true, Products::F32),
+        ] {
             let rules = Rules {
                 scale: (width as f64).sqrt().recip(),
                 causal,
                 rows: None,
-                products: Products::Bf16,
+                products,
             };
             let exact = Rules {
                 products: Products::F32,
@@ -60,8 +66,11 @@ fn attention_in_one_kernel() {
             let found = run(&device(), DType::F32, &inputs, ours);
             let expected = run(&Device::flex(), DType::F64, &inputs, definition);
             for (found, expected) in found.iter().flatten().zip(expected.iter().flatten()) {
-                let name = format!("{queries} queries, {keys} keys, width {width}, causal {causal}, biased {biased}");
-                close(&name, found, expected, ROUNDED);
+                let name = format!(
+                    "{queries} queries, {keys} keys, width {width}, causal {causal}, biased {biased}, {products:?}"
+                );
+                let tolerance = if products == Products::F32 { TOLERANCE } else { ROUNDED };
+                close(&name, found, expected, tolerance);
             }
         }
     }
