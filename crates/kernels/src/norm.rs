@@ -58,12 +58,7 @@ pub fn add_layer_norm<const D: usize>(
 }
 
 /// Layer norm where the kernels for the CPU do not serve: by those for NVIDIA's GPUs where they do.
-fn elsewhere<const D: usize>(
-    x: Tensor<D>,
-    weight: Tensor<1>,
-    bias: Tensor<1>,
-    epsilon: f64,
-) -> Tensor<D> {
+fn elsewhere<const D: usize>(x: Tensor<D>, weight: Tensor<1>, bias: Tensor<1>, epsilon: f64) -> Tensor<D> {
     #[cfg(feature = "cuda")]
     if crate::gpu::norm::serves(&x, &weight, &bias) {
         return crate::gpu::norm::layer_norm(x, weight, bias, epsilon);

@@ -9,9 +9,9 @@ mod norm;
 mod optimizer;
 
 pub(crate) use activation::{gelu, gelu_tanh, quick_gelu, silu_gate, softmax};
-pub(crate) use attention::{attention, attention_in_parts};
 #[cfg(feature = "cuda")]
 pub(crate) use attention::rows_read;
+pub(crate) use attention::{attention, attention_in_parts};
 #[cfg(any(feature = "gpu", test))]
 pub(crate) use attention::{gathered, spread, weights};
 pub(crate) use embedding::embedding;

@@ -120,7 +120,10 @@ impl Kept<3> for Attention {
             let part = first..first + count;
             let weights = composed::weights(query.clone(), &key, bias, part, queries, &self.rules);
             let matmul = |a: Tensor<4>, b: Tensor<4>| composed::matmul(a, b, products);
-            add(&mut of_value, matmul(weights.clone().swap_dims(2, 3), gradient.clone()));
+            add(
+                &mut of_value,
+                matmul(weights.clone().swap_dims(2, 3), gradient.clone()),
+            );
             let of_weights = matmul(gradient, value.clone().swap_dims(2, 3));
             let mean = (weights.clone() * of_weights.clone()).sum_dim(3);
             let of_scores = (weights * (of_weights - mean)).mul_scalar(self.rules.scale);
@@ -131,7 +134,11 @@ impl Kept<3> for Attention {
             let x = x.expect("there is a query");
             primitive(composed::gathered(x, [rows, key_heads], &self.rules))
         });
-        [Some(primitive(Tensor::cat(of_query, 2))), Some(of_key), Some(of_value)]
+        [
+            Some(primitive(Tensor::cat(of_query, 2))),
+            Some(of_key),
+            Some(of_value),
+        ]
     }
 }
 

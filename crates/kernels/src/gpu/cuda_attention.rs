@@ -18,7 +18,11 @@ pub(crate) fn serves(query: &Tensor<4>, rules: &Rules) -> bool {
 }
 
 /// As [`crate::attention`]; `bias` is not on a graph.
-pub(crate) fn attention([query, key, value]: [Tensor<4>; 3], bias: Option<Tensor<4>>, rules: Rules) -> Tensor<4> {
+pub(crate) fn attention(
+    [query, key, value]: [Tensor<4>; 3],
+    bias: Option<Tensor<4>>,
+    rules: Rules,
+) -> Tensor<4> {
     let tracks = [&query, &key, &value].iter().any(|x| x.is_tracked());
     let devices = [query.device(), key.device(), value.device()];
     let kept = Attention {

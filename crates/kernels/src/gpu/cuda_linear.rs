@@ -22,12 +22,19 @@ pub(crate) fn serves(x: &Tensor<2>, weight: &Tensor<2>, wanted: [bool; 2], produ
 }
 
 /// As [`crate::linear`]; a gradient of `x` is wanted.
-pub(crate) fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>, products: Products) -> Tensor<2> {
+pub(crate) fn linear(
+    x: Tensor<2>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+    products: Products,
+) -> Tensor<2> {
     let learned = weight.is_tracked() || bias.as_ref().is_some_and(Tensor::is_tracked);
     let (given, of_weight) = (plain(x.clone()), off(&weight));
     let operands = operands(&given, products);
     let (given, weight_given) = (given.into_dispatch(), of_weight.clone().into_dispatch());
-    let of_bias = bias.as_ref().map(|bias| off(bias).cast(DType::F32).into_dispatch());
+    let of_bias = bias
+        .as_ref()
+        .map(|bias| off(bias).cast(DType::F32).into_dispatch());
     let (y, rounded) = match of_bias {
         Some(bias) => Dispatch::linear_with_bias(given, weight_given, bias, operands),
         None => Dispatch::linear_alone(given, weight_given, operands),

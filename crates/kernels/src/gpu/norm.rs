@@ -75,6 +75,10 @@ impl Kept<3> for LayerNorm {
         let (of_x, of_weight, of_bias) = Dispatch::normalised_backward(x, weight, gradient, self.epsilon);
         let of_parameter = |gradient| primitive(Tensor::<1>::from_dispatch(gradient).cast(dtype));
         let of_x = primitive(Tensor::<2>::from_dispatch(of_x));
-        [Some(of_x), Some(of_parameter(of_weight)), Some(of_parameter(of_bias))]
+        [
+            Some(of_x),
+            Some(of_parameter(of_weight)),
+            Some(of_parameter(of_bias)),
+        ]
     }
 }

@@ -61,7 +61,12 @@ pub(super) fn close(name: &str, found: &[f64], expected: &[f64], tolerance: f64)
 }
 
 /// What `operation` gives, and the gradient of each input of a weighted sum of that.
-pub(super) fn run(device: &Device, dtype: DType, inputs: &[Vec<f64>], operation: Operation) -> [Vec<Vec<f64>>; 2] {
+pub(super) fn run(
+    device: &Device,
+    dtype: DType,
+    inputs: &[Vec<f64>],
+    operation: Operation,
+) -> [Vec<Vec<f64>>; 2] {
     let device = device.clone().autodiff();
     let tensor = |values: &Vec<f64>| Tensor::<1>::from_data(values.as_slice(), (&device, dtype));
     let inputs: Vec<Tensor<1>> = inputs

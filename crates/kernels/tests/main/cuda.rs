@@ -23,7 +23,10 @@ fn check(source: &str, width: usize) {
     assert!(compiled.status.success(), "{source} of width {width}: {errors}");
     let ran = Command::new(&program).output().expect("the check was compiled");
     let said = String::from_utf8_lossy(&ran.stdout);
-    assert!(ran.status.success() && said.contains("ok"), "{source} of width {width}:\n{said}");
+    assert!(
+        ran.status.success() && said.contains("ok"),
+        "{source} of width {width}:\n{said}"
+    );
 }
 
 fn compiler() -> String {

@@ -4,8 +4,8 @@ use burn::tensor::{DType, Tensor};
 use burn_cubecl::tensor::CubeTensor;
 use cudarc::driver::DeviceRepr;
 
-use super::kernel::Kernel;
 use super::element_wise::rounded;
+use super::kernel::Kernel;
 use super::{Fallible, Gpu, contiguous, dense, empty, gpu_of, held, prepared, where_is};
 
 pub(super) const WANTED: &str = "attention out of products and softmax, since there is no kernel for it";
@@ -111,7 +111,10 @@ impl Way {
     pub(super) fn kernel(&self, step: Step, width: usize) -> Kernel {
         const SINGLE: &str = include_str!("attention_single.cu");
         const FORWARD: &str = concat!(include_str!("attention.cuh"), include_str!("attention.cu"));
-        const BACKWARD: &str = concat!(include_str!("attention.cuh"), include_str!("attention_backward.cu"));
+        const BACKWARD: &str = concat!(
+            include_str!("attention.cuh"),
+            include_str!("attention_backward.cu")
+        );
 
         let single = self.operands == DType::F32;
         let (name, source) = match (step, single) {
@@ -216,7 +219,9 @@ impl Rounded<()> {
                 _held: held,
             });
         }
-        Ok(all.try_into().unwrap_or_else(|_| unreachable!("as many as there were")))
+        Ok(all
+            .try_into()
+            .unwrap_or_else(|_| unreachable!("as many as there were")))
     }
 }
 

@@ -4,9 +4,7 @@ use burn::tensor::DType;
 use burn_cubecl::tensor::CubeTensor;
 use cudarc::driver::DeviceRepr;
 
-use super::attention::{
-    Bias, Operand, Rounded, Scores, Step, WANTED, Way, broadcast, number, readable,
-};
+use super::attention::{Bias, Operand, Rounded, Scores, Step, WANTED, Way, broadcast, number, readable};
 use super::{contiguous, empty, held, where_is};
 
 /// As the kernels have them.

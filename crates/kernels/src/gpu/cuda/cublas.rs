@@ -24,7 +24,9 @@ pub(super) fn product(
     added: Option<&CubeTensor>,
     dtype: DType,
 ) -> Option<CubeTensor> {
-    where_is(a, "some products", |gpu| multiply(gpu, [a, b], bias, added, dtype))
+    where_is(a, "some products", |gpu| {
+        multiply(gpu, [a, b], bias, added, dtype)
+    })
 }
 
 /// As [`product`], on the GPU where all of it is.

@@ -8,7 +8,8 @@ use super::kernel::Kernel;
 use super::{Fallible, Gpu, contiguous, empty, gpu_of, held, prepared, where_is};
 use crate::AdamWStep;
 
-const WANTED: &str = "activations and steps of the optimiser in several kernels, since there is no single one";
+const WANTED: &str =
+    "activations and steps of the optimiser in several kernels, since there is no single one";
 const GELU: &str = "gelu";
 const GELU_BACKWARD: &str = "gelu_backward";
 const ADAMW: &str = "adamw";
@@ -165,7 +166,11 @@ pub(super) fn gelu(x: &CubeTensor, gradient: Option<&CubeTensor>) -> Option<Cube
 
 /// As [`crate::adamw`], all in single precision, with the factor on the gradient `[1]` on the device: the new parameter, first and
 /// second moment. None where the GPU does not take it.
-pub(super) fn adamw(tensors: [&CubeTensor; 4], scale: &CubeTensor, factors: Factors) -> Option<[CubeTensor; 3]> {
+pub(super) fn adamw(
+    tensors: [&CubeTensor; 4],
+    scale: &CubeTensor,
+    factors: Factors,
+) -> Option<[CubeTensor; 3]> {
     let [parameter, ..] = tensors;
     where_is(parameter, WANTED, |gpu| {
         let shape = parameter.meta.shape();
@@ -174,7 +179,8 @@ pub(super) fn adamw(tensors: [&CubeTensor; 4], scale: &CubeTensor, factors: Fact
         let [parameter, gradient, first, second] = tensors.map(contiguous);
         let (parameter, gradient) = (held(&parameter)?, held(&gradient)?);
         let (first, second, scale) = (held(&first)?, held(&second)?, held(scale)?);
-        let (new_parameter, new_first, new_second) = (held(&results[0])?, held(&results[1])?, held(&results[2])?);
+        let (new_parameter, new_first, new_second) =
+            (held(&results[0])?, held(&results[1])?, held(&results[2])?);
         let arguments = Step {
             parameter: parameter.0,
             gradient: gradient.0,
@@ -225,7 +231,11 @@ pub(super) fn rounded(gpu: &mut Gpu, x: &CubeTensor, operands: DType) -> Fallibl
 }
 
 /// `x` `[rows, columns]`, contiguous and in single precision, in the 16 bits of `operands`, and the sum of its rows `[columns]`.
-pub(super) fn rounded_and_summed(gpu: &mut Gpu, x: &CubeTensor, operands: DType) -> Fallible<[CubeTensor; 2]> {
+pub(super) fn rounded_and_summed(
+    gpu: &mut Gpu,
+    x: &CubeTensor,
+    operands: DType,
+) -> Fallible<[CubeTensor; 2]> {
     let shape = x.meta.shape();
     let [rows, columns] = [shape[0], shape[1]];
     let parts = rows.min(PARTS);

@@ -42,7 +42,9 @@ impl Kernels {
 fn compiled(context: &Arc<CudaContext>, kernel: &Kernel) -> Fallible<CudaFunction> {
     let (major, _) = context.compute_capability().map_err(failed)?;
     if major < OLDEST {
-        return Err(format!("the GPU is of compute capability {major}, which the kernel asks to be {OLDEST}"));
+        return Err(format!(
+            "the GPU is of compute capability {major}, which the kernel asks to be {OLDEST}"
+        ));
     }
     // SAFETY: looks for a library and opens it.
     if !unsafe { nvrtc::is_culib_present() } {
@@ -62,13 +64,16 @@ fn compiled(context: &Arc<CudaContext>, kernel: &Kernel) -> Fallible<CudaFunctio
         options,
         ..CompileOptions::default()
     };
-    let program = compile_ptx_with_opts(format!("{WARP}{}", kernel.source), options).map_err(|error| match error {
-        CompileError::CompileError { log, .. } => log.to_string_lossy().into_owned(),
-        other => failed(other),
-    })?;
+    let program =
+        compile_ptx_with_opts(format!("{WARP}{}", kernel.source), options).map_err(|error| match error {
+            CompileError::CompileError { log, .. } => log.to_string_lossy().into_owned(),
+            other => failed(other),
+        })?;
     let module = context.load_module(program).map_err(failed)?;
     let function = module.load_function(kernel.name).map_err(failed)?;
     let most = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-    function.set_attribute(most, kernel.shared as i32).map_err(failed)?;
+    function
+        .set_attribute(most, kernel.shared as i32)
+        .map_err(failed)?;
     Ok(function)
 }

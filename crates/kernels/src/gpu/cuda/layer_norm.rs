@@ -4,8 +4,8 @@ use burn::tensor::{DType, Shape, Tensor};
 use burn_cubecl::tensor::CubeTensor;
 use cudarc::driver::DeviceRepr;
 
-use super::kernel::Kernel;
 use super::element_wise::summed;
+use super::kernel::Kernel;
 use super::{Fallible, Gpu, contiguous, empty, gpu_of, held, prepared, where_is};
 
 const WANTED: &str = "layer norms in several kernels, since there is no single one";
@@ -114,7 +114,14 @@ pub(super) fn forward(
         };
         let blocks = [rows.div_ceil(WARPS), 1, 1];
         // SAFETY: the memory is held, and as large as the shapes say.
-        unsafe { gpu.launch(&kernel(FORWARD, width, [dtype, parameters]), blocks, WARPS, &arguments) }?;
+        unsafe {
+            gpu.launch(
+                &kernel(FORWARD, width, [dtype, parameters]),
+                blocks,
+                WARPS,
+                &arguments,
+            )
+        }?;
         Ok(Some(result))
     })
 }
@@ -184,7 +191,14 @@ fn differentiated(
     };
     let name = if sums.is_some() { BACKWARD } else { BACKWARD_OF_X };
     // SAFETY: the memory is held, and as large as the shapes say.
-    unsafe { gpu.launch(&kernel(name, width, [dtype, parameters]), [blocks, 1, 1], WARPS, &arguments) }?;
+    unsafe {
+        gpu.launch(
+            &kernel(name, width, [dtype, parameters]),
+            [blocks, 1, 1],
+            WARPS,
+            &arguments,
+        )
+    }?;
     Ok(of_x)
 }
 

@@ -46,7 +46,11 @@ pub(super) fn forward(
 
 /// The gradients of `x`, weight and bias of that of the result `[rows, outputs]`; `x` is as it was multiplied. None where the GPU does not
 /// take it.
-pub(super) fn backward(gradient: &CubeTensor, x: &CubeTensor, weight: &CubeTensor) -> Option<[CubeTensor; 3]> {
+pub(super) fn backward(
+    gradient: &CubeTensor,
+    x: &CubeTensor,
+    weight: &CubeTensor,
+) -> Option<[CubeTensor; 3]> {
     where_is(gradient, WANTED, |gpu| {
         let [gradient, weight] = [gradient, weight].map(contiguous);
         let gradients = gpu.in_order(|gpu| {
@@ -61,7 +65,11 @@ pub(super) fn backward(gradient: &CubeTensor, x: &CubeTensor, weight: &CubeTenso
 }
 
 /// The first of these alone.
-pub(super) fn backward_of_x(gradient: &CubeTensor, weight: &CubeTensor, operands: DType) -> Option<CubeTensor> {
+pub(super) fn backward_of_x(
+    gradient: &CubeTensor,
+    weight: &CubeTensor,
+    operands: DType,
+) -> Option<CubeTensor> {
     where_is(gradient, WANTED, |gpu| {
         let [gradient, weight] = [gradient, weight].map(contiguous);
         let of_x = gpu.in_order(|gpu| {
@@ -75,5 +83,11 @@ pub(super) fn backward_of_x(gradient: &CubeTensor, weight: &CubeTensor, operands
 
 fn product(gpu: &mut Gpu, a: &CubeTensor, b: &CubeTensor, bias: Option<&CubeTensor>) -> Fallible<CubeTensor> {
     let product = cublas::multiply(gpu, [a, b], bias, None, DType::F32)?;
-    product.ok_or_else(|| format!("cuBLASLt does not multiply {:?} and {:?}", a.meta.shape(), b.meta.shape()))
+    product.ok_or_else(|| {
+        format!(
+            "cuBLASLt does not multiply {:?} and {:?}",
+            a.meta.shape(),
+            b.meta.shape()
+        )
+    })
 }

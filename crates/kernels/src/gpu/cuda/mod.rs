@@ -25,7 +25,9 @@ use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl_runtime::runtime::Runtime;
-use cudarc::driver::{CudaContext, CudaStream, DeviceRepr, LaunchConfig, PushKernelArg, result as driver, sys};
+use cudarc::driver::{
+    CudaContext, CudaStream, DeviceRepr, LaunchConfig, PushKernelArg, result as driver, sys,
+};
 use kernel::Kernel;
 
 type Fallible<T> = Result<T, String>;
@@ -65,17 +67,27 @@ struct Gpu {
 unsafe impl Send for Gpu {}
 
 /// What `run` makes on GPU `number`; none where it cannot, which is said once for each thing `wanted`.
-fn on_gpu<T>(number: usize, wanted: &'static str, run: impl FnOnce(&mut Gpu) -> Fallible<Option<T>>) -> Option<T> {
+fn on_gpu<T>(
+    number: usize,
+    wanted: &'static str,
+    run: impl FnOnce(&mut Gpu) -> Fallible<Option<T>>,
+) -> Option<T> {
     static GPUS: LazyLock<Mutex<HashMap<usize, Option<Gpu>>>> = LazyLock::new(Mutex::default);
 
     let mut gpus = GPUS.lock().unwrap_or_else(PoisonError::into_inner);
     let gpu = gpus.entry(number).or_insert_with(|| {
         Gpu::open(number)
-            .inspect_err(|error| tracing::warn!("burn computes alone: GPU {number} cannot be opened ({error})"))
+            .inspect_err(|error| {
+                tracing::warn!("burn computes alone: GPU {number} cannot be opened ({error})")
+            })
             .ok()
     });
     let gpu = gpu.as_mut()?;
-    let made = gpu.context.bind_to_thread().map_err(failed).and_then(|()| run(gpu));
+    let made = gpu
+        .context
+        .bind_to_thread()
+        .map_err(failed)
+        .and_then(|()| run(gpu));
     made.unwrap_or_else(|error| {
         if gpu.said.insert(wanted) {
             tracing::warn!("burn computes {wanted}: {error}");
@@ -94,12 +106,18 @@ fn where_is<T: Send + 'static>(
         return None;
     };
     let number = device.index;
-    x.client.exclusive(move || on_gpu(number, wanted, run)).ok().flatten()
+    x.client
+        .exclusive(move || on_gpu(number, wanted, run))
+        .ok()
+        .flatten()
 }
 
 /// Whether a kernel is there, or can be made, for numbers of `dtype` on GPU `number`.
 fn prepared(number: usize, wanted: &'static str, kernel: &Kernel) -> bool {
-    on_gpu(number, wanted, |gpu| gpu.kernels.get(&gpu.context, kernel).map(Some)).is_some()
+    on_gpu(number, wanted, |gpu| {
+        gpu.kernels.get(&gpu.context, kernel).map(Some)
+    })
+    .is_some()
 }
 
 impl Gpu {
@@ -108,7 +126,9 @@ impl Gpu {
         let stream = context.new_stream().map_err(failed)?;
         let event = || driver::event::create(sys::CUevent_flags::CU_EVENT_DISABLE_TIMING).map_err(failed);
         let library = cublas::Library::open()
-            .inspect_err(|error| tracing::warn!("burn multiplies: cuBLASLt, which does it faster, cannot be used ({error})"))
+            .inspect_err(|error| {
+                tracing::warn!("burn multiplies: cuBLASLt, which does it faster, cannot be used ({error})")
+            })
             .ok();
         Ok(Self {
             before: event()?,
@@ -143,7 +163,9 @@ impl Gpu {
         // SAFETY: as above. Also where something failed: what was given to the GPU before that is waited for.
         unsafe {
             driver::event::record(self.after, stream).map_err(failed)?;
-            sys::cuCtxWaitEvent(context, self.after).result().map_err(failed)?;
+            sys::cuCtxWaitEvent(context, self.after)
+                .result()
+                .map_err(failed)?;
         }
         made
     }
@@ -196,7 +218,9 @@ fn contiguous(x: &CubeTensor) -> CubeTensor {
 /// `x` as it lies where its numbers fill their memory, in whatever order of dimensions; else contiguous.
 fn dense(x: &CubeTensor) -> CubeTensor {
     let (shape, strides) = (x.meta.shape(), x.meta.strides());
-    let mut order: Vec<usize> = (0..shape.num_dims()).filter(|dimension| shape[*dimension] > 1).collect();
+    let mut order: Vec<usize> = (0..shape.num_dims())
+        .filter(|dimension| shape[*dimension] > 1)
+        .collect();
     order.sort_by_key(|dimension| std::cmp::Reverse(strides[*dimension]));
     let filled = order.iter().rev().try_fold(1, |apart, dimension| {
         (strides[*dimension] == apart).then(|| apart * shape[*dimension])

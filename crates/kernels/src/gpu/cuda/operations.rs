@@ -1,7 +1,7 @@
 //! What is here as operations of their own, which burn's joining of kernels leaves where they stand.
 
-use burn::backend::ops::FloatTensorOps;
 use burn::backend::fusion::custom::TensorSpec;
+use burn::backend::ops::FloatTensorOps;
 use burn::backend::{Backend, backend_extension, tensor::FloatTensor};
 use burn::tensor::{DType, Shape};
 use burn_cubecl::CubeBackend;
@@ -199,7 +199,8 @@ impl OnCuda for CubeBackend {
     }
 
     fn product_with_bias(a: CubeTensor, b: CubeTensor, bias: CubeTensor, dtype: DType) -> CubeTensor {
-        cublas::product(&a, &b, Some(&bias), None, dtype).unwrap_or_else(|| biased(of_burn(a, b, dtype), bias))
+        cublas::product(&a, &b, Some(&bias), None, dtype)
+            .unwrap_or_else(|| biased(of_burn(a, b, dtype), bias))
     }
 
     fn product_added(a: CubeTensor, b: CubeTensor, bias: CubeTensor, added: CubeTensor) -> CubeTensor {
@@ -265,7 +266,13 @@ impl OnCuda for CubeBackend {
         scores: Scores,
         operands: DType,
     ) -> (CubeTensor, CubeTensor) {
-        prepared(attention::forward([&query, &key, &value], Some(&bias), scores, operands)).into()
+        prepared(attention::forward(
+            [&query, &key, &value],
+            Some(&bias),
+            scores,
+            operands,
+        ))
+        .into()
     }
 
     fn attention_backward_alone(
@@ -283,7 +290,10 @@ impl OnCuda for CubeBackend {
             logarithms: &logarithms,
         };
         let arguments = [&query, &key, &value, &gradient];
-        prepared(attention_backward::backward(arguments, None, &given, scores, operands)).into()
+        prepared(attention_backward::backward(
+            arguments, None, &given, scores, operands,
+        ))
+        .into()
     }
 
     fn attention_backward_with_bias(
@@ -302,7 +312,14 @@ impl OnCuda for CubeBackend {
             logarithms: &logarithms,
         };
         let arguments = [&query, &key, &value, &gradient];
-        prepared(attention_backward::backward(arguments, Some(&bias), &given, scores, operands)).into()
+        prepared(attention_backward::backward(
+            arguments,
+            Some(&bias),
+            &given,
+            scores,
+            operands,
+        ))
+        .into()
     }
 
     fn normalised(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, epsilon: f64) -> CubeTensor {

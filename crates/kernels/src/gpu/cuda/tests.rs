@@ -53,7 +53,12 @@ fn attention_in_one_kernel() {
                     Tensor::<1>::from_data(values.as_slice(), place).reshape([batch, 1, 1, keys])
                 });
                 let query = heads_of(&x[0], queries, heads);
-                (query, heads_of(&x[1], keys, key_heads), heads_of(&x[2], keys, key_heads), bias)
+                (
+                    query,
+                    heads_of(&x[1], keys, key_heads),
+                    heads_of(&x[2], keys, key_heads),
+                    bias,
+                )
             };
             let ours: Operation = &|x| {
                 let (query, key, value, bias) = split(x);
@@ -69,7 +74,11 @@ fn attention_in_one_kernel() {
                 let name = format!(
                     "{queries} queries, {keys} keys, width {width}, causal {causal}, biased {biased}, {products:?}"
                 );
-                let tolerance = if products == Products::F32 { TOLERANCE } else { ROUNDED };
+                let tolerance = if products == Products::F32 {
+                    TOLERANCE
+                } else {
+                    ROUNDED
+                };
                 close(&name, found, expected, tolerance);
             }
         }
@@ -156,12 +165,9 @@ fn numbers_of_16_bits() {
 #[test]
 fn activations_and_their_gradients() {
     let inputs = [numbers(1, 1030)];
-    agrees(
-        "GELU",
-        &inputs,
-        &|x| crate::gelu(x[0].clone()),
-        &|x| composed::gelu(x[0].clone()),
-    );
+    agrees("GELU", &inputs, &|x| crate::gelu(x[0].clone()), &|x| {
+        composed::gelu(x[0].clone())
+    });
 }
 
 #[test]
