@@ -47,7 +47,7 @@ impl GradientNorm {
         };
         let squares = match takes(&[facts(&gradient)]) {
             true => Scalar::Known(flex::optimizer::sum_of_squares(primitive(gradient))),
-            false => Scalar::OnDevice(composed::squares(&gradient)),
+            false => Scalar::OnDevice(squares(&gradient)),
         };
         self.squares = match (std::mem::replace(&mut self.squares, Scalar::Known(0.0)), squares) {
             (Scalar::Known(sum), Scalar::Known(more)) => Scalar::Known(sum + more),
@@ -94,4 +94,13 @@ impl GradientNorm {
             }
         }
     }
+}
+
+/// The sum of squares `[1]` on the device, in double precision where it has that.
+fn squares<const D: usize>(gradient: &Tensor<D>) -> Tensor<1> {
+    #[cfg(feature = "cuda")]
+    if crate::gpu::optimizer::serves_norm(gradient) {
+        return crate::gpu::optimizer::squares(gradient.clone());
+    }
+    composed::squares(gradient)
 }

@@ -80,7 +80,15 @@ pub(crate) fn attention_in_parts(
         rows: None,
         products: Products::F32,
     };
-    attention(query, Tensor::cat(keys, 2), Tensor::cat(values, 2), bias, &rules)
+    let [keys, values] = [keys, values].map(|mut parts| match parts.len() {
+        1 => parts.remove(0),
+        _ => Tensor::cat(parts, 2),
+    });
+    #[cfg(feature = "cuda")]
+    if crate::gpu::takes(&query) && crate::gpu::cuda_attention::serves(&query, &rules) {
+        return crate::gpu::cuda_attention::attention([query, keys, values], bias, rules);
+    }
+    attention(query, keys, values, bias, &rules)
 }
 
 /// Rows that read different keys are no rectangle.
@@ -106,7 +114,11 @@ fn row_by_row(query: Tensor<4>, parts: Vec<KeyPart>, bias: Option<Tensor<4>>, sc
 fn read_part(x: Tensor<4>, reads: &[PartRead]) -> Tensor<4> {
     let keys = &reads[0].keys;
     let rows: Vec<usize> = reads.iter().map(|read| read.row).collect();
-    read(x.narrow(2, keys.start, keys.len()), &rows)
+    let of_keys = match keys.len() == x.dims()[2] {
+        true => x,
+        false => x.narrow(2, keys.start, keys.len()),
+    };
+    read(of_keys, &rows)
 }
 
 /// Keys or values as the `heads` of the query read them, `[batch, heads, keys, width]`.

@@ -14,26 +14,23 @@ pub(crate) fn serves<const D: usize>(x: &Tensor<D>) -> bool {
 }
 
 pub(crate) fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    let shape = x.dims();
     let (tracks, device) = (x.is_tracked(), x.device());
-    let x = x.reshape([shape.iter().product::<usize>()]);
     let kept = Gelu(off(&x));
-    let result = Tensor::<1>::from_dispatch(Dispatch::gelu_of(kept.0.clone().into_dispatch()));
-    let result = match tracks {
+    let result = Tensor::<D>::from_dispatch(Dispatch::gelu_of(kept.0.clone().into_dispatch()));
+    match tracks {
         true => node([tracked(x).into_parts().1], kept, result),
         false => like(result, [&device]),
-    };
-    result.reshape(shape)
+    }
 }
 
 /// The argument, off the graph.
 #[derive(Clone, Debug)]
-struct Gelu(Tensor<1>);
+struct Gelu<const D: usize>(Tensor<D>);
 
-impl Kept<1> for Gelu {
+impl<const D: usize> Kept<1> for Gelu<D> {
     fn backward(self, gradient: FloatTensor<Place>) -> [Option<FloatTensor<Place>>; 1] {
-        let gradient = Tensor::<1>::from_primitive::<Place>(gradient).into_dispatch();
+        let gradient = Tensor::<D>::from_primitive::<Place>(gradient).into_dispatch();
         let of_x = Dispatch::gelu_of_backward(self.0.into_dispatch(), gradient);
-        [Some(primitive(Tensor::<1>::from_dispatch(of_x)))]
+        [Some(primitive(Tensor::<D>::from_dispatch(of_x)))]
     }
 }

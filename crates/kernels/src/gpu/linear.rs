@@ -13,6 +13,10 @@ pub(crate) fn linear<const D: usize>(
     bias: Option<Tensor<1>>,
     products: Products,
 ) -> Tensor<D> {
+    #[cfg(feature = "cuda")]
+    if super::cuda_linear::serves(&x, &weight, products) {
+        return super::cuda_linear::linear(x, weight, bias, products);
+    }
     let [outputs, inputs] = weight.dims();
     let mut shape = x.dims();
     let rows = shape[..D - 1].iter().product();
@@ -22,10 +26,6 @@ pub(crate) fn linear<const D: usize>(
 
 fn of_rows(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>, products: Products) -> Tensor<2> {
     let wanted = [x.is_tracked(), weight.is_tracked()];
-    #[cfg(feature = "cuda")]
-    if super::cuda_linear::serves(&x, &weight, wanted, products) {
-        return super::cuda_linear::linear(x, weight, bias, products);
-    }
     let tracks = wanted.contains(&true) || bias.as_ref().is_some_and(Tensor::is_tracked);
     let devices = [x.device(), weight.device()];
     let dtype = x.dtype();

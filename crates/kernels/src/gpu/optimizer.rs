@@ -13,6 +13,16 @@ pub(crate) fn serves<const D: usize>(tensors: &[Tensor<D>; 4]) -> bool {
     tensors.iter().all(|x| x.dtype() == DType::F32) && cuda::element_wise::serves(parameter)
 }
 
+/// Whether there is a kernel for the sum of squares of `gradient`.
+pub(crate) fn serves_norm<const D: usize>(gradient: &Tensor<D>) -> bool {
+    gradient.dtype() == DType::F32 && cuda::element_wise::serves(gradient)
+}
+
+/// The sum of squares `[1]` of numbers in single precision, in double precision.
+pub(crate) fn squares<const D: usize>(x: Tensor<D>) -> Tensor<1> {
+    Tensor::from_dispatch(Dispatch::squares_of(x.into_dispatch()))
+}
+
 /// As [`crate::adamw`], with the factor on the gradient `[1]` on the device.
 pub(crate) fn adamw<const D: usize>(
     tensors: [Tensor<D>; 4],

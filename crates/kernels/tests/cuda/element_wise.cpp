@@ -99,7 +99,20 @@ void rounding() {
     tell("sums of rows", worst_sum, 1e-6);
 }
 
+void norm() {
+    auto x = random_numbers(COUNT, 1);
+    std::vector<double> sums(4, NAN);
+    Squares a{x.data(), sums.data(), COUNT, 3};
+    launch({3, 1, 1}, WARPS, [=] { squares(a); });
+    launch({1, 1, 1}, WARPS, [=] { all_squares(a); });
+    double expected = 0, worst = 0;
+    for (float number : x) expected += double(number) * number;
+    keep_worst(worst, sums[0], expected);
+    tell("sum of squares", worst, 1e-7);
+}
+
 int main() {
+    norm();
     rounding();
     activations();
     steps(0.5f);

@@ -74,6 +74,41 @@ extern "C" __global__ void adamw(const Step a) {
     a.new_second[at] = second;
 }
 
+struct Squares {
+    const float *x;
+    // For each block; in the end the first alone, and all there is.
+    double *sums;
+    long long count;
+    int blocks;
+};
+
+__device__ __forceinline__ double over_block(double x) {
+    extern __shared__ __align__(16) u16 shared[];
+    double *of_threads = reinterpret_cast<double *>(shared);
+    of_threads[threadIdx.x] = x;
+    for (int other = blockDim.x / 2; other > 0; other /= 2) {
+        __syncthreads();
+        if (threadIdx.x < other) of_threads[threadIdx.x] += of_threads[threadIdx.x + other];
+    }
+    return of_threads[0];
+}
+
+// Sums squares, for each block those that it has.
+extern "C" __global__ void squares(const Squares a) {
+    double sum = 0;
+    for (long long at = first_of_this(); at < a.count; at += (long long)gridDim.x * blockDim.x) sum += (double)a.x[at] * a.x[at];
+    sum = over_block(sum);
+    if (threadIdx.x == 0) a.sums[1 + blockIdx.x] = sum;
+}
+
+// And then those of the blocks.
+extern "C" __global__ void all_squares(const Squares a) {
+    double sum = 0;
+    for (int block = threadIdx.x; block < a.blocks; block += blockDim.x) sum += a.sums[1 + block];
+    sum = over_block(sum);
+    if (threadIdx.x == 0) a.sums[0] = sum;
+}
+
 // `x` is in single precision, the result in 16 bits.
 extern "C" __global__ void round_numbers(const Activation a) {
     const long long at = first_of_this();

@@ -5,7 +5,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cudarc::driver::DeviceRepr;
 
 use super::kernel::Kernel;
-use super::{Fallible, Gpu, contiguous, empty, gpu_of, held, prepared, where_is};
+use super::{Fallible, Gpu, contiguous, dense, empty, gpu_of, held, prepared, shaped, where_is};
 use crate::AdamWStep;
 
 const WANTED: &str =
@@ -16,6 +16,10 @@ const ADAMW: &str = "adamw";
 const ROUND: &str = "round_numbers";
 const ROUND_AND_SUM: &str = "round_and_sum";
 const SUM_ROWS: &str = "sum_rows";
+const SQUARES: &str = "squares";
+const ALL_SQUARES: &str = "all_squares";
+/// Blocks that share the squares of a tensor, at most.
+const BLOCKS: usize = 264;
 /// Parts of the rows of a matrix that are summed side by side.
 const PARTS: usize = 64;
 /// Of a block.
@@ -60,6 +64,19 @@ struct Sums {
 
 // SAFETY: laid out as in C, and of numbers alone.
 unsafe impl DeviceRepr for Sums {}
+
+/// As the kernels have them.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Squares {
+    x: u64,
+    sums: u64,
+    count: i64,
+    blocks: i32,
+}
+
+// SAFETY: laid out as in C, and of numbers alone.
+unsafe impl DeviceRepr for Squares {}
 
 /// What a step of AdamW takes beside tensors, as the kernel has it.
 #[repr(C)]
@@ -197,6 +214,37 @@ pub(super) fn adamw(
         // SAFETY: the memory is held, and as large as the shape says.
         unsafe { gpu.launch(&kernel(ADAMW, DType::F32), blocks, WARPS, &arguments) }?;
         Ok(Some(results))
+    })
+}
+
+/// The sum of the squares of `x`, in single precision: `[1]` in double precision. None where the GPU does not take it.
+pub(super) fn squares(x: &CubeTensor) -> Option<CubeTensor> {
+    where_is(x, WANTED, |gpu| {
+        let count = x.meta.num_elements();
+        let blocks = count.div_ceil(32 * WARPS).min(BLOCKS);
+        let sums = empty(x, [1 + blocks].into(), DType::F64);
+        let x = dense(x);
+        let (from, to) = (held(&x)?, held(&sums)?);
+        let arguments = Squares {
+            x: from.0,
+            sums: to.0,
+            count: count as i64,
+            blocks: blocks as i32,
+        };
+        let kernel = |name| Kernel {
+            // A number for each thread.
+            shared: 32 * WARPS * size_of::<f64>(),
+            ..kernel(name, DType::F32)
+        };
+        gpu.in_order(|gpu| {
+            // SAFETY: the memory is held, and as large as the shapes say.
+            unsafe {
+                gpu.launch(&kernel(SQUARES), [blocks, 1, 1], WARPS, &arguments)?;
+                gpu.launch(&kernel(ALL_SQUARES), [1, 1, 1], WARPS, &arguments)
+            }
+        })?;
+        // The first of them.
+        Ok(Some(shaped(sums, [1].into())))
     })
 }
 

@@ -215,6 +215,28 @@ fn contiguous(x: &CubeTensor) -> CubeTensor {
     into_contiguous(x.clone())
 }
 
+/// `x`, which is contiguous, in another shape of as many numbers.
+fn shaped(x: CubeTensor, shape: Shape) -> CubeTensor {
+    CubeTensor::new_contiguous(x.client, x.device, shape, x.handle, x.dtype)
+}
+
+/// `x` `[.., width]` as `[rows, width]`.
+fn as_rows(x: &CubeTensor) -> CubeTensor {
+    let x = contiguous(x);
+    let shape = x.meta.shape();
+    let width = shape[shape.num_dims() - 1];
+    let rows = shape.num_elements() / width.max(1);
+    shaped(x, [rows, width].into())
+}
+
+/// The shape of `x` with another width.
+fn with_width(x: &Shape, width: usize) -> Shape {
+    let mut shape = x.clone();
+    let last = shape.num_dims() - 1;
+    shape[last] = width;
+    shape
+}
+
 /// `x` as it lies where its numbers fill their memory, in whatever order of dimensions; else contiguous.
 fn dense(x: &CubeTensor) -> CubeTensor {
     let (shape, strides) = (x.meta.shape(), x.meta.strides());

@@ -10,7 +10,7 @@ use burn_cubecl::tensor::CubeTensor;
 use super::attention::{self, Scores};
 use super::attention_backward::{self, Given};
 use super::element_wise::{self, Factors};
-use super::{cublas, layer_norm, linear};
+use super::{as_rows, cublas, layer_norm, linear, shaped, with_width};
 
 #[backend_extension(Cube, Fusion)]
 pub(crate) trait OnCuda: Backend {
@@ -34,8 +34,8 @@ pub(crate) trait OnCuda: Backend {
         added: FloatTensor<Self>,
     ) -> FloatTensor<Self>;
 
-    /// `x · weightᵀ` of tensors in single precision, and `x` in the 16 bits of `operands`.
-    #[fusion(meta = |x, weight, operands| (outputs(x, weight), rounded(x, *operands)))]
+    /// `x · weightᵀ` of the type of `x`, and `x` in the 16 bits of `operands`, `[rows, inputs]`.
+    #[fusion(meta = |x, weight, operands| (outputs(x, weight), rounded_rows(x, *operands)))]
     fn linear_alone(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -43,7 +43,7 @@ pub(crate) trait OnCuda: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
     /// As that, plus `bias`.
-    #[fusion(meta = |x, weight, _, operands| (outputs(x, weight), rounded(x, *operands)))]
+    #[fusion(meta = |x, weight, _, operands| (outputs(x, weight), rounded_rows(x, *operands)))]
     fn linear_with_bias(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -52,7 +52,7 @@ pub(crate) trait OnCuda: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
     /// The gradients of `x`, weight and bias; `x` is in 16 bits.
-    #[fusion(meta = |gradient, x, weight| (single(x), single(weight), width_of(gradient)))]
+    #[fusion(meta = |gradient, _, weight| (inputs(gradient, weight), single(weight), width_of(gradient)))]
     fn linear_backward(
         gradient: FloatTensor<Self>,
         x: FloatTensor<Self>,
@@ -60,7 +60,7 @@ pub(crate) trait OnCuda: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
     /// The first of these alone.
-    #[fusion(dtype = gradient, shape = of_product(gradient, weight))]
+    #[fusion(dtype = gradient, shape = with_width(gradient, weight[1]))]
     fn linear_backward_of_x(
         gradient: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -147,6 +147,10 @@ pub(crate) trait OnCuda: Backend {
     #[fusion(dtype = x, shape = x)]
     fn gelu_of_backward(x: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self>;
 
+    /// The sum of squares `[1]` in double precision.
+    #[fusion(meta = |_| TensorSpec::new([1].into(), DType::F64))]
+    fn squares_of(x: FloatTensor<Self>) -> FloatTensor<Self>;
+
     /// The new parameter, first and second moment; `scale` is `[1]`.
     #[fusion(meta = |parameter, _, _, _, _, _| (parameter.clone(), parameter.clone(), parameter.clone()))]
     fn moved(
@@ -165,15 +169,20 @@ fn width_of(x: &TensorSpec) -> TensorSpec {
 }
 
 fn single(x: &TensorSpec) -> TensorSpec {
-    rounded(x, DType::F32)
+    TensorSpec::new(x.shape.clone(), DType::F32)
 }
 
-fn rounded(x: &TensorSpec, dtype: DType) -> TensorSpec {
-    TensorSpec::new(x.shape.clone(), dtype)
+fn rounded_rows(x: &TensorSpec, operands: DType) -> TensorSpec {
+    let width = x.shape[x.shape.num_dims() - 1];
+    TensorSpec::new([x.shape.num_elements() / width, width].into(), operands)
 }
 
 fn outputs(x: &TensorSpec, weight: &TensorSpec) -> TensorSpec {
-    TensorSpec::new([x.shape[0], weight.shape[0]].into(), DType::F32)
+    TensorSpec::new(with_width(&x.shape, weight.shape[0]), x.dtype)
+}
+
+fn inputs(gradient: &TensorSpec, weight: &TensorSpec) -> TensorSpec {
+    TensorSpec::new(with_width(&gradient.shape, weight.shape[1]), DType::F32)
 }
 
 fn tokens_first(x: &TensorSpec) -> TensorSpec {
@@ -187,10 +196,7 @@ fn logarithms(query: &TensorSpec) -> TensorSpec {
 }
 
 fn of_product(a: &Shape, b: &Shape) -> Shape {
-    let mut shape = a.clone();
-    let last = shape.num_dims() - 1;
-    shape[last] = b[last];
-    shape
+    with_width(a, b[b.num_dims() - 1])
 }
 
 impl OnCuda for CubeBackend {
@@ -232,8 +238,9 @@ impl OnCuda for CubeBackend {
         let made = linear::backward(&gradient, &x, &weight);
         made.map_or_else(
             || {
+                let of_x = back_of_burn(&gradient, weight, x.dtype);
+                let gradient = as_rows(&gradient);
                 let rounded = cast(gradient.clone(), x.dtype);
-                let of_x = of_burn(rounded.clone(), cast(weight, x.dtype), DType::F32);
                 let of_weight = of_burn(Self::float_transpose(rounded), x, DType::F32);
                 let columns = gradient.meta.shape()[1];
                 let of_bias = Self::float_reshape(Self::float_sum_dim(gradient, 0), [columns].into());
@@ -245,7 +252,7 @@ impl OnCuda for CubeBackend {
 
     fn linear_backward_of_x(gradient: CubeTensor, weight: CubeTensor, operands: DType) -> CubeTensor {
         let made = linear::backward_of_x(&gradient, &weight, operands);
-        made.unwrap_or_else(|| of_burn(cast(gradient, operands), cast(weight, operands), DType::F32))
+        made.unwrap_or_else(|| back_of_burn(&gradient, weight, operands))
     }
 
     fn attention_alone(
@@ -352,6 +359,10 @@ impl OnCuda for CubeBackend {
         prepared(element_wise::gelu(&x, Some(&gradient)))
     }
 
+    fn squares_of(x: CubeTensor) -> CubeTensor {
+        prepared(element_wise::squares(&x))
+    }
+
     fn moved(
         parameter: CubeTensor,
         gradient: CubeTensor,
@@ -381,14 +392,24 @@ fn linear_of_burn(
     bias: Option<CubeTensor>,
     operands: DType,
 ) -> (CubeTensor, CubeTensor) {
-    let x = cast(x, operands);
+    let (dtype, shape) = (x.dtype, with_width(x.meta.shape(), weight.meta.shape()[0]));
+    let x = cast(as_rows(&x), operands);
     let weight = CubeBackend::float_transpose(cast(weight, operands));
-    let product = of_burn(x.clone(), weight, DType::F32);
+    let product = of_burn(x.clone(), weight, dtype);
     let y = match bias {
         Some(bias) => biased(product, bias),
         None => product,
     };
-    (y, x)
+    (shaped(y, shape), x)
+}
+
+fn back_of_burn(gradient: &CubeTensor, weight: CubeTensor, operands: DType) -> CubeTensor {
+    let (dtype, shape) = (
+        gradient.dtype,
+        with_width(gradient.meta.shape(), weight.meta.shape()[1]),
+    );
+    let of_x = of_burn(cast(as_rows(gradient), operands), cast(weight, operands), dtype);
+    shaped(of_x, shape)
 }
 
 fn biased(x: CubeTensor, bias: CubeTensor) -> CubeTensor {
