@@ -50,6 +50,6 @@ pub use norm::{add_layer_norm, layer_norm, rms_norm};
 pub use optimizer::{AdamWStep, adamw, sum_of_squares};
 pub use packed::{PackError, PackedWeight, Packing, packed_linear};
 pub use packed_rows::packed_embedding;
-pub use products::{Products, measure_products, multiplies_bf16, with_products};
+pub use products::{Products, multiplies_bf16, with_products};
 pub use recompute::{Tensors, recompute, recomputes_on};
 pub use tokens::{join_tokens, split_tokens};

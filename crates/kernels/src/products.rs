@@ -1,7 +1,6 @@
 //! Mixed precision: in which format the operands of matrix products are.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The precision of the operands of [`linear`](crate::linear), [`linear_cross_entropy`](crate::linear_cross_entropy) and
 /// [`attention`](crate::attention), and of the products in their backward passes. Arguments and results keep their type, sums run in single precision.
@@ -44,19 +43,4 @@ pub fn with_products<T>(products: Products, run: impl FnOnce() -> T) -> T {
 /// The precision that the calling thread is in.
 pub(crate) fn products() -> Products {
     PRODUCTS.get()
-}
-
-static MEASURES: AtomicBool = AtomicBool::new(true);
-
-/// Whether large products on NVIDIA's GPUs are made by the fastest of several algorithms, as measured where the first of a size is asked
-/// for: yes, until this says no. Two processes may choose differently, and the last bits of what they compute then differ. A choice that
-/// was made stays.
-pub fn measure_products(allowed: bool) {
-    MEASURES.store(allowed, Ordering::Relaxed);
-}
-
-/// What [`measure_products`] said last.
-#[cfg(feature = "cuda")]
-pub(crate) fn measures() -> bool {
-    MEASURES.load(Ordering::Relaxed)
 }

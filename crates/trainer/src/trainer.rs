@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use blip2_core::with_recomputed;
-use blip2_kernels::{measure_products, multiplies_bf16, recomputes_on, with_products};
+use blip2_kernels::{multiplies_bf16, recomputes_on, with_products};
 use blip2_objectives::{StepGradients, SumOrder};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -109,9 +109,6 @@ impl<M: Module> Trainer<'_, M> {
             tracing::warn!(
                 "precision = \"bf16\": the processor has no unit for bfloat16, so products are made in single precision"
             );
-        }
-        if stage.deterministic {
-            measure_products(false);
         }
         let started = Instant::now();
         let seconds_before = done.seconds;

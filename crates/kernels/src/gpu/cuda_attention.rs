@@ -71,20 +71,18 @@ impl Attention {
         Scores {
             scale: self.rules.scale,
             causal: self.rules.causal,
+            operands: operands(&self.query, self.rules.products),
         }
     }
 
     /// `[batch, queries, heads, width]`, and the logarithms.
     fn forward(&self) -> [Tensor<4>; 2] {
-        let operands = operands(&self.query, self.rules.products);
         let read = |x: &Tensor<4>| composed::rows_read(x.clone(), &self.rules).into_dispatch();
         let query = self.query.clone().into_dispatch();
         let (key, value, scores) = (read(&self.key), read(&self.value), self.scores());
         let (result, logarithms) = match self.bias.clone() {
-            Some(bias) => {
-                Dispatch::attention_with_bias(query, key, value, bias.into_dispatch(), scores, operands)
-            }
-            None => Dispatch::attention_alone(query, key, value, scores, operands),
+            Some(bias) => Dispatch::attention_with_bias(query, key, value, bias.into_dispatch(), scores),
+            None => Dispatch::attention_alone(query, key, value, scores),
         };
         let logarithms = Tensor::<3>::from_dispatch(logarithms);
         [Tensor::from_dispatch(result), logarithms.unsqueeze::<4>()]
@@ -100,7 +98,7 @@ impl Kept<3> for WithResult {
         } = self;
         let gradient = Tensor::<4>::from_primitive::<Place>(gradient);
         let ([_, heads, _, _], [rows, key_heads, _, _]) = (of.query.dims(), of.key.dims());
-        let (operands, scores, rules) = (operands(&of.query, of.rules.products), of.scores(), of.rules);
+        let (scores, rules) = (of.scores(), of.rules);
         let [key, value] = [of.key, of.value].map(|x| composed::spread(x, heads, &rules).into_dispatch());
         let [query, gradient, result] = [of.query, gradient, result].map(Tensor::into_dispatch);
         let logarithms = logarithms.into_dispatch();
@@ -114,11 +112,10 @@ impl Kept<3> for WithResult {
                 logarithms,
                 bias.into_dispatch(),
                 scores,
-                operands,
             ),
-            None => Dispatch::attention_backward_alone(
-                query, key, value, gradient, result, logarithms, scores, operands,
-            ),
+            None => {
+                Dispatch::attention_backward_alone(query, key, value, gradient, result, logarithms, scores)
+            }
         };
         let heads_first = |x| Tensor::<4>::from_dispatch(x).swap_dims(1, 2);
         let of_query = primitive(heads_first(of_query));

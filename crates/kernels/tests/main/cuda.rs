@@ -4,28 +4,31 @@
 use std::path::Path;
 use std::process::Command;
 
-/// Compiles the check of one source, for rows of `width`, and runs it.
-fn check(source: &str, width: usize) {
+/// Compiles a check with these definitions, and runs it.
+fn check(source: &str, definitions: &[&str]) {
     let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let scratch = tempfile::tempdir().expect("a folder for the check");
     let program = scratch.path().join("check");
     let compiled = Command::new(compiler())
         .args(["-std=c++20", "-O1", "-pthread"])
-        .arg(format!("-DWIDTH={width}"))
+        .args(definitions.iter().map(|definition| format!("-D{definition}")))
         .arg("-I")
         .arg(crate_folder.join("src/gpu/cuda"))
         .arg(crate_folder.join("tests/cuda").join(source))
         .arg("-o")
         .arg(&program)
         .output()
-        .expect("a C++ compiler, which linking needs too: name one by CXX");
+        .expect("a C++ compiler: name one by CXX");
     let errors = String::from_utf8_lossy(&compiled.stderr);
-    assert!(compiled.status.success(), "{source} of width {width}: {errors}");
+    assert!(
+        compiled.status.success(),
+        "{source} with {definitions:?}: {errors}"
+    );
     let ran = Command::new(&program).output().expect("the check was compiled");
     let said = String::from_utf8_lossy(&ran.stdout);
     assert!(
         ran.status.success() && said.contains("ok"),
-        "{source} of width {width}:\n{said}"
+        "{source} with {definitions:?}:\n{said}"
     );
 }
 
@@ -35,21 +38,30 @@ fn compiler() -> String {
 
 #[test]
 fn attention_is_its_definition() {
-    for width in [16, 64, 88] {
-        check("attention.cpp", width);
+    for width in ["WIDTH=16", "WIDTH=64", "WIDTH=88"] {
+        check("attention.cpp", &[width]);
+        check("attention_backward.cpp", &[width]);
+    }
+}
+
+#[test]
+fn attention_in_single_precision_is_its_definition() {
+    for width in ["WIDTH=7", "WIDTH=80"] {
+        check("attention.cpp", &[width, "SINGLE"]);
+        check("attention_backward.cpp", &[width, "SINGLE"]);
     }
 }
 
 #[test]
 fn layer_norms_and_gradients_are_their_definitions() {
-    for width in [128, 1408] {
-        check("layer_norm.cpp", width);
+    for width in ["WIDTH=128", "WIDTH=1408"] {
+        check("layer_norm.cpp", &[width]);
     }
 }
 
 #[test]
-fn activations_and_steps_are_their_definitions() {
-    for at_once in [1, 2] {
-        check("element_wise.cpp", at_once);
+fn activations_steps_and_sums_are_their_definitions() {
+    for at_once in ["WIDTH=1", "WIDTH=2"] {
+        check("element_wise.cpp", &[at_once]);
     }
 }

@@ -19,6 +19,8 @@ const WIDEST_IN_SINGLE: usize = 256;
 pub(crate) struct Scores {
     pub(crate) scale: f64,
     pub(crate) causal: bool,
+    /// What query, key and value are rounded to.
+    pub(crate) operands: DType,
 }
 
 /// As the kernel has it.
@@ -129,7 +131,7 @@ impl Way {
             // Tiles of two operands, 32 tokens an odd number apart, and a token of each for every warp.
             true => (2 * 32 * (width | 1) + self.warps * 2 * width) * size_of::<f32>(),
             // Two tiles of 64 tokens of two operands, an odd number of 16 bytes apart.
-            false => 2 * 2 * 64 * (width / 8 | 1) * 8 * size_of::<u16>(),
+            false => 2 * 2 * 64 * ((width / 8) | 1) * 8 * size_of::<u16>(),
         };
         Kernel {
             name,
@@ -148,15 +150,15 @@ impl Way {
     }
 }
 
-/// `query` `[batch, heads, queries, width]`, `key` and `value` `[batch, key heads, keys, width]`, rounded to `operands`, `bias` in single
+/// `query` `[batch, heads, queries, width]`, `key` and `value` `[batch, key heads, keys, width]`, rounded as `scores` says, `bias` in single
 /// precision and broadcast to `[batch, heads, queries, keys]`: to `[batch, queries, heads, width]` of the type of the query, and the
 /// logarithms of the sums of powers `[batch, heads, queries]`. None where the GPU does not take it.
 pub(super) fn forward(
     arguments: [&CubeTensor; 3],
     bias: Option<&CubeTensor>,
     scores: Scores,
-    operands: DType,
 ) -> Option<[CubeTensor; 2]> {
+    let operands = scores.operands;
     let [query, key, _] = arguments;
     where_is(query, WANTED, |gpu| {
         let shape = query.meta.shape();

@@ -47,8 +47,8 @@ pub(super) fn backward(
     bias: Option<&CubeTensor>,
     given: &Given,
     scores: Scores,
-    operands: DType,
 ) -> Option<[CubeTensor; 3]> {
+    let operands = scores.operands;
     let [query, key, ..] = arguments;
     where_is(query, WANTED, |gpu| {
         let shape = query.meta.shape();

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::ffi::c_void;
-use std::mem::MaybeUninit;
 
 use burn::tensor::{DType, Shape};
 use burn_cubecl::tensor::CubeTensor;
@@ -13,13 +12,8 @@ use super::{Fallible, Gpu, contiguous, empty, failed, held, where_is};
 
 /// Bytes that a product may take beside its operands: what PyTorch allows it on Hopper GPUs.
 const WORKSPACE: usize = 32 << 20;
-/// No address is better aligned than the library asks for by itself.
-const ALIGNMENT: u32 = 256;
-
-/// Algorithms that are timed for large products, so often each; and what counts as large, in operations.
-const ALGORITHMS: usize = 8;
-const RUNS: usize = 3;
-const WORTH_MEASURING: usize = 10_000_000_000;
+/// Bytes that a thread reads at once: an address that is better aligned gains nothing, and would need a plan of its own.
+const ALIGNMENT: u32 = 16;
 
 /// The products of `a` `[.., m, k]` and `b` `[.., k, n]`, of the same type and as many, plus `bias` `[n]` and `added` `[.., m, n]`, as
 /// numbers of the type `dtype`; none where the library is not there, or does not do it.
@@ -172,15 +166,12 @@ struct Sizes {
 }
 
 /// How the library makes a product of these [`Sizes`].
-#[derive(Clone, Copy)]
 struct Plan {
     operation: sys::cublasLtMatmulDesc_t,
     a: sys::cublasLtMatrixLayout_t,
     b: sys::cublasLtMatrixLayout_t,
     product: sys::cublasLtMatrixLayout_t,
-    /// The first `count` of these, the most promising ahead.
-    algorithms: [sys::cublasLtMatmulAlgo_t; ALGORITHMS],
-    count: usize,
+    algorithm: sys::cublasLtMatmulAlgo_t,
 }
 
 impl Library {
@@ -229,7 +220,7 @@ impl Library {
             added: added.as_ref().map(|added| added.0),
             product: to.0,
         };
-        let aligned = |address: u64| ALIGNMENT.min(1 << address.trailing_zeros().min(8));
+        let aligned = |address: u64| ALIGNMENT.min(1 << address.trailing_zeros().min(4));
         let sizes = Sizes {
             size: [rows, columns, inner],
             matrices,
@@ -244,8 +235,7 @@ impl Library {
                 aligned(addresses.product | addresses.added.unwrap_or(0)),
             ],
         };
-        let known = self.plans.contains_key(&sizes);
-        if !known {
+        if !self.plans.contains_key(&sizes) {
             let plan = Plan::new(self.handle, &sizes);
             let refused = plan.as_ref().err().map(|error| failed((sizes.size, error)));
             self.plans.insert(sizes, plan.ok());
@@ -253,58 +243,14 @@ impl Library {
                 return Err(refused);
             }
         }
-        let Some(mut plan) = self.plans[&sizes] else {
+        let Some(plan) = &self.plans[&sizes] else {
             return Ok(None);
         };
-        gpu.in_order(|gpu| {
-            if !known && plan.count > 1 {
-                plan = self.fastest(plan, &addresses, &gpu.stream)?;
-                self.plans.insert(sizes, Some(plan));
-            }
-            self.run(&plan, plan.algorithms[0], &addresses, &gpu.stream)
-        })?;
+        gpu.in_order(|gpu| self.run(plan, &addresses, &gpu.stream))?;
         Ok(Some(product))
     }
 
-    /// `plan` with the fastest of its algorithms alone. The host waits for the GPU, once for each size.
-    fn fastest(&self, mut plan: Plan, addresses: &Addresses, stream: &CudaStream) -> Fallible<Plan> {
-        let event = || driver::event::create(driver_sys::CUevent_flags::CU_EVENT_DEFAULT).map_err(failed);
-        let (begin, end) = (event()?, event()?);
-        let mut best = f32::INFINITY;
-        for algorithm in plan.algorithms.into_iter().take(plan.count) {
-            let again = || self.run(&plan, algorithm, addresses, stream);
-            // An algorithm that the library names and then refuses is none.
-            if again().is_err() {
-                continue;
-            }
-            // SAFETY: the events and the stream are of this context.
-            let took = unsafe {
-                driver::event::record(begin, stream.cu_stream()).map_err(failed)?;
-                (0..RUNS).try_for_each(|_| again())?;
-                driver::event::record(end, stream.cu_stream()).map_err(failed)?;
-                driver::event::synchronize(end).map_err(failed)?;
-                driver::event::elapsed(begin, end).map_err(failed)?
-            };
-            if took < best {
-                (best, plan.algorithms[0]) = (took, algorithm);
-            }
-        }
-        // SAFETY: nothing waits for these events any more.
-        unsafe {
-            driver::event::destroy(begin).map_err(failed)?;
-            driver::event::destroy(end).map_err(failed)?;
-        }
-        plan.count = 1;
-        Ok(plan)
-    }
-
-    fn run(
-        &self,
-        plan: &Plan,
-        algorithm: sys::cublasLtMatmulAlgo_t,
-        addresses: &Addresses,
-        stream: &CudaStream,
-    ) -> Fallible<()> {
+    fn run(&self, plan: &Plan, addresses: &Addresses, stream: &CudaStream) -> Fallible<()> {
         if let Some(bias) = addresses.bias {
             let attribute = sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_BIAS_POINTER;
             set(plan.operation, attribute, &bias).map_err(failed)?;
@@ -328,7 +274,7 @@ impl Library {
                 plan.product,
                 addresses.product as *mut c_void,
                 plan.product,
-                &raw const algorithm,
+                &raw const plan.algorithm,
                 self.workspace as *mut c_void,
                 WORKSPACE,
                 stream.cu_stream().cast(),
@@ -412,46 +358,19 @@ impl Plan {
         ] {
             prefer(attribute, std::ptr::from_ref(bytes).cast(), size_of::<u32>())?;
         }
-        let operations = 2 * sizes.matrices * rows * columns * inner;
-        let wanted = match operations >= WORTH_MEASURING && crate::products::measures() {
-            true => ALGORITHMS,
-            false => 1,
-        };
-        let mut found = [MaybeUninit::<sys::cublasLtMatmulHeuristicResult_t>::zeroed(); ALGORITHMS];
-        let mut count = 0;
-        // SAFETY: all of these were made above, and there is room for as many results as are wanted.
-        unsafe {
-            let asked = sys::cublasLtMatmulAlgoGetHeuristic(
-                handle,
-                operation,
-                b,
-                a,
-                product,
-                product,
-                preference,
-                wanted as i32,
-                found.as_mut_ptr().cast(),
-                &raw mut count,
-            );
+        // SAFETY: all of these were made above.
+        let found = unsafe {
+            let found =
+                cublaslt::get_matmul_algo_heuristic(handle, operation, b, a, product, product, preference);
             cublaslt::destroy_matmul_pref(preference)?;
-            asked.result()?;
-        }
-        // SAFETY: plain numbers, which zeros are as well.
-        let found = found.map(|found| unsafe { found.assume_init() });
-        let count = (count as usize).min(wanted);
-        if count == 0 {
-            return Err(cublaslt::CublasError(
-                sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED,
-            ));
-        }
-        found[0].state.result()?;
+            found?
+        };
         Ok(Self {
             operation,
             a,
             b,
             product,
-            algorithms: found.map(|found| found.algo),
-            count,
+            algorithm: found.algo,
         })
     }
 }

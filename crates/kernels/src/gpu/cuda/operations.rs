@@ -68,28 +68,26 @@ pub(crate) trait OnCuda: Backend {
     ) -> FloatTensor<Self>;
 
     /// `[batch, queries, heads, width]`, and the logarithms `[batch, heads, queries]`.
-    #[fusion(meta = |query, _, _, _, _| (tokens_first(query), logarithms(query)))]
+    #[fusion(meta = |query, _, _, _| (tokens_first(query), logarithms(query)))]
     fn attention_alone(
         query: FloatTensor<Self>,
         key: FloatTensor<Self>,
         value: FloatTensor<Self>,
         scores: Scores,
-        operands: DType,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
     /// As that, with `bias` on the scores.
-    #[fusion(meta = |query, _, _, _, _, _| (tokens_first(query), logarithms(query)))]
+    #[fusion(meta = |query, _, _, _, _| (tokens_first(query), logarithms(query)))]
     fn attention_with_bias(
         query: FloatTensor<Self>,
         key: FloatTensor<Self>,
         value: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         scores: Scores,
-        operands: DType,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
     /// The gradients of query, key and value, `[batch, tokens, heads, width]`.
-    #[fusion(meta = |query, key, value, _, _, _, _, _| (tokens_first(query), tokens_first(key), tokens_first(value)))]
+    #[fusion(meta = |query, key, value, _, _, _, _| (tokens_first(query), tokens_first(key), tokens_first(value)))]
     fn attention_backward_alone(
         query: FloatTensor<Self>,
         key: FloatTensor<Self>,
@@ -98,11 +96,14 @@ pub(crate) trait OnCuda: Backend {
         result: FloatTensor<Self>,
         logarithms: FloatTensor<Self>,
         scores: Scores,
-        operands: DType,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
     /// As that, where the scores had a `bias`.
-    #[fusion(meta = |query, key, value, _, _, _, _, _, _| (tokens_first(query), tokens_first(key), tokens_first(value)))]
+    #[fusion(meta = |query, key, value, _, _, _, _, _| (tokens_first(query), tokens_first(key), tokens_first(value)))]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "tensors of an operation stand by themselves"
+    )]
     fn attention_backward_with_bias(
         query: FloatTensor<Self>,
         key: FloatTensor<Self>,
@@ -112,7 +113,6 @@ pub(crate) trait OnCuda: Backend {
         logarithms: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         scores: Scores,
-        operands: DType,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
     #[fusion(dtype = x, shape = x)]
@@ -260,9 +260,8 @@ impl OnCuda for CubeBackend {
         key: CubeTensor,
         value: CubeTensor,
         scores: Scores,
-        operands: DType,
     ) -> (CubeTensor, CubeTensor) {
-        prepared(attention::forward([&query, &key, &value], None, scores, operands)).into()
+        prepared(attention::forward([&query, &key, &value], None, scores)).into()
     }
 
     fn attention_with_bias(
@@ -271,15 +270,8 @@ impl OnCuda for CubeBackend {
         value: CubeTensor,
         bias: CubeTensor,
         scores: Scores,
-        operands: DType,
     ) -> (CubeTensor, CubeTensor) {
-        prepared(attention::forward(
-            [&query, &key, &value],
-            Some(&bias),
-            scores,
-            operands,
-        ))
-        .into()
+        prepared(attention::forward([&query, &key, &value], Some(&bias), scores)).into()
     }
 
     fn attention_backward_alone(
@@ -290,17 +282,13 @@ impl OnCuda for CubeBackend {
         result: CubeTensor,
         logarithms: CubeTensor,
         scores: Scores,
-        operands: DType,
     ) -> (CubeTensor, CubeTensor, CubeTensor) {
         let given = Given {
             result: &result,
             logarithms: &logarithms,
         };
         let arguments = [&query, &key, &value, &gradient];
-        prepared(attention_backward::backward(
-            arguments, None, &given, scores, operands,
-        ))
-        .into()
+        prepared(attention_backward::backward(arguments, None, &given, scores)).into()
     }
 
     fn attention_backward_with_bias(
@@ -312,7 +300,6 @@ impl OnCuda for CubeBackend {
         logarithms: CubeTensor,
         bias: CubeTensor,
         scores: Scores,
-        operands: DType,
     ) -> (CubeTensor, CubeTensor, CubeTensor) {
         let given = Given {
             result: &result,
@@ -324,7 +311,6 @@ impl OnCuda for CubeBackend {
             Some(&bias),
             &given,
             scores,
-            operands,
         ))
         .into()
     }
