@@ -94,6 +94,19 @@ const BROWSER: &[&str] = &[
 ];
 const CHROMIUM: [&str; 1] = ["chromium"];
 
+/// The kernels for NVIDIA's GPUs on the processor, each instruction written out in C++.
+const GPU_KERNELS: &[&str] = &[
+    "test",
+    "--release",
+    "--workspace",
+    "--test",
+    "main",
+    "--",
+    "--ignored",
+    "gpu_kernels::",
+];
+const COMPILER: [&str; 1] = ["g++"];
+
 /// Runs every step, also after one has failed, so that one run shows all that is wrong.
 ///
 /// # Errors
@@ -140,6 +153,12 @@ pub(crate) fn run(home: &Path) -> Result<ExitCode> {
             return Ok(skipped("Chromium", &CHROMIUM));
         }
         cargo(BROWSER, &target, home)
+    })?;
+    steps.take("gpu-kernels", || {
+        if !has_or_installs(compiler_is_there, &COMPILER)? {
+            return Ok(skipped("C++ compiler", &COMPILER));
+        }
+        cargo(GPU_KERNELS, &target, home)
     })?;
     steps.take("assembly", || said(assembly::run(None)))?;
     // Other sets of features in the same folder would build the tensor crates anew at every turn.
@@ -204,7 +223,15 @@ fn cargo(arguments: &[impl AsRef<str>], target: &Path, home: &Path) -> Result<bo
 
 /// Whether a browser answers to the name by which the tests look for it, or to the one that `BLIP2_BROWSER` gives.
 fn browser_is_there() -> bool {
-    let name = std::env::var("BLIP2_BROWSER").unwrap_or_else(|_| CHROMIUM[0].to_owned());
+    answers(&std::env::var("BLIP2_BROWSER").unwrap_or_else(|_| CHROMIUM[0].to_owned()))
+}
+
+/// Whether a C++ compiler answers to its usual name, or to the one that `CXX` gives.
+fn compiler_is_there() -> bool {
+    answers(&std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned()))
+}
+
+fn answers(name: &str) -> bool {
     let mut command = Command::new(name);
     command
         .arg("--version")

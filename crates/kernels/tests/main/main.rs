@@ -2,9 +2,9 @@
 
 mod activation;
 mod attention;
-#[cfg(unix)]
-mod cuda;
 mod embedding;
+#[cfg(unix)]
+mod gpu_kernels;
 mod linear;
 mod loss;
 mod norm;

@@ -1,5 +1,7 @@
 //! The kernels for NVIDIA's GPUs on this processor: each instruction of a warp written out in C++ (`tests/cuda/emulated.hpp`), each
 //! kernel held against its definition in double precision. A GPU decides whether the instructions do what is written there.
+//!
+//! They take a C++ compiler: `cargo test --release --workspace --test main -- --ignored gpu_kernels::`.
 
 use std::path::Path;
 use std::process::Command;
@@ -37,6 +39,7 @@ fn compiler() -> String {
 }
 
 #[test]
+#[ignore = "takes a C++ compiler"]
 fn attention_is_its_definition() {
     for width in ["WIDTH=16", "WIDTH=64", "WIDTH=88"] {
         check("attention.cpp", &[width]);
@@ -45,6 +48,7 @@ fn attention_is_its_definition() {
 }
 
 #[test]
+#[ignore = "takes a C++ compiler"]
 fn attention_in_single_precision_is_its_definition() {
     for width in ["WIDTH=7", "WIDTH=80"] {
         check("attention.cpp", &[width, "SINGLE"]);
@@ -53,6 +57,7 @@ fn attention_in_single_precision_is_its_definition() {
 }
 
 #[test]
+#[ignore = "takes a C++ compiler"]
 fn layer_norms_and_gradients_are_their_definitions() {
     for width in ["WIDTH=128", "WIDTH=1408"] {
         check("layer_norm.cpp", &[width]);
@@ -60,6 +65,7 @@ fn layer_norms_and_gradients_are_their_definitions() {
 }
 
 #[test]
+#[ignore = "takes a C++ compiler"]
 fn activations_steps_and_sums_are_their_definitions() {
     for at_once in ["WIDTH=1", "WIDTH=2"] {
         check("element_wise.cpp", &[at_once]);
