@@ -11,10 +11,11 @@ use super::{Kept, Place, like, node, off, primitive, tracked};
 use crate::composed;
 use crate::flex::attention::Rules;
 
-/// Whether there are kernels for heads as those of `query` `[batch, heads, queries, width]`.
-pub(crate) fn serves(query: &Tensor<4>, rules: &Rules) -> bool {
+/// Whether there are kernels for heads as those of `query` `[batch, heads, queries, width]`, and something to do for them.
+pub(crate) fn serves(query: &Tensor<4>, key: &Tensor<4>, rules: &Rules) -> bool {
+    let empty = query.dims().contains(&0) || key.dims().contains(&0);
     let query = off(query);
-    has_kernels(&query, operands(&query, rules.products))
+    !empty && has_kernels(&query, operands(&query, rules.products))
 }
 
 /// As [`crate::attention`]; `bias` is not on a graph.
