@@ -111,7 +111,7 @@ fn post(address: SocketAddr, body: &str) -> Result<Value> {
     let mut stream = TcpStream::connect(address)?;
     write!(
         stream,
-        "POST /v1/chat/completions HTTP/1.0\r\nHost: bench\r\nContent-Type: application/json\r\n\
+        "POST /v1/chat/completions HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\n\
          Content-Length: {}\r\n\r\n{body}",
         body.len()
     )?;
