@@ -18,7 +18,7 @@ pub(crate) fn serves(query: &Tensor<4>, key: &Tensor<4>, rules: &Rules) -> bool 
     !empty && has_kernels(&query, operands(&query, rules.products))
 }
 
-/// As [`crate::attention`]; `bias` is not on a graph.
+/// As [`crate::attention`].
 pub(crate) fn attention(
     [query, key, value]: [Tensor<4>; 3],
     bias: Option<Tensor<4>>,
@@ -30,7 +30,7 @@ pub(crate) fn attention(
         query: off(&query),
         key: off(&key),
         value: off(&value),
-        bias: bias.map(|bias| bias.cast(DType::F32)),
+        bias: bias.map(|bias| off(&bias).cast(DType::F32)),
         rules,
     };
     let [result, logarithms] = kept.forward();
