@@ -15,6 +15,7 @@
 
 mod activation;
 mod attention;
+mod cache;
 mod composed;
 mod draws;
 mod embedding;
@@ -39,6 +40,7 @@ mod tokens;
 
 pub use activation::{gelu, gelu_tanh, quick_gelu, silu_gate, softmax};
 pub use attention::{AttentionOptions, KeyPart, PartRead, attention, attention_in_parts};
+pub use cache::{CacheReads, KeyValueCache};
 /// The tensors that signatures here speak of, in the one version that they can be of.
 pub use burn;
 pub use draws::{learns, random_mask};

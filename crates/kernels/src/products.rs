@@ -34,6 +34,10 @@ pub fn with_products<T>(products: Products, run: impl FnOnce() -> T) -> T {
     impl Drop for Restore {
         fn drop(&mut self) {
             PRODUCTS.set(self.0);
+            #[cfg(feature = "cuda")]
+            if self.0 == Products::F32 {
+                crate::gpu::rounded_weights::forget();
+            }
         }
     }
     let _restore = Restore(PRODUCTS.replace(products));

@@ -1,6 +1,6 @@
 //! Attention of language models, in single precision.
 
-use blip2_kernels::{self as kernels, AttentionOptions, KeyPart, Products, with_products};
+use blip2_kernels::{self as kernels, AttentionOptions, CacheReads, KeyValueCache, Products, with_products};
 use burn::tensor::Tensor;
 
 /// [`kernels::attention`] in single precision, whatever the other products are made in: some channels of these models' keys are
@@ -19,13 +19,14 @@ pub(crate) fn attention(
     })
 }
 
-/// [`kernels::attention_in_parts`], whose products are in single precision, too.
-pub(crate) fn attention_in_parts(
+/// [`KeyValueCache::attention`], whose products are in single precision, too.
+pub(crate) fn attention_to(
+    cache: &KeyValueCache,
     query: Tensor<4>,
-    parts: Vec<KeyPart>,
+    reads: &CacheReads,
     bias: Option<Tensor<4>>,
     scale: Option<f64>,
 ) -> Tensor<4> {
     let bias = bias.map(|bias| bias.cast(query.dtype()));
-    kernels::attention_in_parts(query, parts, bias, scale)
+    cache.attention(query, reads, bias, scale)
 }

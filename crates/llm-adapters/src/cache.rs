@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use blip2_kernels::{KeyPart, PartRead};
+use blip2_kernels::{CacheReads, PartRead};
 use burn::tensor::Tensor;
 
 /// Where the tokens of each row stand: in parts, in the same ones in every layer.
@@ -14,9 +14,6 @@ pub(crate) struct Origins {
     /// Tokens that each row reads of all parts.
     lengths: Vec<usize>,
 }
-
-/// Which of the parts are still read, where some are not.
-pub(crate) struct Kept(Vec<bool>);
 
 impl Origins {
     pub(crate) fn rows(&self) -> usize {
@@ -46,15 +43,15 @@ impl Origins {
     }
 
     /// Lets row `i` go on where row `parents[i]` was. Parts that no row reads any longer are dropped, here and, by what is
-    /// returned, in the layers.
-    pub(crate) fn follow(&mut self, parents: &[usize]) -> Kept {
+    /// returned of each part, in the caches of the layers.
+    pub(crate) fn follow(&mut self, parents: &[usize]) -> Vec<bool> {
         for reads in &mut self.parts {
             *reads = parents.iter().map(|parent| reads[*parent].clone()).collect();
         }
         self.lengths = parents.iter().map(|parent| self.lengths[*parent]).collect();
         let is_read = |reads: &Arc<[PartRead]>| reads.iter().any(|read| !read.keys.is_empty());
-        let kept = Kept(self.parts.iter().map(is_read).collect());
-        kept.of(&mut self.parts);
+        let kept: Vec<bool> = self.parts.iter().map(is_read).collect();
+        self.parts.retain(is_read);
         kept
     }
 
@@ -66,12 +63,12 @@ impl Origins {
     }
 
     /// What the rows read of all parts.
-    pub(crate) fn reads(&self) -> Vec<Arc<[PartRead]>> {
-        self.parts.clone()
+    pub(crate) fn reads(&self) -> CacheReads {
+        self.parts.clone().into()
     }
 
     /// The same of the `window` last tokens of each row.
-    pub(crate) fn reads_within(&self, window: usize) -> Vec<Arc<[PartRead]>> {
+    pub(crate) fn reads_within(&self, window: usize) -> CacheReads {
         let mut hidden: Vec<usize> = self
             .lengths
             .iter()
@@ -91,15 +88,7 @@ impl Origins {
                 })
                 .collect()
         };
-        self.parts.iter().map(visible).collect()
-    }
-}
-
-impl Kept {
-    /// Drops what is not kept of `parts`.
-    pub(crate) fn of<T>(&self, parts: &mut Vec<T>) {
-        let mut kept = self.0.iter();
-        parts.retain(|_| kept.next().is_none_or(|kept| *kept));
+        self.parts.iter().map(visible).collect::<Vec<Arc<[PartRead]>>>().into()
     }
 }
 
@@ -132,33 +121,5 @@ impl Remembered {
     pub(crate) fn bytes(&self) -> usize {
         let of = |x: &Tensor<4>| x.shape().num_elements() * x.dtype().size();
         of(&self.key) + of(&self.value)
-    }
-}
-
-/// What one attention remembers of the rows of [`Origins`], part by part.
-#[derive(Default)]
-pub(crate) struct LayerCache {
-    parts: Vec<Remembered>,
-}
-
-impl LayerCache {
-    pub(crate) fn add(&mut self, part: Remembered) {
-        self.parts.push(part);
-    }
-
-    pub(crate) fn keep(&mut self, kept: &Kept) {
-        kept.of(&mut self.parts);
-    }
-
-    /// All parts, as `reads` says how rows read them.
-    pub(crate) fn parts(&self, reads: &[Arc<[PartRead]>]) -> Vec<KeyPart> {
-        let parts = self.parts.iter().zip(reads);
-        parts
-            .map(|(Remembered { key, value }, reads)| KeyPart {
-                key: key.clone(),
-                value: value.clone(),
-                reads: reads.clone(),
-            })
-            .collect()
     }
 }

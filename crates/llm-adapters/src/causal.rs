@@ -8,17 +8,17 @@ use blip2_core::layers::Embedding;
 use blip2_core::{
     Blocks, KeptBeginnings, ModelError, NextTokenModel, OpenTexts, Segment, TextExample, with_recomputed,
 };
-use blip2_kernels::{AttentionOptions, KeyPart};
+use blip2_kernels::{AttentionOptions, CacheReads, KeyValueCache};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use crate::attention::{attention, attention_in_parts};
+use crate::attention::{attention, attention_to};
 use crate::batch::{
     Words, check_context, check_continuation, embed, embed_behind, embed_prompt, hide_far, list, longest,
     no_target, places,
 };
 use crate::beginnings::{Beginnings, Piece};
-use crate::cache::{LayerCache, Origins, Remembered};
+use crate::cache::{Origins, Remembered};
 use crate::head::Head;
 
 /// What every [`CausalModel`] answers as a `LanguageModel`, for use within its implementation: a trait of another crate cannot be
@@ -128,17 +128,17 @@ pub(crate) trait CausalLayer: Module + 'static {
         (self.finish(hidden, context), own)
     }
 
-    /// One more token a row, `hidden` `[rows, 1, width]`, which `cache` gets, and which sees what `seen` makes of it.
+    /// One more token a row, `hidden` `[rows, 1, width]`, which `cache` gets, and which sees what it `reads` there.
     fn step(
         &self,
         hidden: Tensor<3>,
         positions: &Self::Positions,
-        cache: &mut LayerCache,
-        seen: impl FnOnce(&LayerCache) -> Vec<KeyPart>,
+        cache: &mut KeyValueCache,
+        reads: &CacheReads,
     ) -> Tensor<3> {
         let (query, key, value) = self.project(hidden.clone(), positions);
-        cache.add(Remembered { key, value });
-        let context = attention_in_parts(query, seen(cache), None, self.scale());
+        cache.add(key, value);
+        let context = attention_to(cache, query, reads, None, self.scale());
         self.finish(hidden, context)
     }
 }
@@ -350,7 +350,7 @@ pub(crate) fn start<'a, M: CausalModel>(
 /// A batch of texts in the middle of being written.
 pub(crate) struct CausalText<'a, M> {
     model: &'a M,
-    layers: Vec<LayerCache>,
+    layers: Vec<KeyValueCache>,
     origins: Origins,
     beginnings: Beginnings,
     /// Places of the last prompt that were known.
@@ -368,7 +368,7 @@ impl<'a, M: CausalModel> CausalText<'a, M> {
     /// No text yet; of those that join, beginnings of up to `remembered` bytes are kept.
     pub(crate) fn new(model: &'a M, remembered: usize) -> Self {
         Self {
-            layers: model.layers().iter().map(|_| LayerCache::default()).collect(),
+            layers: model.layers().iter().map(|_| KeyValueCache::default()).collect(),
             origins: Origins::default(),
             beginnings: Beginnings::new(remembered),
             reused: 0,
@@ -390,7 +390,7 @@ impl<'a, M: CausalModel> CausalText<'a, M> {
         self.origins.join(tokens);
         for part in parts {
             let layers = self.layers.iter_mut().zip(part);
-            layers.for_each(|(cache, layer)| cache.add(layer));
+            layers.for_each(|(cache, layer)| cache.add(layer.key, layer.value));
         }
     }
 }
@@ -420,8 +420,7 @@ impl<M: CausalModel> NextTokenModel for CausalText<'_, M> {
         let near = window(model).map(|window| self.origins.reads_within(window));
         for (layer, cache) in model.layers().iter().zip(&mut self.layers) {
             let near = near.as_ref().filter(|_| layer.window().is_some());
-            let reads = near.unwrap_or(&all);
-            hidden = layer.step(hidden, &positions, cache, |cache| cache.parts(reads));
+            hidden = layer.step(hidden, &positions, cache, near.unwrap_or(&all));
         }
         let [rows, _, width] = hidden.dims();
         self.logits = head(model, hidden.reshape([rows, width]));

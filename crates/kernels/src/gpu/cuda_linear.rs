@@ -7,6 +7,7 @@ use burn::tensor::{DType, Tensor};
 use super::cuda::linear::serves as has_kernels;
 use super::cuda::operations::OnCuda;
 use super::products::operands;
+use super::rounded_weights::rounded;
 use super::{Kept, Place, like, node, off, primitive, tracked};
 use crate::products::Products;
 
@@ -28,8 +29,13 @@ pub(crate) fn linear<const D: usize>(
 ) -> Tensor<D> {
     let bias_learned = bias.as_ref().is_some_and(Tensor::is_tracked);
     let devices = [x.device(), weight.device()];
-    let (given, of_weight) = (off(&x), off(&weight));
+    let given = off(&x);
     let operands = operands(&given, products);
+    // Outside of a scope nothing says when a rounded weight would be forgotten.
+    let of_weight = match products {
+        Products::Bf16 => rounded(off(&weight), operands),
+        Products::F32 => off(&weight),
+    };
     let of_bias = bias
         .as_ref()
         .map(|bias| off(bias).cast(given.dtype()).into_dispatch());

@@ -19,6 +19,10 @@ pub(crate) mod norm;
 pub(crate) mod optimizer;
 pub(crate) mod packed;
 pub(crate) mod products;
+#[cfg(feature = "cuda")]
+pub(crate) mod rounded_weights;
+#[cfg(feature = "cuda")]
+pub(crate) mod slots;
 #[cfg(test)]
 mod tests;
 

@@ -58,6 +58,15 @@ fn attention_in_single_precision_is_its_definition() {
 
 #[test]
 #[ignore = "takes a C++ compiler"]
+fn attention_in_slots_is_its_definition() {
+    for width in ["WIDTH=7", "WIDTH=80"] {
+        check("attention_in_slots.cpp", &[width]);
+        check("attention_in_slots.cpp", &[width, "SINGLE"]);
+    }
+}
+
+#[test]
+#[ignore = "takes a C++ compiler"]
 fn layer_norms_and_gradients_are_their_definitions() {
     for width in ["WIDTH=128", "WIDTH=1408"] {
         check("layer_norm.cpp", &[width]);

@@ -2,14 +2,14 @@
 
 use blip2_core::layers::Linear;
 use blip2_core::{Blocks, Initializer};
-use blip2_kernels::{self as kernels, Tensors};
+use blip2_kernels::{self as kernels, KeyValueCache, Tensors};
 use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::T5Config;
 use super::layer::{Attention, GatedFeedForward};
 use super::position::PositionBias;
-use crate::cache::{LayerCache, Origins, Remembered};
+use crate::cache::{Origins, Remembered};
 use crate::linears::{below, in_layers};
 use crate::rms_norm::RmsNorm;
 
@@ -30,8 +30,8 @@ struct DecoderLayer {
 /// What one layer keeps of the texts so far, and of the encoder's output, which is projected once.
 #[derive(Default)]
 pub(super) struct DecoderCache {
-    pub(super) own: LayerCache,
-    pub(super) encoded: LayerCache,
+    pub(super) own: KeyValueCache,
+    pub(super) encoded: KeyValueCache,
 }
 
 /// What one layer makes of a beginning: its keys and values, and those of the encoder's output.
@@ -101,14 +101,15 @@ impl Decoder {
         let layers = self.layers.iter().zip(caches);
         let hidden = layers.fold(embeddings, |hidden, (layer, cache)| {
             let normal = layer.attention.normal(&hidden);
-            cache.own.add(layer.attention.remember(normal.clone()));
-            let parts = cache.own.parts(&own);
+            let Remembered { key, value } = layer.attention.remember(normal.clone());
+            cache.own.add(key, value);
             let hidden = layer
                 .attention
-                .attend_in_parts(hidden, normal, parts, Some(bias.clone()));
+                .attend_to(&cache.own, hidden, normal, &own, Some(bias.clone()));
             let normal = layer.cross_attention.normal(&hidden);
-            let parts = cache.encoded.parts(&encoded);
-            let hidden = layer.cross_attention.attend_in_parts(hidden, normal, parts, None);
+            let hidden = layer
+                .cross_attention
+                .attend_to(&cache.encoded, hidden, normal, &encoded, None);
             layer.feed_forward.forward(hidden)
         });
         self.norm.forward(hidden)

@@ -2,12 +2,12 @@
 
 use blip2_core::Initializer;
 use blip2_core::layers::Linear;
-use blip2_kernels::{self as kernels, AttentionOptions, KeyPart};
+use blip2_kernels::{self as kernels, AttentionOptions, CacheReads, KeyValueCache};
 use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::{GateActivation, T5Config};
-use crate::attention::{attention, attention_in_parts};
+use crate::attention::{attention, attention_to};
 use crate::batch::{join_heads, split_heads};
 use crate::cache::Remembered;
 use crate::rms_norm::RmsNorm;
@@ -90,16 +90,17 @@ impl Attention {
         hidden + self.output.forward(join_heads(context))
     }
 
-    /// As [`Attention::attend`], of keys and values that lie in several parts.
-    pub(super) fn attend_in_parts(
+    /// As [`Attention::attend`], of the keys and values of a `cache`.
+    pub(super) fn attend_to(
         &self,
+        cache: &KeyValueCache,
         hidden: Tensor<3>,
         normal: Tensor<3>,
-        parts: Vec<KeyPart>,
+        reads: &CacheReads,
         bias: Option<Tensor<4>>,
     ) -> Tensor<3> {
         let query = self.heads(&self.query, normal);
-        let context = attention_in_parts(query, parts, bias, Some(1.0));
+        let context = attention_to(cache, query, reads, bias, Some(1.0));
         hidden + self.output.forward(join_heads(context))
     }
 

@@ -47,8 +47,8 @@ impl<'a> T5Text<'a> {
         self.own.join(&[vec![1; real.len()]]);
         self.encoded.join(&[real]);
         for (cache, DecoderBeginning { own, encoded }) in self.layers.iter_mut().zip(layers) {
-            cache.own.add(own);
-            cache.encoded.add(encoded);
+            cache.own.add(own.key, own.value);
+            cache.encoded.add(encoded.key, encoded.value);
         }
         Ok(())
     }

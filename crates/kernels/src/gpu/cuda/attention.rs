@@ -4,11 +4,11 @@ use burn::tensor::{DType, Tensor};
 use burn_cubecl::tensor::CubeTensor;
 use cudarc::driver::DeviceRepr;
 
-use super::element_wise::rounded;
+use super::element_wise::as_operand;
 use super::kernel::Kernel;
-use super::{Fallible, Gpu, contiguous, dense, empty, gpu_of, held, prepared, where_is};
+use super::{Fallible, contiguous, dense, empty, gpu_of, held, prepared, submit};
 
-pub(super) const WANTED: &str = "attention out of products and softmax, since there is no kernel for it";
+const WANTED: &str = "attention out of products and softmax, since there is no kernel for it";
 /// Wider heads do not fit into the registers.
 const WIDEST: usize = 128;
 /// Wider heads do not fit into shared memory, of which the smallest GPUs have 99 KB.
@@ -75,9 +75,9 @@ pub(crate) fn serves(query: &Tensor<4>, operands: DType) -> bool {
         _ => false,
     };
     let grid = heads <= u16::MAX.into() && batch <= u16::MAX.into();
-    let number = gpu_of(query).filter(|_| fits && grid);
-    let there = |number| prepared(number, WANTED, &Way::of(operands).kernel(Step::Forward, width));
-    number.is_some_and(there) && (operands == DType::F32 || super::element_wise::rounds(query, operands))
+    let device = gpu_of(query).filter(|_| fits && grid);
+    let there = |device| prepared(device, WANTED, &Way::of(operands).kernel(Step::Forward, width));
+    device.is_some_and(there) && (operands == DType::F32 || super::element_wise::rounds(query, operands))
 }
 
 /// What the kernels compute.
@@ -152,31 +152,33 @@ impl Way {
 
 /// `query` `[batch, heads, queries, width]`, `key` and `value` `[batch, key heads, keys, width]`, rounded as `scores` says, `bias` in single
 /// precision and broadcast to `[batch, heads, queries, keys]`: to `[batch, queries, heads, width]` of the type of the query, and the
-/// logarithms of the sums of powers `[batch, heads, queries]`. None where the GPU does not take it.
+/// logarithms of the sums of powers `[batch, heads, queries]`.
 pub(super) fn forward(
     arguments: [&CubeTensor; 3],
-    bias: Option<&CubeTensor>,
+    bias: Option<CubeTensor>,
     scores: Scores,
-) -> Option<[CubeTensor; 2]> {
-    let operands = scores.operands;
+) -> [CubeTensor; 2] {
     let [query, key, _] = arguments;
-    where_is(query, WANTED, |gpu| {
-        let shape = query.meta.shape();
-        let [batch, heads, queries, width] = [shape[0], shape[1], shape[2], shape[3]];
-        let [key_heads, keys] = [key.meta.shape()[1], key.meta.shape()[2]];
-        let dtype = query.dtype;
-        let result = empty(query, [batch, queries, heads, width].into(), dtype);
-        let logarithms = empty(query, [batch, heads, queries].into(), DType::F32);
-        let arguments = arguments.map(readable);
+    let shape = query.meta.shape();
+    let [batch, heads, queries, width] = [shape[0], shape[1], shape[2], shape[3]];
+    let [key_heads, keys] = [key.meta.shape()[1], key.meta.shape()[2]];
+    let dtype = query.dtype;
+    let result = empty(query, [batch, queries, heads, width].into(), dtype);
+    let logarithms = empty(query, [batch, heads, queries].into(), DType::F32);
+    let arguments = arguments.map(readable);
+    submit([result, logarithms], move |gpu, [result, logarithms]| {
         gpu.in_order(|gpu| {
-            let [query, key, value] = Rounded::all(gpu, &arguments, operands)?;
-            let (to, logarithms) = (held(&result)?, held(&logarithms)?);
-            let bias_held = bias.map(held).transpose()?;
+            let [query, key, value] = &arguments;
+            let of_query = as_operand(gpu, query, scores.operands)?;
+            let of_key = as_operand(gpu, key, scores.operands)?;
+            let of_value = as_operand(gpu, value, scores.operands)?;
+            let (to, logarithms) = (held(result)?, held(logarithms)?);
+            let bias_held = bias.as_ref().map(held).transpose()?;
             let arguments = Arguments {
-                query: query.operand(),
-                key: key.operand(),
-                value: value.operand(),
-                bias: broadcast(bias, bias_held.as_ref().map(|held| held.0)),
+                query: Operand::at(of_query.0, query),
+                key: Operand::at(of_key.0, key),
+                value: Operand::at(of_value.0, value),
+                bias: broadcast(bias.as_ref(), bias_held.as_ref().map(|held| held.0)),
                 result: to.0,
                 logarithms: logarithms.0,
                 heads: number(heads)?,
@@ -187,51 +189,21 @@ pub(super) fn forward(
                 single: (dtype == DType::F32).into(),
                 scale: scores.scale as f32,
             };
-            let way = Way::of(operands);
+            let way = Way::of(scores.operands);
             let (blocks, warps) = way.blocks_and_warps(queries);
             let kernel = way.kernel(Step::Forward, width);
             // SAFETY: the memory is held, and as large as the shapes say.
             unsafe { gpu.launch(&kernel, [blocks, heads, batch], warps, &arguments) }
-        })?;
-        Ok(Some([result, logarithms]))
+        })
     })
 }
 
-/// An operand as it is multiplied.
-pub(super) struct Rounded<H> {
-    numbers: CubeTensor,
-    address: u64,
-    _held: H,
-}
-
-impl Rounded<()> {
-    /// Operands that are [`readable`], as numbers of the type `operands`.
-    pub(super) fn all<const N: usize>(
-        gpu: &mut Gpu,
-        x: &[CubeTensor; N],
-        operands: DType,
-    ) -> Fallible<[Rounded<impl Sized + use<N>>; N]> {
-        let mut all = Vec::with_capacity(N);
-        for x in x {
-            let numbers = rounded(gpu, x, operands)?;
-            let (address, held) = held(&numbers)?;
-            all.push(Rounded {
-                numbers,
-                address,
-                _held: held,
-            });
-        }
-        Ok(all
-            .try_into()
-            .unwrap_or_else(|_| unreachable!("as many as there were")))
-    }
-}
-
-impl<H> Rounded<H> {
-    pub(super) fn operand(&self) -> Operand {
-        let strides = self.numbers.meta.strides();
-        Operand {
-            numbers: self.address,
+impl Operand {
+    /// `x` `[batch, heads, tokens, width]`, which begins at `address`.
+    pub(super) fn at(address: u64, x: &CubeTensor) -> Self {
+        let strides = x.meta.strides();
+        Self {
+            numbers: address,
             row: strides[0] as i64,
             head: strides[1] as i64,
             token: strides[2] as i64,

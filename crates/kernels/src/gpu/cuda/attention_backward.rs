@@ -4,8 +4,9 @@ use burn::tensor::DType;
 use burn_cubecl::tensor::CubeTensor;
 use cudarc::driver::DeviceRepr;
 
-use super::attention::{Bias, Operand, Rounded, Scores, Step, WANTED, Way, broadcast, number, readable};
-use super::{contiguous, empty, held, where_is};
+use super::attention::{Bias, Operand, Scores, Step, Way, broadcast, number, readable};
+use super::element_wise::as_operand;
+use super::{contiguous, empty, held, submit};
 
 /// As the kernels have them.
 #[repr(C)]
@@ -40,40 +41,41 @@ pub(super) struct Given<'a> {
 }
 
 /// The gradients of query, key and value, `[batch, tokens, heads, width]` each, of that of the result, `gradient` `[batch, heads, queries,
-/// width]`, the last of `arguments`. Query, key and value are as in the forward pass, but with as many heads each. None where the GPU
-/// does not take it.
+/// width]`, the last of `arguments`. Query, key and value are as in the forward pass, but with as many heads each.
 pub(super) fn backward(
     arguments: [&CubeTensor; 4],
-    bias: Option<&CubeTensor>,
+    bias: Option<CubeTensor>,
     given: &Given,
     scores: Scores,
-) -> Option<[CubeTensor; 3]> {
-    let operands = scores.operands;
+) -> [CubeTensor; 3] {
     let [query, key, ..] = arguments;
-    where_is(query, WANTED, |gpu| {
-        let shape = query.meta.shape();
-        let [batch, heads, queries, width] = [shape[0], shape[1], shape[2], shape[3]];
-        let (keys, dtype) = (key.meta.shape()[2], query.dtype);
-        let of = |tokens: usize| empty(query, [batch, tokens, heads, width].into(), dtype);
-        let gradients = [of(queries), of(keys), of(keys)];
-        let along = empty(query, [batch, heads, queries].into(), DType::F32);
-        let arguments = arguments.map(readable);
-        let [result, logarithms] = [given.result, given.logarithms].map(contiguous);
+    let shape = query.meta.shape();
+    let [batch, heads, queries, width] = [shape[0], shape[1], shape[2], shape[3]];
+    let (keys, dtype) = (key.meta.shape()[2], query.dtype);
+    let of = |tokens: usize| empty(query, [batch, tokens, heads, width].into(), dtype);
+    let gradients = [of(queries), of(keys), of(keys)];
+    let arguments = arguments.map(readable);
+    let [result, logarithms] = [given.result, given.logarithms].map(contiguous);
+    submit(gradients, move |gpu, [of_query, of_key, of_value]| {
         gpu.in_order(|gpu| {
-            let [query, key, value, gradient] = Rounded::all(gpu, &arguments, operands)?;
-            let (result, logarithms, along) = (held(&result)?, held(&logarithms)?, held(&along)?);
-            let [of_query, of_key, of_value] = &gradients;
+            let [query, key, value, gradient] = &arguments;
+            let query_held = as_operand(gpu, query, scores.operands)?;
+            let key_held = as_operand(gpu, key, scores.operands)?;
+            let value_held = as_operand(gpu, value, scores.operands)?;
+            let gradient_held = as_operand(gpu, gradient, scores.operands)?;
+            let along = gpu.scratch.take(batch * heads * queries * size_of::<f32>())?;
+            let (result, logarithms) = (held(&result)?, held(&logarithms)?);
             let (of_query, of_key, of_value) = (held(of_query)?, held(of_key)?, held(of_value)?);
-            let bias_held = bias.map(held).transpose()?;
+            let bias_held = bias.as_ref().map(held).transpose()?;
             let arguments = Arguments {
-                query: query.operand(),
-                key: key.operand(),
-                value: value.operand(),
-                gradient: gradient.operand(),
-                bias: broadcast(bias, bias_held.as_ref().map(|held| held.0)),
+                query: Operand::at(query_held.0, query),
+                key: Operand::at(key_held.0, key),
+                value: Operand::at(value_held.0, value),
+                gradient: Operand::at(gradient_held.0, gradient),
+                bias: broadcast(bias.as_ref(), bias_held.as_ref().map(|held| held.0)),
                 result: result.0,
                 logarithms: logarithms.0,
-                along: along.0,
+                along,
                 of_query: of_query.0,
                 of_key: of_key.0,
                 of_value: of_value.0,
@@ -84,7 +86,7 @@ pub(super) fn backward(
                 single: (dtype == DType::F32).into(),
                 scale: scores.scale as f32,
             };
-            let way = Way::of(operands);
+            let way = Way::of(scores.operands);
             for (step, tokens) in [(Step::OfQuery, queries), (Step::OfKeys, keys)] {
                 let (blocks, warps) = way.blocks_and_warps(tokens);
                 let kernel = way.kernel(step, width);
@@ -92,7 +94,6 @@ pub(super) fn backward(
                 unsafe { gpu.launch(&kernel, [blocks, heads, batch], warps, &arguments) }?;
             }
             Ok(())
-        })?;
-        Ok(Some(gradients))
+        })
     })
 }

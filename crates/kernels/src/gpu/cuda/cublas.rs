@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::ffi::c_void;
+use std::sync::{LazyLock, PoisonError, RwLock};
 
 use burn::tensor::{DType, Shape};
 use burn_cubecl::tensor::CubeTensor;
 use cudarc::cublaslt::{result as cublaslt, sys};
+use cubecl_common::device::DeviceId;
 use cudarc::driver::{CudaStream, result as driver, sys as driver_sys};
 
-use super::{Fallible, Gpu, contiguous, empty, failed, held, where_is};
+use super::{Fallible, Gpu, ask, contiguous, empty, failed, held, submit};
 
 /// Bytes that a product may take beside its operands: what PyTorch allows it on Hopper GPUs.
 const WORKSPACE: usize = 32 << 20;
@@ -24,39 +26,145 @@ pub(super) fn product(
     added: Option<&CubeTensor>,
     dtype: DType,
 ) -> Option<CubeTensor> {
-    where_is(a, "some products", |gpu| {
-        multiply(gpu, [a, b], bias, added, dtype)
-    })
+    let (a, b) = (readable(a)?, readable(b)?);
+    let product = Product::of([Operand::of(&a)?, Operand::of(&b)?], bias, added, dtype, &a)?;
+    let [result] = submit([product.result.clone()], move |gpu, _| {
+        let (a, b) = (held(&a)?, held(&b)?);
+        product.make(gpu, [a.0, b.0])
+    });
+    Some(result)
 }
 
-/// As [`product`], on the GPU where all of it is.
-pub(super) fn multiply(
-    gpu: &mut Gpu,
-    operands: [&CubeTensor; 2],
-    bias: Option<&CubeTensor>,
-    added: Option<&CubeTensor>,
+/// What a product is to be made of, wherever it will be.
+pub(super) struct Operand {
+    shape: Shape,
+    lies: Lies,
     dtype: DType,
-) -> Fallible<Option<CubeTensor>> {
-    let Some(types) = Types::of(operands[0].dtype, dtype) else {
-        return Ok(None);
-    };
-    let Some(mut library) = gpu.library.take() else {
-        return Ok(None);
-    };
-    let product = library.product(gpu, operands, bias, added, dtype, types);
-    gpu.library = Some(library);
-    product
+    aligned: u32,
+}
+
+impl Operand {
+    /// `x` where it is, or what lies as `x` does. None where the library cannot read it.
+    pub(super) fn of(x: &CubeTensor) -> Option<Self> {
+        Some(Self {
+            shape: Shape::clone(x.meta.shape()),
+            lies: Lies::of(x)?,
+            dtype: x.dtype,
+            aligned: aligned(x),
+        })
+    }
+
+    /// The same in memory of its own, as numbers of another type.
+    pub(super) fn rounded(self, dtype: DType) -> Self {
+        match self.dtype == dtype {
+            true => self,
+            false => Self {
+                dtype,
+                aligned: ALIGNMENT,
+                ..self
+            },
+        }
+    }
+}
+
+/// A product that the library knows how to make.
+pub(super) struct Product {
+    bias: Option<CubeTensor>,
+    added: Option<CubeTensor>,
+    /// What [`Product::make`] writes.
+    pub(super) result: CubeTensor,
+    sizes: Sizes,
+}
+
+impl Product {
+    /// As [`product`] says, on the GPU of `beside`.
+    pub(super) fn of(
+        [a, b]: [Operand; 2],
+        bias: Option<&CubeTensor>,
+        added: Option<&CubeTensor>,
+        dtype: DType,
+        beside: &CubeTensor,
+    ) -> Option<Self> {
+        let types = Types::of(a.dtype, dtype)?;
+        let mut shape = a.shape;
+        let last = shape.num_dims() - 1;
+        let ([rows, inner], columns) = ([shape[last - 1], shape[last]], b.shape[last]);
+        shape[last] = columns;
+        let matrices: usize = shape.iter().take(last - 1).product();
+        if matrices * rows * columns * inner == 0 {
+            return None;
+        }
+        let [bias, added] = [bias, added].map(|x| x.map(contiguous));
+        let sizes = Sizes {
+            size: [rows, columns, inner],
+            matrices,
+            a: a.lies,
+            b: b.lies,
+            types,
+            biased: bias.is_some(),
+            added: added.is_some(),
+            aligned: [a.aligned, b.aligned, added.as_ref().map_or(ALIGNMENT, aligned)],
+        };
+        known(beside.handle.service.device, sizes).then(|| Self {
+            result: empty(beside, shape, dtype),
+            bias,
+            added,
+            sizes,
+        })
+    }
+
+    /// Has the GPU make it of what is at these addresses.
+    pub(super) fn make(&self, gpu: &mut Gpu, [a, b]: [u64; 2]) -> Fallible<()> {
+        let to = held(&self.result)?;
+        let bias = self.bias.as_ref().map(held).transpose()?;
+        let added = self.added.as_ref().map(held).transpose()?;
+        let addresses = Addresses {
+            a,
+            b,
+            bias: bias.as_ref().map(|bias| bias.0),
+            added: added.as_ref().map(|added| added.0),
+            product: to.0,
+        };
+        let Some(library) = gpu.library.take() else {
+            return Err("cuBLASLt is gone".to_owned());
+        };
+        let made = gpu.in_order(|gpu| library.make(&self.sizes, &addresses, &gpu.stream));
+        gpu.library = Some(library);
+        made
+    }
+}
+
+/// Bytes of which the address of `x` is a multiple: memory that burn gives out begins at a multiple of more.
+fn aligned(x: &CubeTensor) -> u32 {
+    let offset = x.handle.offset_start.unwrap_or(0);
+    ALIGNMENT.min(1 << offset.trailing_zeros().min(ALIGNMENT.ilog2()))
+}
+
+/// Whether the library of a GPU knows how to make products of these sizes.
+fn known(device: DeviceId, sizes: Sizes) -> bool {
+    static KNOWN: LazyLock<RwLock<HashMap<(DeviceId, Sizes), bool>>> = LazyLock::new(RwLock::default);
+
+    let all = KNOWN.read().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = all.get(&(device, sizes)) {
+        return *known;
+    }
+    drop(all);
+    let planned = ask(device, "some products", |gpu| match &mut gpu.library {
+        Some(library) => library.plan(sizes).map(Some),
+        None => Ok(None),
+    });
+    let mut all = KNOWN.write().unwrap_or_else(PoisonError::into_inner);
+    *all.entry((device, sizes)).or_insert(planned.is_some())
 }
 
 /// The library on a GPU.
 pub(super) struct Library {
     handle: sys::cublasLtHandle_t,
     workspace: driver_sys::CUdeviceptr,
-    /// None where the library knows no way.
-    plans: HashMap<Sizes, Option<Plan>>,
+    plans: HashMap<Sizes, Plan>,
 }
 
-// SAFETY: the library takes calls from any thread, one at a time for a stream, which the lock around all GPUs sees to.
+// SAFETY: the library takes calls from any thread, one at a time for a stream; all are made by the thread of the GPU.
 unsafe impl Send for Library {}
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -140,13 +248,12 @@ impl Lies {
 }
 
 /// `x` as it lies, or made to lie so that the library can read it.
-fn readable(x: &CubeTensor) -> Fallible<(CubeTensor, Lies)> {
-    if let Some(lies) = Lies::of(x) {
-        return Ok((x.clone(), lies));
-    }
-    let x = contiguous(x);
-    let lies = Lies::of(&x).ok_or_else(|| format!("strides {:?}", x.meta.strides()))?;
-    Ok((x, lies))
+fn readable(x: &CubeTensor) -> Option<CubeTensor> {
+    let x = match Lies::of(x) {
+        Some(_) => x.clone(),
+        None => contiguous(x),
+    };
+    Lies::of(&x).is_some().then_some(x)
 }
 
 /// All that decides how a product is made.
@@ -188,66 +295,21 @@ impl Library {
         })
     }
 
-    fn product(
-        &mut self,
-        gpu: &mut Gpu,
-        [a, b]: [&CubeTensor; 2],
-        bias: Option<&CubeTensor>,
-        added: Option<&CubeTensor>,
-        dtype: DType,
-        types: Types,
-    ) -> Fallible<Option<CubeTensor>> {
-        let mut shape = Shape::clone(a.meta.shape());
-        let last = shape.num_dims() - 1;
-        let ([rows, inner], columns) = ([shape[last - 1], shape[last]], b.meta.shape()[last]);
-        shape[last] = columns;
-        let matrices: usize = shape.iter().take(last - 1).product();
-        if matrices * rows * columns * inner == 0 {
-            return Ok(None);
+    /// Finds out how to make products of these sizes.
+    fn plan(&mut self, sizes: Sizes) -> Fallible<()> {
+        let plan = Plan::new(self.handle, &sizes).map_err(|error| failed((sizes.size, error)))?;
+        self.plans.insert(sizes, plan);
+        Ok(())
+    }
+
+    fn make(&self, sizes: &Sizes, addresses: &Addresses, stream: &CudaStream) -> Fallible<()> {
+        let plan = self.plans.get(sizes).ok_or("a product that was not planned")?;
+        let found = [addresses.a, addresses.b, addresses.product | addresses.added.unwrap_or(0)];
+        let fits = |(address, aligned): (u64, u32)| address.is_multiple_of(aligned.into());
+        if !found.into_iter().zip(sizes.aligned).all(fits) {
+            return Err(format!("addresses {found:x?} are to be multiples of {:?}", sizes.aligned));
         }
-        let ((a, a_lies), (b, b_lies)) = (readable(a)?, readable(b)?);
-        let [bias, added] = [bias, added].map(|x| x.map(contiguous));
-        let product = empty(&a, shape, dtype);
-        let (a, b, to) = (held(&a)?, held(&b)?, held(&product)?);
-        let (bias, added) = (
-            bias.as_ref().map(held).transpose()?,
-            added.as_ref().map(held).transpose()?,
-        );
-        let addresses = Addresses {
-            a: a.0,
-            b: b.0,
-            bias: bias.as_ref().map(|bias| bias.0),
-            added: added.as_ref().map(|added| added.0),
-            product: to.0,
-        };
-        let aligned = |address: u64| ALIGNMENT.min(1 << address.trailing_zeros().min(4));
-        let sizes = Sizes {
-            size: [rows, columns, inner],
-            matrices,
-            a: a_lies,
-            b: b_lies,
-            types,
-            biased: bias.is_some(),
-            added: added.is_some(),
-            aligned: [
-                aligned(addresses.a),
-                aligned(addresses.b),
-                aligned(addresses.product | addresses.added.unwrap_or(0)),
-            ],
-        };
-        if !self.plans.contains_key(&sizes) {
-            let plan = Plan::new(self.handle, &sizes);
-            let refused = plan.as_ref().err().map(|error| failed((sizes.size, error)));
-            self.plans.insert(sizes, plan.ok());
-            if let Some(refused) = refused {
-                return Err(refused);
-            }
-        }
-        let Some(plan) = &self.plans[&sizes] else {
-            return Ok(None);
-        };
-        gpu.in_order(|gpu| self.run(plan, &addresses, &gpu.stream))?;
-        Ok(Some(product))
+        self.run(plan, addresses, stream)
     }
 
     fn run(&self, plan: &Plan, addresses: &Addresses, stream: &CudaStream) -> Fallible<()> {

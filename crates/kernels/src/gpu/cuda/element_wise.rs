@@ -5,7 +5,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cudarc::driver::DeviceRepr;
 
 use super::kernel::Kernel;
-use super::{Fallible, Gpu, contiguous, dense, empty, gpu_of, held, prepared, shaped, where_is};
+use super::{Fallible, Gpu, contiguous, dense, empty, gpu_of, held, prepared, shaped, submit};
 use crate::AdamWStep;
 
 const WANTED: &str =
@@ -155,18 +155,17 @@ pub(crate) fn serves<const D: usize>(x: &Tensor<D>) -> bool {
     let fits = matches!(dtype, DType::F32 | DType::BF16 | DType::F16)
         && count > 0
         && count.is_multiple_of(at_once(dtype));
-    let number = gpu_of(x).filter(|_| fits);
-    number.is_some_and(|number| prepared(number, WANTED, &kernel(GELU, dtype)))
+    let device = gpu_of(x).filter(|_| fits);
+    device.is_some_and(|device| prepared(device, WANTED, &kernel(GELU, dtype)))
 }
 
-/// As [`crate::gelu`]; with the gradient of its result, that of `x`. None where the GPU does not take it.
-pub(super) fn gelu(x: &CubeTensor, gradient: Option<&CubeTensor>) -> Option<CubeTensor> {
-    where_is(x, WANTED, |gpu| {
-        let (shape, dtype) = (x.meta.shape().clone(), x.dtype);
-        let count = shape.num_elements();
-        let result = empty(x, shape, dtype);
-        let (x, gradient) = (contiguous(x), gradient.map(contiguous));
-        let (x, to) = (held(&x)?, held(&result)?);
+/// As [`crate::gelu`]; with the gradient of its result, that of `x`.
+pub(super) fn gelu(x: &CubeTensor, gradient: Option<&CubeTensor>) -> CubeTensor {
+    let (shape, dtype) = (x.meta.shape().clone(), x.dtype);
+    let count = shape.num_elements();
+    let (x, gradient) = (contiguous(x), gradient.map(contiguous));
+    let [result] = submit([empty(&x, shape, dtype)], move |gpu, [result]| {
+        let (x, to) = (held(&x)?, held(result)?);
         let gradient = gradient.as_ref().map(held).transpose()?;
         let arguments = Activation {
             x: x.0,
@@ -176,26 +175,23 @@ pub(super) fn gelu(x: &CubeTensor, gradient: Option<&CubeTensor>) -> Option<Cube
         };
         let name = if gradient.is_some() { GELU_BACKWARD } else { GELU };
         // SAFETY: the memory is held, and as large as the shape says.
-        unsafe { gpu.launch(&kernel(name, dtype), blocks(count, dtype), WARPS, &arguments) }?;
-        Ok(Some(result))
-    })
+        unsafe { gpu.launch(&kernel(name, dtype), blocks(count, dtype), WARPS, &arguments) }
+    });
+    result
 }
 
 /// As [`crate::adamw`], all in single precision, with the factor on the gradient `[1]` on the device: the new parameter, first and
-/// second moment. None where the GPU does not take it.
-pub(super) fn adamw(
-    tensors: [&CubeTensor; 4],
-    scale: &CubeTensor,
-    factors: Factors,
-) -> Option<[CubeTensor; 3]> {
+/// second moment.
+pub(super) fn adamw(tensors: [&CubeTensor; 4], scale: CubeTensor, factors: Factors) -> [CubeTensor; 3] {
     let [parameter, ..] = tensors;
-    where_is(parameter, WANTED, |gpu| {
-        let shape = parameter.meta.shape();
-        let count = shape.num_elements();
-        let results = [(); 3].map(|()| empty(parameter, shape.clone(), DType::F32));
-        let [parameter, gradient, first, second] = tensors.map(contiguous);
-        let (parameter, gradient) = (held(&parameter)?, held(&gradient)?);
-        let (first, second, scale) = (held(&first)?, held(&second)?, held(scale)?);
+    let shape = parameter.meta.shape();
+    let count = shape.num_elements();
+    let results = [(); 3].map(|()| empty(parameter, shape.clone(), DType::F32));
+    let tensors = tensors.map(contiguous);
+    submit(results, move |gpu, results| {
+        let [parameter, gradient, first, second] = &tensors;
+        let (parameter, gradient) = (held(parameter)?, held(gradient)?);
+        let (first, second, scale) = (held(first)?, held(second)?, held(&scale)?);
         let (new_parameter, new_first, new_second) =
             (held(&results[0])?, held(&results[1])?, held(&results[2])?);
         let arguments = Step {
@@ -212,19 +208,18 @@ pub(super) fn adamw(
         };
         let blocks = blocks(count, DType::F32);
         // SAFETY: the memory is held, and as large as the shape says.
-        unsafe { gpu.launch(&kernel(ADAMW, DType::F32), blocks, WARPS, &arguments) }?;
-        Ok(Some(results))
+        unsafe { gpu.launch(&kernel(ADAMW, DType::F32), blocks, WARPS, &arguments) }
     })
 }
 
-/// The sum of the squares of `x`, in single precision: `[1]` in double precision. None where the GPU does not take it.
-pub(super) fn squares(x: &CubeTensor) -> Option<CubeTensor> {
-    where_is(x, WANTED, |gpu| {
-        let count = x.meta.num_elements();
-        let blocks = count.div_ceil(32 * WARPS).min(BLOCKS);
-        let sums = empty(x, [1 + blocks].into(), DType::F64);
-        let x = dense(x);
-        let (from, to) = (held(&x)?, held(&sums)?);
+/// The sum of the squares of `x`, in single precision: `[1]` in double precision.
+pub(super) fn squares(x: &CubeTensor) -> CubeTensor {
+    let count = x.meta.num_elements();
+    let blocks = count.div_ceil(32 * WARPS).min(BLOCKS);
+    let sums = empty(x, [1 + blocks].into(), DType::F64);
+    let x = dense(x);
+    let [sums] = submit([sums], move |gpu, [sums]| {
+        let (from, to) = (held(&x)?, held(sums)?);
         let arguments = Squares {
             x: from.0,
             sums: to.0,
@@ -242,58 +237,72 @@ pub(super) fn squares(x: &CubeTensor) -> Option<CubeTensor> {
                 gpu.launch(&kernel(SQUARES), [blocks, 1, 1], WARPS, &arguments)?;
                 gpu.launch(&kernel(ALL_SQUARES), [1, 1, 1], WARPS, &arguments)
             }
-        })?;
-        // The first of them.
-        Ok(Some(shaped(sums, [1].into())))
-    })
+        })
+    });
+    // The first of them.
+    shaped(sums, [1].into())
 }
 
-/// Whether [`rounded`] and its like are there for the GPU of `x`, which is not on a graph.
+/// Whether rounding is there for the GPU of `x`, which is not on a graph.
 pub(super) fn rounds<const D: usize>(x: &Tensor<D>, operands: DType) -> bool {
-    let number = gpu_of(x).filter(|_| matches!(operands, DType::BF16 | DType::F16));
-    number.is_some_and(|number| prepared(number, WANTED, &kernel(ROUND, operands)))
+    let device = gpu_of(x).filter(|_| matches!(operands, DType::BF16 | DType::F16));
+    device.is_some_and(|device| prepared(device, WANTED, &kernel(ROUND, operands)))
 }
 
-/// `x`, which is [`super::dense`], in the 16 bits of `operands`, lying as it does. What has them already stays.
-pub(super) fn rounded(gpu: &mut Gpu, x: &CubeTensor, operands: DType) -> Fallible<CubeTensor> {
+/// `x`, which is [`super::dense`], in the 16 bits of `operands`, lying as it does; what has them already stays.
+pub(super) fn rounded(x: &CubeTensor, operands: DType) -> CubeTensor {
     if x.dtype == operands {
-        return Ok(x.clone());
+        return x.clone();
     }
+    let mut result = empty(x, x.meta.shape().clone(), operands);
+    *result.meta.strides_mut() = x.meta.strides().clone();
+    let x = x.clone();
+    let [result] = submit([result], move |gpu, [result]| round(gpu, &x, held(result)?.0, operands));
+    result
+}
+
+/// Where `x`, which is [`super::dense`], is in the 16 bits of `operands`, lying as it does: for the operation that runs, but for `x` itself.
+pub(super) fn as_operand(gpu: &mut Gpu, x: &CubeTensor, operands: DType) -> Fallible<(u64, impl Sized + use<>)> {
+    let there = held(x)?;
+    if x.dtype == operands {
+        return Ok((there.0, there));
+    }
+    let to = gpu.scratch.take(x.meta.num_elements() * operands.size())?;
+    round(gpu, x, to, operands)?;
+    Ok((to, there))
+}
+
+/// Writes `x`, in single precision, to the address `to`.
+fn round(gpu: &mut Gpu, x: &CubeTensor, to: u64, operands: DType) -> Fallible<()> {
     if x.dtype != DType::F32 {
         return Err(format!("{:?} is not rounded to {operands:?}", x.dtype));
     }
     let count = x.meta.num_elements();
-    let mut result = empty(x, x.meta.shape().clone(), operands);
-    let (from, to) = (held(x)?, held(&result)?);
+    let from = held(x)?;
     let arguments = Activation {
         x: from.0,
         gradient: 0,
-        result: to.0,
+        result: to,
         count: count as i64,
     };
     let blocks = blocks(count, operands);
     // SAFETY: the memory is held, and as large as the shape says.
-    unsafe { gpu.launch(&kernel(ROUND, operands), blocks, WARPS, &arguments) }?;
-    *result.meta.strides_mut() = x.meta.strides().clone();
-    Ok(result)
+    unsafe { gpu.launch(&kernel(ROUND, operands), blocks, WARPS, &arguments) }
 }
 
-/// `x` `[rows, columns]`, contiguous and in single precision, in the 16 bits of `operands`, and the sum of its rows `[columns]`.
-pub(super) fn rounded_and_summed(
-    gpu: &mut Gpu,
-    x: &CubeTensor,
-    operands: DType,
-) -> Fallible<[CubeTensor; 2]> {
+/// Where `x` `[rows, columns]`, contiguous and in single precision, is in the 16 bits of `operands`, for the operation that runs; writes
+/// the sum of its rows to `sum` `[columns]`.
+pub(super) fn round_and_sum(gpu: &mut Gpu, x: &CubeTensor, sum: &CubeTensor, operands: DType) -> Fallible<u64> {
     let shape = x.meta.shape();
     let [rows, columns] = [shape[0], shape[1]];
     let parts = rows.min(PARTS);
-    let result = empty(x, shape.clone(), operands);
-    let sums = empty(x, [parts, columns].into(), DType::F32);
-    let (from, to, sums_at) = (held(x)?, held(&result)?, held(&sums)?);
+    let to = gpu.scratch.take(rows * columns * operands.size())?;
+    let sums = gpu.scratch.take(parts * columns * size_of::<f32>())?;
+    let from = held(x)?;
     let arguments = Matrix {
         x: from.0,
-        rounded: to.0,
-        sums: sums_at.0,
+        rounded: to,
+        sums,
         rows: rows as i32,
         columns: columns as i32,
     };
@@ -301,17 +310,15 @@ pub(super) fn rounded_and_summed(
     let blocks = [columns.div_ceil(2 * 32 * warps), parts, 1];
     // SAFETY: the memory is held, and as large as the shapes say.
     unsafe { gpu.launch(&kernel(ROUND_AND_SUM, operands), blocks, warps, &arguments) }?;
-    Ok([result, summed(gpu, &sums)?])
+    sum_rows(gpu, sums, [parts, columns], sum)?;
+    Ok(to)
 }
 
-/// The sum of the rows of `x` `[rows, columns]`, contiguous and in single precision: `[columns]`.
-pub(super) fn summed(gpu: &mut Gpu, x: &CubeTensor) -> Fallible<CubeTensor> {
-    let shape = x.meta.shape();
-    let [rows, columns] = [shape[0], shape[1]];
-    let result = empty(x, [columns].into(), DType::F32);
-    let (from, to) = (held(x)?, held(&result)?);
+/// Writes the sum of the rows of a matrix `[rows, columns]` in single precision, at the address `x`, to `sum` `[columns]`.
+pub(super) fn sum_rows(gpu: &mut Gpu, x: u64, [rows, columns]: [usize; 2], sum: &CubeTensor) -> Fallible<()> {
+    let to = held(sum)?;
     let arguments = Sums {
-        x: from.0,
+        x,
         result: to.0,
         rows: rows as i32,
         columns: columns as i32,
@@ -322,6 +329,5 @@ pub(super) fn summed(gpu: &mut Gpu, x: &CubeTensor) -> Fallible<CubeTensor> {
         ..kernel(SUM_ROWS, DType::F32)
     };
     // SAFETY: the memory is held, and as large as the shapes say.
-    unsafe { gpu.launch(&kernel, [columns.div_ceil(32), 1, 1], WARPS, &arguments) }?;
-    Ok(result)
+    unsafe { gpu.launch(&kernel, [columns.div_ceil(32), 1, 1], WARPS, &arguments) }
 }

@@ -1,6 +1,7 @@
 //! Kernels in CUDA's C++: compiled when they are first asked for, for the width and the format of numbers that they are asked for.
 
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use cudarc::driver::{CudaContext, CudaFunction, sys};
@@ -15,7 +16,7 @@ const ARCHITECTURE: &str = "compute_80";
 const OLDEST: i32 = 8;
 
 /// A kernel as it is asked for.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy)]
 pub(super) struct Kernel {
     /// Of the function.
     pub(super) name: &'static str,
@@ -26,6 +27,27 @@ pub(super) struct Kernel {
     pub(super) half: bool,
     /// Bytes of shared memory of a block.
     pub(super) shared: usize,
+}
+
+impl Kernel {
+    /// All that tells it from others: a name stands in one source.
+    fn key(&self) -> (&'static str, usize, bool, usize) {
+        (self.name, self.width, self.half, self.shared)
+    }
+}
+
+impl PartialEq for Kernel {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Kernel {}
+
+impl Hash for Kernel {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
 }
 
 /// What was compiled for a GPU, or why not.

@@ -4,9 +4,9 @@ use burn::tensor::{DType, Shape, Tensor};
 use burn_cubecl::tensor::CubeTensor;
 use cudarc::driver::DeviceRepr;
 
-use super::element_wise::summed;
+use super::element_wise::sum_rows;
 use super::kernel::Kernel;
-use super::{Fallible, Gpu, contiguous, empty, gpu_of, held, prepared, where_is};
+use super::{Fallible, Gpu, contiguous, empty, gpu_of, held, prepared, submit};
 
 const WANTED: &str = "layer norms in several kernels, since there is no single one";
 const FORWARD: &str = "layer_norm";
@@ -85,23 +85,17 @@ pub(crate) fn serves<const D: usize>(x: &Tensor<D>, parameters: [&Tensor<1>; 2],
         && (STEP..=widest).contains(&width)
         && i32::try_from(shape.iter().product::<usize>()).is_ok()
         && !shape.contains(&0);
-    let number = gpu_of(x).filter(|_| fits);
-    number.is_some_and(|number| prepared(number, WANTED, &kernel(FORWARD, width, [dtype, weight])))
+    let device = gpu_of(x).filter(|_| fits);
+    device.is_some_and(|device| prepared(device, WANTED, &kernel(FORWARD, width, [dtype, weight])))
 }
 
-/// As [`crate::layer_norm`]. None where the GPU does not take it.
-pub(super) fn forward(
-    x: &CubeTensor,
-    weight: &CubeTensor,
-    bias: &CubeTensor,
-    epsilon: f64,
-) -> Option<CubeTensor> {
-    where_is(x, WANTED, |gpu| {
-        let (shape, dtype, parameters) = (x.meta.shape().clone(), x.dtype, weight.dtype);
-        let (rows, width) = rows_and_width(&shape);
-        let result = empty(x, shape, dtype);
-        let [x, weight, bias] = [x, weight, bias].map(contiguous);
-        let (x, weight, bias, to) = (held(&x)?, held(&weight)?, held(&bias)?, held(&result)?);
+/// As [`crate::layer_norm`].
+pub(super) fn forward(x: &CubeTensor, weight: &CubeTensor, bias: &CubeTensor, epsilon: f64) -> CubeTensor {
+    let (shape, dtype, parameters) = (x.meta.shape().clone(), x.dtype, weight.dtype);
+    let (rows, width) = rows_and_width(&shape);
+    let [x, weight, bias] = [x, weight, bias].map(contiguous);
+    let [result] = submit([empty(&x, shape, dtype)], move |gpu, [result]| {
+        let (x, weight, bias, to) = (held(&x)?, held(&weight)?, held(&bias)?, held(result)?);
         let arguments = Arguments {
             x: x.0,
             weight: weight.0,
@@ -112,38 +106,34 @@ pub(super) fn forward(
             single_parameters: (parameters == DType::F32).into(),
             epsilon: epsilon as f32,
         };
-        let blocks = [rows.div_ceil(WARPS), 1, 1];
+        let kernel = kernel(FORWARD, width, [dtype, parameters]);
         // SAFETY: the memory is held, and as large as the shapes say.
-        unsafe {
-            gpu.launch(
-                &kernel(FORWARD, width, [dtype, parameters]),
-                blocks,
-                WARPS,
-                &arguments,
-            )
-        }?;
-        Ok(Some(result))
-    })
+        unsafe { gpu.launch(&kernel, [rows.div_ceil(WARPS), 1, 1], WARPS, &arguments) }
+    });
+    result
 }
 
-/// The gradients of `x`, weight and bias, of that of the result. None where the GPU does not take it.
+/// The gradients of `x`, weight and bias, of that of the result.
 pub(super) fn backward(
     x: &CubeTensor,
     weight: &CubeTensor,
     gradient: &CubeTensor,
     epsilon: f64,
-) -> Option<[CubeTensor; 3]> {
-    where_is(x, WANTED, |gpu| {
-        let arguments = [x, weight, gradient].map(contiguous);
-        let (rows, width) = rows_and_width(x.meta.shape());
-        let blocks = rows.div_ceil(WARPS).min(BLOCKS);
-        let sums = [(); 2].map(|()| empty(x, [blocks * WARPS, width].into(), DType::F32));
-        let gradients = gpu.in_order(|gpu| {
-            let of_x = differentiated(gpu, &arguments, epsilon, blocks, Some(&sums))?;
-            let [of_weight, of_bias] = &sums;
-            Ok([of_x, summed(gpu, of_weight)?, summed(gpu, of_bias)?])
-        })?;
-        Ok(Some(gradients))
+) -> [CubeTensor; 3] {
+    let arguments = [x, weight, gradient].map(contiguous);
+    let (rows, width) = rows_and_width(x.meta.shape());
+    let blocks = rows.div_ceil(WARPS).min(BLOCKS);
+    let [of_weight, of_bias] = [(); 2].map(|()| empty(x, [width].into(), DType::F32));
+    let of_x = empty(x, x.meta.shape().clone(), x.dtype);
+    submit([of_x, of_weight, of_bias], move |gpu, [of_x, of_weight, of_bias]| {
+        gpu.in_order(|gpu| {
+            let summed = [blocks * WARPS, width];
+            let mut sums = || gpu.scratch.take(summed[0] * width * size_of::<f32>());
+            let sums = [sums()?, sums()?];
+            differentiate(gpu, &arguments, epsilon, blocks, of_x, Some(sums))?;
+            sum_rows(gpu, sums[0], summed, of_weight)?;
+            sum_rows(gpu, sums[1], summed, of_bias)
+        })
     })
 }
 
@@ -153,53 +143,44 @@ pub(super) fn backward_of_x(
     weight: &CubeTensor,
     gradient: &CubeTensor,
     epsilon: f64,
-) -> Option<CubeTensor> {
-    where_is(x, WANTED, |gpu| {
-        let arguments = [x, weight, gradient].map(contiguous);
-        let (rows, _) = rows_and_width(x.meta.shape());
-        differentiated(gpu, &arguments, epsilon, rows.div_ceil(WARPS), None).map(Some)
-    })
+) -> CubeTensor {
+    let arguments = [x, weight, gradient].map(contiguous);
+    let (rows, _) = rows_and_width(x.meta.shape());
+    let of_x = empty(x, x.meta.shape().clone(), x.dtype);
+    let [of_x] = submit([of_x], move |gpu, [of_x]| {
+        differentiate(gpu, &arguments, epsilon, rows.div_ceil(WARPS), of_x, None)
+    });
+    of_x
 }
 
-/// The gradient of `x`; those of the parameters go to `sums`, a row for each warp, where those are given.
-fn differentiated(
+/// Writes the gradient of `x`; those of the parameters go to the addresses `sums`, a row for each warp, where those are given.
+fn differentiate(
     gpu: &mut Gpu,
     [x, weight, gradient]: &[CubeTensor; 3],
     epsilon: f64,
     blocks: usize,
-    sums: Option<&[CubeTensor; 2]>,
-) -> Fallible<CubeTensor> {
-    let (shape, dtype, parameters) = (x.meta.shape().clone(), x.dtype, weight.dtype);
-    let (rows, width) = rows_and_width(&shape);
-    let of_x = empty(x, shape, dtype);
-    let (x, weight, gradient, to) = (held(x)?, held(weight)?, held(gradient)?, held(&of_x)?);
-    let sums = match sums {
-        Some([of_weight, of_bias]) => Some((held(of_weight)?, held(of_bias)?)),
-        None => None,
-    };
+    of_x: &CubeTensor,
+    sums: Option<[u64; 2]>,
+) -> Fallible<()> {
+    let (dtype, parameters) = (x.dtype, weight.dtype);
+    let (rows, width) = rows_and_width(x.meta.shape());
+    let (x, weight, gradient, to) = (held(x)?, held(weight)?, held(gradient)?, held(of_x)?);
     let arguments = Backward {
         x: x.0,
         weight: weight.0,
         gradient: gradient.0,
         of_x: to.0,
-        of_weight: sums.as_ref().map_or(0, |(of_weight, _)| of_weight.0),
-        of_bias: sums.as_ref().map_or(0, |(_, of_bias)| of_bias.0),
+        of_weight: sums.map_or(0, |[of_weight, _]| of_weight),
+        of_bias: sums.map_or(0, |[_, of_bias]| of_bias),
         rows: rows as i32,
         single: (dtype == DType::F32).into(),
         single_parameters: (parameters == DType::F32).into(),
         epsilon: epsilon as f32,
     };
     let name = if sums.is_some() { BACKWARD } else { BACKWARD_OF_X };
+    let kernel = kernel(name, width, [dtype, parameters]);
     // SAFETY: the memory is held, and as large as the shapes say.
-    unsafe {
-        gpu.launch(
-            &kernel(name, width, [dtype, parameters]),
-            [blocks, 1, 1],
-            WARPS,
-            &arguments,
-        )
-    }?;
-    Ok(of_x)
+    unsafe { gpu.launch(&kernel, [blocks, 1, 1], WARPS, &arguments) }
 }
 
 fn rows_and_width(shape: &Shape) -> (usize, usize) {

@@ -2,21 +2,25 @@
 //! cuBLASLt, and kernels written in CUDA's C++, which NVIDIA's NVRTC compiles when the first of a width is asked for.
 //!
 //! Burn's kernels run on streams that are its own. What is here has another one, and the GPU keeps the order: what was given to it
-//! before ends before this begins, and what is given to it afterwards waits for it. The host waits for nothing.
+//! before ends before this begins, and what is given to it afterwards waits for it. The host waits for nothing: what is asked for here is
+//! done by burn's own thread for the GPU, in the order in which it was asked for among all that burn gives that thread.
 
 pub(crate) mod attention;
 mod attention_backward;
+pub(crate) mod attention_in_slots;
 mod cublas;
 pub(crate) mod element_wise;
 mod kernel;
 pub(crate) mod layer_norm;
 pub(crate) mod linear;
 pub(crate) mod operations;
+mod scratch;
 #[cfg(test)]
 mod tests;
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use burn::tensor::{DType, Shape, Tensor};
 use burn_cubecl::CubeDevice;
@@ -24,6 +28,8 @@ use burn_cubecl::cubecl::cuda::CudaRuntime;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
+use cubecl_common::device::{Device, DeviceId, DeviceService, ServerUtilitiesHandle};
+use cubecl_common::device_handle::DeviceHandle;
 use cubecl_runtime::runtime::Runtime;
 use cudarc::driver::{
     CudaContext, CudaStream, DeviceRepr, LaunchConfig, PushKernelArg, result as driver, sys,
@@ -32,12 +38,12 @@ use kernel::Kernel;
 
 type Fallible<T> = Result<T, String>;
 
-/// The number of the GPU of `x`, which is not on a graph; none where that is not one of NVIDIA's, or not to be served.
-fn gpu_of<const D: usize>(x: &Tensor<D>) -> Option<usize> {
+/// The GPU of `x`, which is not on a graph; none where that is not one of NVIDIA's, or not to be served.
+fn gpu_of<const D: usize>(x: &Tensor<D>) -> Option<DeviceId> {
     use burn::backend::DispatchDevice;
 
     match x.device().as_dispatch() {
-        DispatchDevice::Cube(CubeDevice::Cuda(device)) if super::takes(x) => Some(device.index),
+        DispatchDevice::Cube(CubeDevice::Cuda(device)) if super::takes(x) => Some(device.to_id()),
         _ => None,
     }
 }
@@ -47,7 +53,7 @@ pub(crate) fn on_cuda<const D: usize>(x: &Tensor<D>) -> bool {
     gpu_of(x).is_some()
 }
 
-/// A GPU.
+/// A GPU, at work on burn's own thread for it, so that what is asked of burn within is answered at once.
 struct Gpu {
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
@@ -57,67 +63,116 @@ struct Gpu {
     after: sys::CUevent,
     library: Option<cublas::Library>,
     kernels: kernel::Kernels,
+    scratch: scratch::Scratch,
     /// Whether several launches are put in order together.
     together: bool,
+}
+
+// SAFETY: events are used by the thread of the GPU alone.
+unsafe impl Send for Gpu {}
+
+/// A GPU, or why it cannot be opened, among the services of burn's thread for it.
+struct Service {
+    gpu: Fallible<Gpu>,
     /// What could not be done here, and was said to be so.
     said: HashSet<&'static str>,
 }
 
-// SAFETY: events are used under the lock around all GPUs alone.
-unsafe impl Send for Gpu {}
-
-/// What `run` makes on GPU `number`; none where it cannot, which is said once for each thing `wanted`.
-fn on_gpu<T>(
-    number: usize,
-    wanted: &'static str,
-    run: impl FnOnce(&mut Gpu) -> Fallible<Option<T>>,
-) -> Option<T> {
-    static GPUS: LazyLock<Mutex<HashMap<usize, Option<Gpu>>>> = LazyLock::new(Mutex::default);
-
-    let mut gpus = GPUS.lock().unwrap_or_else(PoisonError::into_inner);
-    let gpu = gpus.entry(number).or_insert_with(|| {
-        Gpu::open(number)
-            .inspect_err(|error| {
-                tracing::warn!("burn computes alone: GPU {number} cannot be opened ({error})")
-            })
-            .ok()
-    });
-    let gpu = gpu.as_mut()?;
-    let made = gpu
-        .context
-        .bind_to_thread()
-        .map_err(failed)
-        .and_then(|()| run(gpu));
-    made.unwrap_or_else(|error| {
-        if gpu.said.insert(wanted) {
-            tracing::warn!("burn computes {wanted}: {error}");
+impl DeviceService for Service {
+    fn init(device: DeviceId) -> Self {
+        let gpu = Gpu::open(device.index_id.into()).inspect_err(|error| {
+            tracing::warn!("burn computes alone: GPU {} cannot be opened ({error})", device.index_id);
+        });
+        Self {
+            gpu,
+            said: HashSet::new(),
         }
-        None
-    })
+    }
+
+    fn utilities(&self) -> ServerUtilitiesHandle {
+        Arc::new(())
+    }
 }
 
-/// As [`on_gpu`], where `x` is, by burn's own thread for that GPU: what is asked of burn there is answered at once.
-fn where_is<T: Send + 'static>(
-    x: &CubeTensor,
+impl Service {
+    /// What `run` makes; none where it cannot, which is said once for each thing `wanted`.
+    fn run<T>(
+        &mut self,
+        wanted: &'static str,
+        run: impl FnOnce(&mut Gpu) -> Fallible<Option<T>>,
+    ) -> Option<T> {
+        let gpu = self.gpu.as_mut().ok()?;
+        let made = gpu
+            .context
+            .bind_to_thread()
+            .map_err(failed)
+            .and_then(|()| run(gpu));
+        made.unwrap_or_else(|error| {
+            if self.said.insert(wanted) {
+                tracing::warn!("burn computes {wanted}: {error}");
+            }
+            None
+        })
+    }
+}
+
+fn service(device: DeviceId) -> DeviceHandle<Service> {
+    thread_local! {
+        static SERVICES: RefCell<HashMap<DeviceId, DeviceHandle<Service>>> = RefCell::default();
+    }
+    let handle = || DeviceHandle::new(device);
+    SERVICES.with_borrow_mut(|services| services.entry(device).or_insert_with(handle).clone())
+}
+
+/// What `run` makes on a GPU, when all that it was given before is on its way; none where it cannot, which is said once for each thing
+/// `wanted`.
+fn ask<T: Send>(
+    device: DeviceId,
     wanted: &'static str,
     run: impl FnOnce(&mut Gpu) -> Fallible<Option<T>> + Send,
 ) -> Option<T> {
-    let CubeDevice::Cuda(device) = &x.device else {
-        return None;
-    };
-    let number = device.index;
-    x.client
-        .exclusive(move || on_gpu(number, wanted, run))
-        .ok()
-        .flatten()
+    let asked = service(device).submit_blocking(|service| service.run(wanted, run));
+    asked.ok().flatten()
 }
 
-/// Whether a kernel is there, or can be made, for numbers of `dtype` on GPU `number`.
-fn prepared(number: usize, wanted: &'static str, kernel: &Kernel) -> bool {
-    on_gpu(number, wanted, |gpu| {
-        gpu.kernels.get(&gpu.context, kernel).map(Some)
-    })
-    .is_some()
+/// Has `run` write `results`, which are there already, behind all that their GPU was given before; nobody waits for it. It was found out
+/// before that the GPU can do it. Where it fails all the same, which is an error of the GPU, they are NaN: never what the memory held.
+fn submit<const N: usize>(
+    results: [CubeTensor; N],
+    run: impl FnOnce(&mut Gpu, &[CubeTensor; N]) -> Fallible<()> + Send + 'static,
+) -> [CubeTensor; N] {
+    let written = results.clone();
+    let task = move |service: &mut Service| {
+        let gpu = service.gpu.as_mut().map_err(|error| error.clone());
+        let done = gpu.and_then(|gpu| {
+            gpu.context.bind_to_thread().map_err(failed)?;
+            run(gpu, &written).or_else(|error| {
+                tracing::error!("the GPU refuses what it was given, results are made NaN: {error}");
+                gpu.spoil(&written)
+            })
+        });
+        if let Err(error) = done {
+            tracing::error!("the GPU is lost: {error}");
+        }
+    };
+    service(results[0].handle.service.device).submit(task);
+    results
+}
+
+/// Whether a kernel is there, or can be made, for numbers of its type.
+fn prepared(device: DeviceId, wanted: &'static str, kernel: &Kernel) -> bool {
+    static PREPARED: LazyLock<RwLock<HashMap<(DeviceId, Kernel), bool>>> = LazyLock::new(RwLock::default);
+
+    let known = PREPARED.read().unwrap_or_else(PoisonError::into_inner);
+    if let Some(prepared) = known.get(&(device, *kernel)) {
+        return *prepared;
+    }
+    drop(known);
+    let made = ask(device, wanted, |gpu| {
+        gpu.kernels.get(&gpu.context, kernel).map(|_| Some(()))
+    });
+    let mut known = PREPARED.write().unwrap_or_else(PoisonError::into_inner);
+    *known.entry((device, *kernel)).or_insert(made.is_some())
 }
 
 impl Gpu {
@@ -135,10 +190,22 @@ impl Gpu {
             after: event()?,
             library,
             kernels: kernel::Kernels::default(),
+            scratch: scratch::Scratch::default(),
             together: false,
-            said: HashSet::new(),
             context,
             stream,
+        })
+    }
+
+    /// Makes all numbers of `results` NaN.
+    fn spoil(&mut self, results: &[CubeTensor]) -> Fallible<()> {
+        self.in_order(|gpu| {
+            for result in results {
+                let (to, bytes) = (held(result)?, result.meta.num_elements() * result.dtype.size());
+                // SAFETY: the memory is held, and of so many bytes.
+                unsafe { driver::memset_d8_async(to.0, 0xff, bytes, gpu.stream.cu_stream()) }.map_err(failed)?;
+            }
+            Ok(())
         })
     }
 
@@ -148,6 +215,7 @@ impl Gpu {
         if self.together {
             return run(self);
         }
+        self.scratch.begin(&self.stream)?;
         let (context, stream) = (self.context.cu_ctx(), self.stream.cu_stream());
         let wait = sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
         // SAFETY: the event and the stream are of this context.

@@ -1,23 +1,22 @@
-//! What is here as operations of their own, which burn's joining of kernels leaves where they stand.
+//! What is here as operations of burn's backend for GPUs.
 
-use burn::backend::fusion::custom::TensorSpec;
 use burn::backend::ops::FloatTensorOps;
-use burn::backend::{Backend, backend_extension, tensor::FloatTensor};
-use burn::tensor::{DType, Shape};
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Backend, backend_extension};
+use burn::tensor::DType;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::tensor::CubeTensor;
 
 use super::attention::{self, Scores};
 use super::attention_backward::{self, Given};
+use super::attention_in_slots;
 use super::element_wise::{self, Factors};
-use super::{as_rows, cublas, layer_norm, linear, shaped, with_width};
+use super::{as_rows, cublas, dense, layer_norm, linear, shaped, with_width};
 
-#[backend_extension(Cube, Fusion)]
+#[backend_extension(Cube)]
 pub(crate) trait OnCuda: Backend {
-    #[fusion(dtype = *dtype, shape = of_product(a, b))]
     fn product_alone(a: FloatTensor<Self>, b: FloatTensor<Self>, dtype: DType) -> FloatTensor<Self>;
 
-    #[fusion(dtype = *dtype, shape = of_product(a, b))]
     fn product_with_bias(
         a: FloatTensor<Self>,
         b: FloatTensor<Self>,
@@ -26,7 +25,6 @@ pub(crate) trait OnCuda: Backend {
     ) -> FloatTensor<Self>;
 
     /// The product, the bias and `added`, of whose type it is.
-    #[fusion(dtype = added, shape = of_product(a, b))]
     fn product_added(
         a: FloatTensor<Self>,
         b: FloatTensor<Self>,
@@ -35,7 +33,6 @@ pub(crate) trait OnCuda: Backend {
     ) -> FloatTensor<Self>;
 
     /// `x · weightᵀ` of the type of `x`, and `x` in the 16 bits of `operands`, `[rows, inputs]`.
-    #[fusion(meta = |x, weight, operands| (outputs(x, weight), rounded_rows(x, *operands)))]
     fn linear_alone(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -43,7 +40,6 @@ pub(crate) trait OnCuda: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
     /// As that, plus `bias`.
-    #[fusion(meta = |x, weight, _, operands| (outputs(x, weight), rounded_rows(x, *operands)))]
     fn linear_with_bias(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -51,8 +47,10 @@ pub(crate) trait OnCuda: Backend {
         operands: DType,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
+    /// `x` in the 16 bits of `operands`.
+    fn rounded(x: FloatTensor<Self>, operands: DType) -> FloatTensor<Self>;
+
     /// The gradients of `x`, weight and bias; `x` is in 16 bits.
-    #[fusion(meta = |gradient, _, weight| (inputs(gradient, weight), single(weight), width_of(gradient)))]
     fn linear_backward(
         gradient: FloatTensor<Self>,
         x: FloatTensor<Self>,
@@ -60,7 +58,6 @@ pub(crate) trait OnCuda: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
     /// The first of these alone.
-    #[fusion(dtype = gradient, shape = with_width(gradient, weight[1]))]
     fn linear_backward_of_x(
         gradient: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -68,7 +65,6 @@ pub(crate) trait OnCuda: Backend {
     ) -> FloatTensor<Self>;
 
     /// `[batch, queries, heads, width]`, and the logarithms `[batch, heads, queries]`.
-    #[fusion(meta = |query, _, _, _| (tokens_first(query), logarithms(query)))]
     fn attention_alone(
         query: FloatTensor<Self>,
         key: FloatTensor<Self>,
@@ -77,7 +73,6 @@ pub(crate) trait OnCuda: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
     /// As that, with `bias` on the scores.
-    #[fusion(meta = |query, _, _, _, _| (tokens_first(query), logarithms(query)))]
     fn attention_with_bias(
         query: FloatTensor<Self>,
         key: FloatTensor<Self>,
@@ -87,7 +82,6 @@ pub(crate) trait OnCuda: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
     /// The gradients of query, key and value, `[batch, tokens, heads, width]`.
-    #[fusion(meta = |query, key, value, _, _, _, _| (tokens_first(query), tokens_first(key), tokens_first(value)))]
     fn attention_backward_alone(
         query: FloatTensor<Self>,
         key: FloatTensor<Self>,
@@ -99,7 +93,6 @@ pub(crate) trait OnCuda: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
     /// As that, where the scores had a `bias`.
-    #[fusion(meta = |query, key, value, _, _, _, _, _| (tokens_first(query), tokens_first(key), tokens_first(value)))]
     #[allow(
         clippy::too_many_arguments,
         reason = "tensors of an operation stand by themselves"
@@ -115,7 +108,34 @@ pub(crate) trait OnCuda: Backend {
         scores: Scores,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
-    #[fusion(dtype = x, shape = x)]
+    /// Keys and values in slots, `[slots, heads, width]` each, with `key` and `value` `[rows, heads, tokens, width]` from slot `first` on.
+    fn with_slots(
+        keys: FloatTensor<Self>,
+        values: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        first: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    /// `[rows, 1, heads, width]`, of `query` `[rows, heads, 1, width]` to the slots that `table` `[rows, 1 + most]` names.
+    fn attention_in_slots(
+        query: FloatTensor<Self>,
+        keys: FloatTensor<Self>,
+        values: FloatTensor<Self>,
+        table: IntTensor<Self>,
+        scale: f64,
+    ) -> FloatTensor<Self>;
+
+    /// As that, with `bias` on the scores.
+    fn attention_in_slots_with_bias(
+        query: FloatTensor<Self>,
+        keys: FloatTensor<Self>,
+        values: FloatTensor<Self>,
+        table: IntTensor<Self>,
+        bias: FloatTensor<Self>,
+        scale: f64,
+    ) -> FloatTensor<Self>;
+
     fn normalised(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -124,7 +144,6 @@ pub(crate) trait OnCuda: Backend {
     ) -> FloatTensor<Self>;
 
     /// The gradients of `x`, weight and bias, of that of [`OnCuda::normalised`].
-    #[fusion(meta = |x, _, _, _| (x.clone(), width_of(x), width_of(x)))]
     fn normalised_backward(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -133,7 +152,6 @@ pub(crate) trait OnCuda: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
     /// The first of these alone.
-    #[fusion(dtype = x, shape = x)]
     fn normalised_backward_of_x(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -141,18 +159,14 @@ pub(crate) trait OnCuda: Backend {
         epsilon: f64,
     ) -> FloatTensor<Self>;
 
-    #[fusion(dtype = x, shape = x)]
     fn gelu_of(x: FloatTensor<Self>) -> FloatTensor<Self>;
 
-    #[fusion(dtype = x, shape = x)]
     fn gelu_of_backward(x: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// The sum of squares `[1]` in double precision.
-    #[fusion(meta = |_| TensorSpec::new([1].into(), DType::F64))]
     fn squares_of(x: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// The new parameter, first and second moment; `scale` is `[1]`.
-    #[fusion(meta = |parameter, _, _, _, _, _| (parameter.clone(), parameter.clone(), parameter.clone()))]
     fn moved(
         parameter: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
@@ -161,42 +175,6 @@ pub(crate) trait OnCuda: Backend {
         scale: FloatTensor<Self>,
         factors: Factors,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
-}
-
-/// A vector of the width of `x`, in single precision.
-fn width_of(x: &TensorSpec) -> TensorSpec {
-    TensorSpec::new([x.shape[x.shape.num_dims() - 1]].into(), DType::F32)
-}
-
-fn single(x: &TensorSpec) -> TensorSpec {
-    TensorSpec::new(x.shape.clone(), DType::F32)
-}
-
-fn rounded_rows(x: &TensorSpec, operands: DType) -> TensorSpec {
-    let width = x.shape[x.shape.num_dims() - 1];
-    TensorSpec::new([x.shape.num_elements() / width, width].into(), operands)
-}
-
-fn outputs(x: &TensorSpec, weight: &TensorSpec) -> TensorSpec {
-    TensorSpec::new(with_width(&x.shape, weight.shape[0]), x.dtype)
-}
-
-fn inputs(gradient: &TensorSpec, weight: &TensorSpec) -> TensorSpec {
-    TensorSpec::new(with_width(&gradient.shape, weight.shape[1]), DType::F32)
-}
-
-fn tokens_first(x: &TensorSpec) -> TensorSpec {
-    let shape = &x.shape;
-    TensorSpec::new([shape[0], shape[2], shape[1], shape[3]].into(), x.dtype)
-}
-
-fn logarithms(query: &TensorSpec) -> TensorSpec {
-    let shape = &query.shape;
-    TensorSpec::new([shape[0], shape[1], shape[2]].into(), DType::F32)
-}
-
-fn of_product(a: &Shape, b: &Shape) -> Shape {
-    with_width(a, b[b.num_dims() - 1])
 }
 
 impl OnCuda for CubeBackend {
@@ -255,13 +233,17 @@ impl OnCuda for CubeBackend {
         made.unwrap_or_else(|| back_of_burn(&gradient, weight, operands))
     }
 
+    fn rounded(x: CubeTensor, operands: DType) -> CubeTensor {
+        element_wise::rounded(&dense(&x), operands)
+    }
+
     fn attention_alone(
         query: CubeTensor,
         key: CubeTensor,
         value: CubeTensor,
         scores: Scores,
     ) -> (CubeTensor, CubeTensor) {
-        prepared(attention::forward([&query, &key, &value], None, scores)).into()
+        attention::forward([&query, &key, &value], None, scores).into()
     }
 
     fn attention_with_bias(
@@ -271,7 +253,7 @@ impl OnCuda for CubeBackend {
         bias: CubeTensor,
         scores: Scores,
     ) -> (CubeTensor, CubeTensor) {
-        prepared(attention::forward([&query, &key, &value], Some(&bias), scores)).into()
+        attention::forward([&query, &key, &value], Some(bias), scores).into()
     }
 
     fn attention_backward_alone(
@@ -287,8 +269,7 @@ impl OnCuda for CubeBackend {
             result: &result,
             logarithms: &logarithms,
         };
-        let arguments = [&query, &key, &value, &gradient];
-        prepared(attention_backward::backward(arguments, None, &given, scores)).into()
+        attention_backward::backward([&query, &key, &value, &gradient], None, &given, scores).into()
     }
 
     fn attention_backward_with_bias(
@@ -305,18 +286,42 @@ impl OnCuda for CubeBackend {
             result: &result,
             logarithms: &logarithms,
         };
-        let arguments = [&query, &key, &value, &gradient];
-        prepared(attention_backward::backward(
-            arguments,
-            Some(&bias),
-            &given,
-            scores,
-        ))
-        .into()
+        attention_backward::backward([&query, &key, &value, &gradient], Some(bias), &given, scores).into()
+    }
+
+    fn with_slots(
+        keys: CubeTensor,
+        values: CubeTensor,
+        key: CubeTensor,
+        value: CubeTensor,
+        first: usize,
+    ) -> (CubeTensor, CubeTensor) {
+        attention_in_slots::write([keys, values], [&key, &value], first).into()
+    }
+
+    fn attention_in_slots(
+        query: CubeTensor,
+        keys: CubeTensor,
+        values: CubeTensor,
+        table: CubeTensor,
+        scale: f64,
+    ) -> CubeTensor {
+        attention_in_slots::attend(&query, [keys, values], &table, None, scale)
+    }
+
+    fn attention_in_slots_with_bias(
+        query: CubeTensor,
+        keys: CubeTensor,
+        values: CubeTensor,
+        table: CubeTensor,
+        bias: CubeTensor,
+        scale: f64,
+    ) -> CubeTensor {
+        attention_in_slots::attend(&query, [keys, values], &table, Some(bias), scale)
     }
 
     fn normalised(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, epsilon: f64) -> CubeTensor {
-        prepared(layer_norm::forward(&x, &weight, &bias, epsilon))
+        layer_norm::forward(&x, &weight, &bias, epsilon)
     }
 
     fn normalised_backward(
@@ -325,7 +330,7 @@ impl OnCuda for CubeBackend {
         gradient: CubeTensor,
         epsilon: f64,
     ) -> (CubeTensor, CubeTensor, CubeTensor) {
-        prepared(layer_norm::backward(&x, &weight, &gradient, epsilon)).into()
+        layer_norm::backward(&x, &weight, &gradient, epsilon).into()
     }
 
     fn normalised_backward_of_x(
@@ -334,19 +339,19 @@ impl OnCuda for CubeBackend {
         gradient: CubeTensor,
         epsilon: f64,
     ) -> CubeTensor {
-        prepared(layer_norm::backward_of_x(&x, &weight, &gradient, epsilon))
+        layer_norm::backward_of_x(&x, &weight, &gradient, epsilon)
     }
 
     fn gelu_of(x: CubeTensor) -> CubeTensor {
-        prepared(element_wise::gelu(&x, None))
+        element_wise::gelu(&x, None)
     }
 
     fn gelu_of_backward(x: CubeTensor, gradient: CubeTensor) -> CubeTensor {
-        prepared(element_wise::gelu(&x, Some(&gradient)))
+        element_wise::gelu(&x, Some(&gradient))
     }
 
     fn squares_of(x: CubeTensor) -> CubeTensor {
-        prepared(element_wise::squares(&x))
+        element_wise::squares(&x)
     }
 
     fn moved(
@@ -358,14 +363,8 @@ impl OnCuda for CubeBackend {
         factors: Factors,
     ) -> (CubeTensor, CubeTensor, CubeTensor) {
         let tensors = [&parameter, &gradient, &first_moment, &second_moment];
-        prepared(element_wise::adamw(tensors, &scale, factors)).into()
+        element_wise::adamw(tensors, scale, factors).into()
     }
-}
-
-/// What a kernel made that was compiled before it was asked for. As burn's kernels, it fails only where the GPU itself does: out of
-/// memory, or lost.
-fn prepared<T>(made: Option<T>) -> T {
-    made.expect("the GPU takes a kernel that was compiled for it")
 }
 
 fn of_burn(a: CubeTensor, b: CubeTensor, dtype: DType) -> CubeTensor {
