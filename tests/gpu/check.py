@@ -7,11 +7,14 @@ compares far more; this takes no compiler.
 """
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 
 import numpy
 
@@ -52,6 +55,9 @@ class Checks:
     def __init__(self, program, device, scratch):
         self.program, self.device, self.scratch = program, device, scratch
         self.passed = self.failed = 0
+        # Each check starts the program, which takes longer than what it computes here.
+        self.pool = ThreadPoolExecutor(max(1, os.cpu_count() // 2))
+        self.attempts, self.lock = [], Lock()
 
     def compare(self, name, found, expected, tolerance):
         found, expected = (numpy.asarray(values, numpy.float64) for values in (found, expected))
@@ -63,13 +69,14 @@ class Checks:
         self.tell(difference <= tolerance, f"{name} {difference:.1e} {tolerance:.0e}")
 
     def tell(self, good, line):
-        self.passed += 1 if good else 0
-        self.failed += 0 if good else 1
-        print("ok  " if good else "FAIL", line, flush=True)
+        with self.lock:
+            self.passed += 1 if good else 0
+            self.failed += 0 if good else 1
+            print("ok  " if good else "FAIL", line, flush=True)
 
     def run(self, *words, home=None, device=None):
         words = [str(self.program), *map(str, words), "--device", device or self.device]
-        environment = {"BLIP2_HOME": str(home or self.scratch)}
+        environment = os.environ | {"BLIP2_HOME": str(home or self.scratch)}
         done = subprocess.run(words, capture_output=True, text=True, env=environment)
         if done.returncode != 0:
             raise RuntimeError(f"{' '.join(words)}: {done.stderr.strip()}")
@@ -78,48 +85,64 @@ class Checks:
     def records(self, *words):
         return [json.loads(line) for line in self.run(*words, "--json").splitlines()]
 
-    def attempt(self, name, check):
-        try:
-            check()
-        except Exception as error:
-            self.tell(False, f"{name}: {error}")
+    def attempt(self, name, check, *arguments):
+        """Has `check` run beside others."""
+        self.attempts.append((name, self.pool.submit(check, self, *arguments)))
+
+    def finish(self):
+        """Waits for all attempts, and tells which of them broke off."""
+        for name, attempt in self.attempts:
+            if error := attempt.exception():
+                self.tell(False, f"{name}: {error}")
 
 
 def stages(checks, folder):
     """What flows through the model, stage by stage."""
     expected = read(folder / "expected.safetensors")
     for number, image in enumerate(sorted(folder.glob("image*.png"))):
-        out = checks.scratch / "trace.safetensors"
-        checks.run("trace", "--model", folder, image, "--out", out, "--dtype", "f32")
-        for name, found in read(out).items():
-            recorded = expected.get(f"{number}.{name}")
-            if recorded is not None and name != "logits":
-                checks.compare(f"{folder.name}/{number}.{name}", found, recorded, TENSORS)
+        checks.attempt(f"{folder.name}/{number}", stages_of, folder, expected, number, image)
+
+
+def stages_of(checks, folder, expected, number, image):
+    out = checks.scratch / f"{folder.name}-{number}.safetensors"
+    checks.run("trace", "--model", folder, image, "--out", out, "--dtype", "f32")
+    for name, found in read(out).items():
+        recorded = expected.get(f"{number}.{name}")
+        if recorded is not None and name != "logits":
+            checks.compare(f"{folder.name}/{number}.{name}", found, recorded, TENSORS)
 
 
 def texts(checks, folder):
     """Every text that was recorded, token by token."""
     alone = json.loads((folder / "config.json").read_text())["use_decoder_only_language_model"]
     for number, case in enumerate(json.loads((folder / "cases.json").read_text())["generate"]):
-        given = len(case["input_ids"]) if alone else 1
-        options = []
-        for name, value in case["params"].items():
-            # Lengths of transformers count what the output begins with.
-            value = max(0, value - given) if name == "min_length" else value
-            options += [] if name == "do_sample" else [f"--{name.replace('_', '-')}={value}"]
-        [record] = checks.records(
-            "caption", "--model", folder, folder / case["image"], f"--prompt={case['prompt']}", "--dtype", "f32", *options
-        )
-        checks.compare(f"{folder.name}/text {number}", record["ids"], case["ids"][given:], 0.0)
+        checks.attempt(f"{folder.name}/text {number}", text, folder, alone, number, case)
+
+
+def text(checks, folder, alone, number, case):
+    given = len(case["input_ids"]) if alone else 1
+    options = []
+    for name, value in case["params"].items():
+        # Lengths of transformers count what the output begins with.
+        value = max(0, value - given) if name == "min_length" else value
+        options += [] if name == "do_sample" else [f"--{name.replace('_', '-')}={value}"]
+    [record] = checks.records(
+        "caption", "--model", folder, folder / case["image"], f"--prompt={case['prompt']}", "--dtype", "f32", *options
+    )
+    checks.compare(f"{folder.name}/text {number}", record["ids"], case["ids"][given:], 0.0)
 
 
 def pairs(checks, folder):
     """How well texts belong to pictures."""
     for number, case in enumerate(json.loads((folder / "cases.json").read_text())["pairs"]):
-        [record] = checks.records("match", "--model", folder, folder / case["image"], f"--text={case['text']}", "--dtype", "f32")
-        for name in ("itm_probability", "itc"):
-            found, recorded = (numpy.ravel(values[name]).max() for values in (record, case))
-            checks.compare(f"{folder.name}/pair {number} {name}", found, recorded, NUMBERS)
+        checks.attempt(f"{folder.name}/pair {number}", pair, folder, number, case)
+
+
+def pair(checks, folder, number, case):
+    [record] = checks.records("match", "--model", folder, folder / case["image"], f"--text={case['text']}", "--dtype", "f32")
+    for name in ("itm_probability", "itc"):
+        found, recorded = (numpy.ravel(values[name]).max() for values in (record, case))
+        checks.compare(f"{folder.name}/pair {number} {name}", found, recorded, NUMBERS)
 
 
 def home(folder):
@@ -175,12 +198,12 @@ def main():
     program, device = Path(sys.argv[1]).resolve(), sys.argv[2]
     with tempfile.TemporaryDirectory() as scratch:
         checks = Checks(program, device, Path(scratch))
+        checks.attempt("training", training)
         for name in ("opt-tiny", "flant5-tiny"):
-            folder = GOLDEN / "hf" / name
-            checks.attempt(f"{name}, stages", lambda: stages(checks, folder))
-            checks.attempt(f"{name}, texts", lambda: texts(checks, folder))
-        checks.attempt("itm-tiny", lambda: pairs(checks, GOLDEN / "hf/itm-tiny"))
-        checks.attempt("training", lambda: training(checks))
+            stages(checks, GOLDEN / "hf" / name)
+            texts(checks, GOLDEN / "hf" / name)
+        pairs(checks, GOLDEN / "hf/itm-tiny")
+        checks.finish()
     print(f"{checks.passed} passed, {checks.failed} failed")
     sys.exit(1 if checks.failed or not checks.passed else 0)
 

@@ -5,6 +5,7 @@
 //! run on. A row whose list of finished texts is full is over when `early_stopping` says so.
 
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
 use crate::distribution::{Candidate, Logits, best, drawn, log_softmax};
 use crate::nucleus_sampling::{generator, narrow};
@@ -84,17 +85,17 @@ impl Beams {
             .running
             .first()
             .map_or(0, |beam| beam.text.len() - self.given);
-        let mut scores = Vec::with_capacity(self.running.len());
-        for beam in &self.running {
-            let mut beam_scores =
-                log_softmax(logits.row(beam.place)).ok_or(GenerationError::NotFinite { row: self.row })?;
-            rules::apply(&mut beam_scores, &beam.text, new, config);
+        let scores = |beam: &Beam| {
+            let mut scores = log_softmax(logits.row(beam.place))?;
+            rules::apply(&mut scores, &beam.text, new, config);
             if config.sample {
                 // Enough that one can go on whatever ends.
-                narrow(&mut beam_scores, config, config.end_tokens.len().max(1) + 1);
+                narrow(&mut scores, config, config.end_tokens.len().max(1) + 1);
             }
-            scores.push(beam_scores);
-        }
+            Some(scores)
+        };
+        let scores: Option<Vec<Vec<f32>>> = self.running.par_iter().map(scores).collect();
+        let scores = scores.ok_or(GenerationError::NotFinite { row: self.row })?;
         // Enough that `num_beams` go on even if every beam ends in every possible way.
         let considered = config.num_beams * (1 + config.end_tokens.len()).max(2);
         let continuations = continuations(&self.running, &scores);

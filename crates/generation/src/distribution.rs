@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use blip2_core::NextTokenModel;
+use burn::tensor::DType;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
@@ -18,6 +19,7 @@ impl Logits {
         let [_, vocabulary] = logits.dims();
         Self {
             values: logits
+                .cast(DType::F32)
                 .into_data()
                 .try_into_vec_as::<f32>()
                 .expect("logits are numbers"),

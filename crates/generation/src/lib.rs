@@ -22,7 +22,7 @@ use std::sync::Arc;
 use blip2_core::NextTokenModel;
 
 use crate::distribution::Logits;
-use crate::writing::{Start, Writing, advance};
+use crate::writing::{Start, Stepped, Writing, advance, step_all};
 
 pub use config::{EarlyStopping, GenerationConfig};
 pub use error::GenerationError;
@@ -122,11 +122,13 @@ pub fn generate_by_streams(
     let mut done = vec![Vec::new(); open.len()];
     while !open.is_empty() {
         let logits = Logits::of(model);
+        let stepped = step_all(open.iter_mut().map(|(_, writing)| writing).collect(), &logits);
         let mut going = Vec::with_capacity(open.len());
-        for (row, mut writing) in open {
+        for ((row, writing), Stepped { heard, written }) in open.into_iter().zip(stepped) {
             let first = row * config.num_return_sequences;
-            let mut hear = |number, token: Token| callback(first + number, token.id);
-            match writing.step(&logits, &mut hear)? {
+            let tokens = heard.into_iter();
+            tokens.for_each(|(number, token)| callback(first + number, token.id));
+            match written? {
                 Some(texts) => done[row] = texts,
                 None => going.push((row, writing)),
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use blip2_core::{OpenTexts, Segment};
 
 use crate::distribution::Logits;
-use crate::writing::{Start, Writing, advance};
+use crate::writing::{Start, Stepped, Writing, advance, step_all};
 use crate::{Generated, GenerationConfig, GenerationError, Token};
 
 /// What is to be written, and how.
@@ -125,10 +125,16 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         let logits = Logits::of(self.texts.as_ref());
-        self.rows.retain_mut(|Row { id, writing }| {
+        let writings = self.rows.iter_mut().map(|row| &mut row.writing).collect();
+        let mut stepped = step_all(writings, &logits).into_iter();
+        self.rows.retain(|Row { id, .. }| {
             let row = *id;
-            let mut hear_token = |text, token| hear(Event::Token { row, text, token });
-            match writing.step(&logits, &mut hear_token).transpose() {
+            let Some(Stepped { heard, written }) = stepped.next() else {
+                return true;
+            };
+            let tokens = heard.into_iter();
+            tokens.for_each(|(text, token)| hear(Event::Token { row, text, token }));
+            match written.transpose() {
                 None => true,
                 Some(texts) => {
                     hear(Event::Done { row, texts });

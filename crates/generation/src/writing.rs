@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use blip2_core::{ModelError, NextTokenModel};
+use rayon::prelude::*;
 
 use crate::beam::Beams;
 use crate::distribution::Logits;
@@ -53,20 +54,14 @@ impl Writing {
         Self { config, search }
     }
 
-    /// Chooses the next tokens; the texts once they are all written. `hear` gets each token when it is decided, with the number
-    /// of its text: at once, or with beams at the end.
-    pub(crate) fn step(
-        &mut self,
-        logits: &Logits,
-        hear: &mut dyn FnMut(usize, Token),
-    ) -> Result<Option<Vec<Generated>>, GenerationError> {
-        if self.config.stop.is_raised() {
-            return Err(GenerationError::Stopped);
-        }
-        match &mut self.search {
-            Search::Texts(texts) => texts.step(logits, &self.config, hear),
-            Search::Beams(beams) => {
-                let texts = beams.step(logits, &self.config)?;
+    /// Chooses the next tokens.
+    fn step(&mut self, logits: &Logits) -> Stepped {
+        let mut heard = Vec::new();
+        let mut hear = |number, token| heard.push((number, token));
+        let written = match &mut self.search {
+            _ if self.config.stop.is_raised() => Err(GenerationError::Stopped),
+            Search::Texts(texts) => texts.step(logits, &self.config, &mut hear),
+            Search::Beams(beams) => beams.step(logits, &self.config).inspect(|texts| {
                 for (number, text) in texts.iter().flatten().enumerate() {
                     let tokens = text.ids.iter().map(|id| Token {
                         id: *id,
@@ -74,9 +69,9 @@ impl Writing {
                     });
                     tokens.for_each(|token| hear(number, token));
                 }
-                Ok(texts)
-            }
-        }
+            }),
+        };
+        Stepped { heard, written }
     }
 
     /// Rows of the model that it takes.
@@ -86,6 +81,19 @@ impl Writing {
             Search::Texts(texts) => texts.next().count(),
         }
     }
+}
+
+/// What became of a row in a step.
+pub(crate) struct Stepped {
+    /// Each token that was decided, with the number of its text: at once, or with beams at the end.
+    pub(crate) heard: Vec<(usize, Token)>,
+    /// The texts, once they are all written.
+    pub(crate) written: Result<Option<Vec<Generated>>, GenerationError>,
+}
+
+/// Chooses the next tokens of all `rows`, side by side: they know nothing of each other, and each looks at a whole vocabulary.
+pub(crate) fn step_all(rows: Vec<&mut Writing>, logits: &Logits) -> Vec<Stepped> {
+    rows.into_par_iter().map(|row| row.step(logits)).collect()
 }
 
 /// Feeds the newest tokens of all `rows` to `model`.

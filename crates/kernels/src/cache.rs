@@ -24,7 +24,7 @@ pub struct CacheReads {
     parts: Vec<Arc<[PartRead]>>,
     /// Made for the first cache that asks for it.
     #[cfg(feature = "cuda")]
-    table: std::sync::OnceLock<(Vec<Place>, Tensor<2, burn::tensor::Int>)>,
+    table: std::sync::OnceLock<(Vec<Place>, Tensor<1, burn::tensor::Int>)>,
 }
 
 impl From<Vec<Arc<[PartRead]>>> for CacheReads {

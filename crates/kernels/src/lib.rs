@@ -40,9 +40,9 @@ mod tokens;
 
 pub use activation::{gelu, gelu_tanh, quick_gelu, silu_gate, softmax};
 pub use attention::{AttentionOptions, KeyPart, PartRead, attention, attention_in_parts};
-pub use cache::{CacheReads, KeyValueCache};
 /// The tensors that signatures here speak of, in the one version that they can be of.
 pub use burn;
+pub use cache::{CacheReads, KeyValueCache};
 pub use draws::{learns, random_mask};
 pub use embedding::embedding;
 pub use gradient_norm::{GradientNorm, Scalar};

@@ -88,7 +88,11 @@ impl Origins {
                 })
                 .collect()
         };
-        self.parts.iter().map(visible).collect::<Vec<Arc<[PartRead]>>>().into()
+        self.parts
+            .iter()
+            .map(visible)
+            .collect::<Vec<Arc<[PartRead]>>>()
+            .into()
     }
 }
 

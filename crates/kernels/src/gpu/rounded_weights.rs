@@ -29,7 +29,12 @@ pub(crate) fn rounded(weight: Tensor<2>, operands: DType) -> Tensor<2> {
     };
     let given = primitive(weight.clone());
     let memory = std::ptr::from_ref(given.handle.memory.descriptor()).addr();
-    let name = (memory, given.handle.offset_start, given.meta.strides().to_vec(), operands);
+    let name = (
+        memory,
+        given.handle.offset_start,
+        given.meta.strides().to_vec(),
+        operands,
+    );
     ROUNDED.with_borrow_mut(|all| all.entry(name).or_insert_with(make)[1].clone())
 }
 

@@ -17,8 +17,11 @@ const AT_LEAST: usize = 256;
 /// Keys and values of the parts of a cache.
 #[derive(Debug, Default)]
 pub(crate) struct Slots {
-    /// `[slots, heads, width]`, once there are some.
-    keys_and_values: Option<[Tensor<3>; 2]>,
+    /// `[slots * heads * width]`, once there are some: in one dimension, since burn may leave gaps between rows. Nobody else holds them, for
+    /// they are written in place.
+    keys_and_values: Option<[Tensor<1>; 2]>,
+    /// Of a slot.
+    heads: usize,
     parts: Vec<Place>,
 }
 
@@ -39,17 +42,17 @@ impl Slots {
     /// Adds a part, `[rows, heads, tokens, width]` each.
     pub(crate) fn add(&mut self, key: Tensor<4>, value: Tensor<4>) {
         let [rows, heads, tokens, width] = key.dims();
-        let slots = self.room(rows * tokens);
-        let free = |count| {
-            let free = || Tensor::<3>::empty([count, heads, width], (&key.device(), key.dtype()));
+        let (slots, size) = (self.room(rows * tokens), heads * width);
+        let free = |count: usize| {
+            let free = || Tensor::<1>::empty([count * size], (&key.device(), key.dtype()));
             [free(), free()]
         };
-        // Given away and taken back: what nobody else has is written where it lies.
+        // Given away and taken back: they are written where they lie.
         let keys_and_values = match self.keys_and_values.take() {
             None => free(slots.end.max(AT_LEAST)),
-            Some(there) if there[0].dims()[0] >= slots.end => there,
+            Some(there) if there[0].dims()[0] >= slots.end * size => there,
             Some([keys, values]) => {
-                let count = keys.dims()[0];
+                let count = keys.dims()[0] / size;
                 let [more_keys, more_values] = free(slots.end.max(2 * count) - count);
                 [vec![keys, more_keys], vec![values, more_values]].map(|parts| Tensor::cat(parts, 0))
             }
@@ -58,6 +61,7 @@ impl Slots {
         let (key, value) = (key.into_dispatch(), value.into_dispatch());
         let (keys, values) = Dispatch::with_slots(keys, values, key, value, slots.start);
         self.keys_and_values = Some([Tensor::from_dispatch(keys), Tensor::from_dispatch(values)]);
+        self.heads = heads;
         self.parts.push(Place { slots, tokens });
     }
 
@@ -86,8 +90,8 @@ impl Slots {
         &self.parts
     }
 
-    /// The slots that each row reads, as the kernels take them.
-    pub(crate) fn table(&self, reads: &[Arc<[PartRead]>], device: &Device) -> Tensor<2, Int> {
+    /// The slots that each row reads, `[rows * (1 + most)]`: of each row how many, and which.
+    pub(crate) fn table(&self, reads: &[Arc<[PartRead]>], device: &Device) -> Tensor<1, Int> {
         let rows = reads.first().map_or(0, |reads| reads.len());
         let of_row = |row: usize| -> Vec<usize> {
             let parts = self.parts.iter().zip(reads);
@@ -105,11 +109,13 @@ impl Slots {
             .iter()
             .flat_map(|slots| {
                 let unread = std::iter::repeat_n(0, most - slots.len());
-                std::iter::once(slots.len()).chain(slots.iter().copied()).chain(unread)
+                std::iter::once(slots.len())
+                    .chain(slots.iter().copied())
+                    .chain(unread)
             })
             .map(|number| i32::try_from(number).expect("fewer slots than memory has numbers"))
             .collect();
-        let data = TensorData::new(numbers, [rows, 1 + most]);
+        let data = TensorData::new(numbers, [rows * (1 + most)]);
         Tensor::from_data(data, (device, DType::I32))
     }
 
@@ -117,7 +123,7 @@ impl Slots {
     pub(crate) fn attention(
         &self,
         query: Tensor<4>,
-        table: &Tensor<2, Int>,
+        table: &Tensor<1, Int>,
         bias: Option<Tensor<4>>,
         scale: f64,
     ) -> Tensor<4> {
@@ -129,9 +135,9 @@ impl Slots {
         let result = match bias {
             Some(bias) => {
                 let bias = bias.cast(DType::F32).into_dispatch();
-                Dispatch::attention_in_slots_with_bias(query, keys, values, table, bias, scale)
+                Dispatch::attention_in_slots_with_bias(query, keys, values, table, bias, self.heads, scale)
             }
-            None => Dispatch::attention_in_slots(query, keys, values, table, scale),
+            None => Dispatch::attention_in_slots(query, keys, values, table, self.heads, scale),
         };
         Tensor::<4>::from_dispatch(result).swap_dims(1, 2)
     }

@@ -6,7 +6,7 @@ use cudarc::driver::DeviceRepr;
 
 use super::attention::{Bias, Operand, broadcast, number, readable};
 use super::kernel::Kernel;
-use super::{contiguous, empty, gpu_of, held, prepared, submit};
+use super::{empty, gpu_of, held, prepared, submit};
 
 const WANTED: &str = "attention of texts that are written out of copies, products and softmax, since there is no kernel for it";
 /// Wider heads would take too many registers.
@@ -81,10 +81,9 @@ pub(crate) fn serves(key: &Tensor<4>) -> bool {
     device.is_some_and(|device| there(device, Step::Write) && there(device, Step::Attend))
 }
 
-/// `slots`, keys and values `[slots, heads, width]`, with `written`, keys and values `[rows, heads, tokens, width]`, row by row from slot
-/// `first` on: in the same memory, where nobody else reads it.
+/// `slots`, keys and values `[slots * heads * width]`, with `written`, keys and values `[rows, heads, tokens, width]`, row by row from slot
+/// `first` on: in the same memory. What was asked for before reads them as they were; nobody may hold them to read them later.
 pub(super) fn write(slots: [CubeTensor; 2], written: [&CubeTensor; 2], first: usize) -> [CubeTensor; 2] {
-    let slots = slots.map(|slots| if slots.can_mut() { slots } else { slots.copy() });
     let shape = written[0].meta.shape();
     let [rows, heads, tokens, width] = [shape[0], shape[1], shape[2], shape[3]];
     let written = written.map(readable);
@@ -107,20 +106,21 @@ pub(super) fn write(slots: [CubeTensor; 2], written: [&CubeTensor; 2], first: us
     })
 }
 
-/// `query` `[rows, heads, 1, width]` to the `slots`, keys and values `[slots, key heads, width]`, that `table` `[rows, 1 + most]` names: how
-/// many for each row, and which. `bias` is in single precision and broadcasts to `[rows, heads, 1, most]`; the result is `[rows, 1, heads,
+/// `query` `[rows, heads, 1, width]` to the `slots`, keys and values `[slots * key heads * width]`, that `table` `[rows * (1 + most)]`
+/// names: of each row how many, and which. `bias` is in single precision and broadcasts to `[rows, heads, 1, most]`; the result is `[rows, 1, heads,
 /// width]`.
 pub(super) fn attend(
     query: &CubeTensor,
     slots: [CubeTensor; 2],
-    table: &CubeTensor,
+    table: CubeTensor,
     bias: Option<CubeTensor>,
+    key_heads: usize,
     scale: f64,
 ) -> CubeTensor {
     let (shape, dtype) = (query.meta.shape(), query.dtype);
     let [rows, heads, width] = [shape[0], shape[1], shape[3]];
     let result = empty(query, [rows, 1, heads, width].into(), dtype);
-    let (query, table) = (readable(query), contiguous(table));
+    let (query, most) = (readable(query), table.meta.num_elements() / rows - 1);
     let [result] = submit([result], move |gpu, [result]| {
         let (from, keys, values) = (held(&query)?, held(&slots[0])?, held(&slots[1])?);
         let (where_they_are, to) = (held(&table)?, held(result)?);
@@ -133,8 +133,8 @@ pub(super) fn attend(
             bias: broadcast(bias.as_ref(), bias_held.as_ref().map(|held| held.0)),
             result: to.0,
             heads: number(heads)?,
-            heads_per_key: number(heads / slots[0].meta.shape()[1])?,
-            most: number(table.meta.shape()[1] - 1)?,
+            heads_per_key: number(heads / key_heads)?,
+            most: number(most)?,
             scale: scale as f32,
         };
         let kernel = kernel(Step::Attend, width, dtype);

@@ -6,8 +6,8 @@ use std::sync::{LazyLock, PoisonError, RwLock};
 
 use burn::tensor::{DType, Shape};
 use burn_cubecl::tensor::CubeTensor;
-use cudarc::cublaslt::{result as cublaslt, sys};
 use cubecl_common::device::DeviceId;
+use cudarc::cublaslt::{result as cublaslt, sys};
 use cudarc::driver::{CudaStream, result as driver, sys as driver_sys};
 
 use super::{Fallible, Gpu, ask, contiguous, empty, failed, held, submit};
@@ -304,10 +304,17 @@ impl Library {
 
     fn make(&self, sizes: &Sizes, addresses: &Addresses, stream: &CudaStream) -> Fallible<()> {
         let plan = self.plans.get(sizes).ok_or("a product that was not planned")?;
-        let found = [addresses.a, addresses.b, addresses.product | addresses.added.unwrap_or(0)];
+        let found = [
+            addresses.a,
+            addresses.b,
+            addresses.product | addresses.added.unwrap_or(0),
+        ];
         let fits = |(address, aligned): (u64, u32)| address.is_multiple_of(aligned.into());
         if !found.into_iter().zip(sizes.aligned).all(fits) {
-            return Err(format!("addresses {found:x?} are to be multiples of {:?}", sizes.aligned));
+            return Err(format!(
+                "addresses {found:x?} are to be multiples of {:?}",
+                sizes.aligned
+            ));
         }
         self.run(plan, addresses, stream)
     }

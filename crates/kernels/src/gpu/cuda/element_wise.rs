@@ -257,12 +257,18 @@ pub(super) fn rounded(x: &CubeTensor, operands: DType) -> CubeTensor {
     let mut result = empty(x, x.meta.shape().clone(), operands);
     *result.meta.strides_mut() = x.meta.strides().clone();
     let x = x.clone();
-    let [result] = submit([result], move |gpu, [result]| round(gpu, &x, held(result)?.0, operands));
+    let [result] = submit([result], move |gpu, [result]| {
+        round(gpu, &x, held(result)?.0, operands)
+    });
     result
 }
 
 /// Where `x`, which is [`super::dense`], is in the 16 bits of `operands`, lying as it does: for the operation that runs, but for `x` itself.
-pub(super) fn as_operand(gpu: &mut Gpu, x: &CubeTensor, operands: DType) -> Fallible<(u64, impl Sized + use<>)> {
+pub(super) fn as_operand(
+    gpu: &mut Gpu,
+    x: &CubeTensor,
+    operands: DType,
+) -> Fallible<(u64, impl Sized + use<>)> {
     let there = held(x)?;
     if x.dtype == operands {
         return Ok((there.0, there));
@@ -292,7 +298,12 @@ fn round(gpu: &mut Gpu, x: &CubeTensor, to: u64, operands: DType) -> Fallible<()
 
 /// Where `x` `[rows, columns]`, contiguous and in single precision, is in the 16 bits of `operands`, for the operation that runs; writes
 /// the sum of its rows to `sum` `[columns]`.
-pub(super) fn round_and_sum(gpu: &mut Gpu, x: &CubeTensor, sum: &CubeTensor, operands: DType) -> Fallible<u64> {
+pub(super) fn round_and_sum(
+    gpu: &mut Gpu,
+    x: &CubeTensor,
+    sum: &CubeTensor,
+    operands: DType,
+) -> Fallible<u64> {
     let shape = x.meta.shape();
     let [rows, columns] = [shape[0], shape[1]];
     let parts = rows.min(PARTS);

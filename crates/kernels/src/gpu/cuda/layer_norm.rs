@@ -125,16 +125,19 @@ pub(super) fn backward(
     let blocks = rows.div_ceil(WARPS).min(BLOCKS);
     let [of_weight, of_bias] = [(); 2].map(|()| empty(x, [width].into(), DType::F32));
     let of_x = empty(x, x.meta.shape().clone(), x.dtype);
-    submit([of_x, of_weight, of_bias], move |gpu, [of_x, of_weight, of_bias]| {
-        gpu.in_order(|gpu| {
-            let summed = [blocks * WARPS, width];
-            let mut sums = || gpu.scratch.take(summed[0] * width * size_of::<f32>());
-            let sums = [sums()?, sums()?];
-            differentiate(gpu, &arguments, epsilon, blocks, of_x, Some(sums))?;
-            sum_rows(gpu, sums[0], summed, of_weight)?;
-            sum_rows(gpu, sums[1], summed, of_bias)
-        })
-    })
+    submit(
+        [of_x, of_weight, of_bias],
+        move |gpu, [of_x, of_weight, of_bias]| {
+            gpu.in_order(|gpu| {
+                let summed = [blocks * WARPS, width];
+                let mut sums = || gpu.scratch.take(summed[0] * width * size_of::<f32>());
+                let sums = [sums()?, sums()?];
+                differentiate(gpu, &arguments, epsilon, blocks, of_x, Some(sums))?;
+                sum_rows(gpu, sums[0], summed, of_weight)?;
+                sum_rows(gpu, sums[1], summed, of_bias)
+            })
+        },
+    )
 }
 
 /// The first of these alone.

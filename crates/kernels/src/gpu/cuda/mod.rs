@@ -81,7 +81,10 @@ struct Service {
 impl DeviceService for Service {
     fn init(device: DeviceId) -> Self {
         let gpu = Gpu::open(device.index_id.into()).inspect_err(|error| {
-            tracing::warn!("burn computes alone: GPU {} cannot be opened ({error})", device.index_id);
+            tracing::warn!(
+                "burn computes alone: GPU {} cannot be opened ({error})",
+                device.index_id
+            );
         });
         Self {
             gpu,
@@ -203,7 +206,8 @@ impl Gpu {
             for result in results {
                 let (to, bytes) = (held(result)?, result.meta.num_elements() * result.dtype.size());
                 // SAFETY: the memory is held, and of so many bytes.
-                unsafe { driver::memset_d8_async(to.0, 0xff, bytes, gpu.stream.cu_stream()) }.map_err(failed)?;
+                unsafe { driver::memset_d8_async(to.0, 0xff, bytes, gpu.stream.cu_stream()) }
+                    .map_err(failed)?;
             }
             Ok(())
         })

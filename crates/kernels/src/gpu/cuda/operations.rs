@@ -108,7 +108,7 @@ pub(crate) trait OnCuda: Backend {
         scores: Scores,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
-    /// Keys and values in slots, `[slots, heads, width]` each, with `key` and `value` `[rows, heads, tokens, width]` from slot `first` on.
+    /// Keys and values in slots, `[slots * heads * width]` each, with `key` and `value` `[rows, heads, tokens, width]` from slot `first` on.
     fn with_slots(
         keys: FloatTensor<Self>,
         values: FloatTensor<Self>,
@@ -117,12 +117,13 @@ pub(crate) trait OnCuda: Backend {
         first: usize,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
-    /// `[rows, 1, heads, width]`, of `query` `[rows, heads, 1, width]` to the slots that `table` `[rows, 1 + most]` names.
+    /// `[rows, 1, heads, width]`, of `query` `[rows, heads, 1, width]` to the slots, of `key_heads` each, that `table` `[rows * (1 + most)]` names.
     fn attention_in_slots(
         query: FloatTensor<Self>,
         keys: FloatTensor<Self>,
         values: FloatTensor<Self>,
         table: IntTensor<Self>,
+        key_heads: usize,
         scale: f64,
     ) -> FloatTensor<Self>;
 
@@ -133,6 +134,7 @@ pub(crate) trait OnCuda: Backend {
         values: FloatTensor<Self>,
         table: IntTensor<Self>,
         bias: FloatTensor<Self>,
+        key_heads: usize,
         scale: f64,
     ) -> FloatTensor<Self>;
 
@@ -304,9 +306,10 @@ impl OnCuda for CubeBackend {
         keys: CubeTensor,
         values: CubeTensor,
         table: CubeTensor,
+        key_heads: usize,
         scale: f64,
     ) -> CubeTensor {
-        attention_in_slots::attend(&query, [keys, values], &table, None, scale)
+        attention_in_slots::attend(&query, [keys, values], table, None, key_heads, scale)
     }
 
     fn attention_in_slots_with_bias(
@@ -315,9 +318,10 @@ impl OnCuda for CubeBackend {
         values: CubeTensor,
         table: CubeTensor,
         bias: CubeTensor,
+        key_heads: usize,
         scale: f64,
     ) -> CubeTensor {
-        attention_in_slots::attend(&query, [keys, values], &table, Some(bias), scale)
+        attention_in_slots::attend(&query, [keys, values], table, Some(bias), key_heads, scale)
     }
 
     fn normalised(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, epsilon: f64) -> CubeTensor {
