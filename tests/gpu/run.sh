@@ -88,8 +88,19 @@ libraries() {
         2>/dev/null
 }
 
+# The one file of a CUDA toolkit that compiled kernels need, out of Triton where there is no toolkit.
+toolkit() {
+    local file
+    if [ -n "${CUDA_PATH:-}" ] || [ -d /usr/local/cuda/nvvm ]; then return; fi
+    file=$("$python" -c 'import pathlib, triton; print(next(pathlib.Path(triton.__path__[0]).glob("**/libdevice.10.bc")))' 2>/dev/null)
+    if [ -n "$file" ]; then
+        mkdir -p "$out/toolkit/nvvm/libdevice" && cp "$file" "$out/toolkit/nvvm/libdevice/" && export CUDA_PATH=$out/toolkit
+    fi
+}
+
 export BLIP2_HOME=$home BLIP2_ROOT=$root
 if ! $dry; then
+    toolkit
     export BLIP2_PEER_DEVICE=cuda LD_LIBRARY_PATH=$(libraries):${LD_LIBRARY_PATH:-}
 fi
 export -f unpack doctor parity peer_files bench table demo
@@ -99,7 +110,7 @@ step unpack 60 bash -c unpack
 step doctor 60 bash -c doctor
 step parity 180 bash -c parity
 step peer-files 120 bash -c peer_files
-step bench 300 bash -c bench
+step bench 400 bash -c bench
 step table 20 bash -c table
 step demo 240 bash -c demo
 echo "$failed steps failed; what they said is in $out"
