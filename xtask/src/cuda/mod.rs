@@ -57,13 +57,14 @@ impl Cuda {
     }
 }
 
-/// Whether the program links and starts.
+/// Whether the programs link and the first of them starts.
 ///
 /// # Errors
 /// LLVM cannot be put in place; it does not build.
 pub(crate) fn links(home: &Path) -> Result<bool> {
     llvm::set_up(home)?;
-    let folder = launch::build_for(Device::Cuda, home, &PROGRAMS[..1], &FURTHER)?;
+    // All that is packed: another choice of programs would compile the tensor crates anew.
+    let folder = launch::build_for(Device::Cuda, home, &PROGRAMS, &FURTHER)?;
     starts(&folder.join(PROGRAMS[0]), home)
 }
 
