@@ -1,14 +1,12 @@
 //! Our kernels on one of NVIDIA's GPUs against the definitions in double precision. They also run on processors, each instruction
 //! written out, with other sizes: `crates/kernels/tests/cuda`.
 
-use std::sync::Arc;
-
 use burn::tensor::{DType, Device, Tensor};
 
 use super::super::tests::{Operation, TOLERANCE, agrees, close, device, numbers, read, run};
 use crate::flex::attention::Rules;
 use crate::products::Products;
-use crate::{AdamWStep, KeyValueCache, PartRead, Scalar, composed};
+use crate::{AdamWStep, Scalar, composed};
 
 /// Operands are rounded to bfloat16.
 const ROUNDED: f64 = 1.0 / 32.0;
@@ -84,68 +82,6 @@ fn attention_in_one_kernel() {
                 close(&name, found, expected, tolerance);
             }
         }
-    }
-}
-
-/// Two texts begin, beams of them write and change places, a third text joins, and the second ends, so that its slots are free for what
-/// is written then.
-#[test]
-fn texts_that_are_written() {
-    let [heads, key_heads, width] = [4, 2, 80];
-    let written = |device: &Device, dtype: DType| -> Vec<Vec<f64>> {
-        let mut seed = 0;
-        let mut tensor = |rows: usize, tokens: usize, heads: usize| {
-            seed += 1;
-            let values = numbers(seed, rows * tokens * heads * width);
-            let x = Tensor::<1>::from_data(values.as_slice(), (device, dtype));
-            x.reshape([rows, tokens, heads, width]).swap_dims(1, 2)
-        };
-        let own = |row, count| PartRead { row, keys: 0..count };
-        let none = PartRead::default;
-        let mut cache = KeyValueCache::default();
-        let mut found = Vec::new();
-        cache.add(tensor(2, 5, key_heads), tensor(2, 5, key_heads));
-        let mut reads = vec![vec![own(0, 5), own(0, 5), own(1, 3)]];
-        for step in 0..120 {
-            if step == 60 {
-                cache.add(tensor(1, 70, key_heads), tensor(1, 70, key_heads));
-                reads.iter_mut().for_each(|part| part[2] = none());
-                reads.push(vec![none(), none(), own(0, 70)]);
-                let kept: Vec<bool> = reads
-                    .iter()
-                    .map(|part| part.iter().any(|read| !read.keys.is_empty()))
-                    .collect();
-                cache.keep(&kept);
-                let mut kept = kept.into_iter();
-                reads.retain(|_| kept.next().unwrap_or(true));
-            }
-            if step % 3 == 1 {
-                reads.iter_mut().for_each(|part| part.swap(0, 1));
-            }
-            cache.add(tensor(3, 1, key_heads), tensor(3, 1, key_heads));
-            reads.push((0..3).map(|row| own(row, 1)).collect());
-            let query = tensor(3, 1, heads);
-            let table: Vec<Arc<[PartRead]>> = reads.iter().map(|part| part.clone().into()).collect();
-            let bias = (step % 2 == 0).then(|| {
-                let most = (0..3)
-                    .map(|row| reads.iter().map(|part| part[row].keys.len()).sum())
-                    .max();
-                let most: usize = most.unwrap_or(0);
-                let values = numbers(step + 1000, heads * most);
-                Tensor::<1>::from_data(values.as_slice(), (device, dtype)).reshape([1, heads, 1, most])
-            });
-            found.push(read(cache.attention(query, &table.into(), bias, None)));
-        }
-        found
-    };
-    let found = written(&device(), DType::F32);
-    let expected = written(&Device::flex(), DType::F64);
-    for (step, (found, expected)) in found.iter().zip(&expected).enumerate() {
-        close(&format!("token {step}"), found, expected, TOLERANCE);
-    }
-    let found = written(&device(), DType::BF16);
-    for (step, (found, expected)) in found.iter().zip(&expected).enumerate() {
-        close(&format!("token {step} in bfloat16"), found, expected, ROUNDED);
     }
 }
 
