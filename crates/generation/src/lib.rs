@@ -125,6 +125,10 @@ pub fn generate_by_streams(
         let stepped = step_all(open.iter_mut().map(|(_, writing)| writing).collect(), &logits);
         let mut going = Vec::with_capacity(open.len());
         for ((row, writing), Stepped { heard, written }) in open.into_iter().zip(stepped) {
+            // Whoever hears the tokens of one row may stop the others.
+            if config.stop.is_raised() {
+                return Err(GenerationError::Stopped);
+            }
             let first = row * config.num_return_sequences;
             let tokens = heard.into_iter();
             tokens.for_each(|(number, token)| callback(first + number, token.id));

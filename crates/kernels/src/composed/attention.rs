@@ -85,7 +85,7 @@ pub(crate) fn attention_in_parts(
         _ => Tensor::cat(parts, 2),
     });
     #[cfg(feature = "cuda")]
-    if crate::gpu::takes(&query) && crate::gpu::cuda_attention::serves(&query, &keys, &rules) {
+    if crate::gpu::takes(&query) && crate::gpu::cuda_attention::serves(&query, [&keys, &values], &rules) {
         return crate::gpu::cuda_attention::attention([query, keys, values], bias, rules);
     }
     attention(query, keys, values, bias, &rules)

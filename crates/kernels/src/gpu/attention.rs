@@ -23,7 +23,7 @@ pub(crate) fn attention(
     let tracks = [&query, &key, &value].iter().any(|x| x.is_tracked());
     let bias = bias.map(plain);
     #[cfg(feature = "cuda")]
-    if super::cuda_attention::serves(&query, &key, &rules) {
+    if super::cuda_attention::serves(&query, [&key, &value], &rules) {
         return super::cuda_attention::attention([query, key, value], bias, rules);
     }
     if !tracks {

@@ -12,10 +12,15 @@ use crate::composed;
 use crate::flex::attention::Rules;
 
 /// Whether there are kernels for heads as those of `query` `[batch, heads, queries, width]`, and something to do for them.
-pub(crate) fn serves(query: &Tensor<4>, key: &Tensor<4>, rules: &Rules) -> bool {
+pub(crate) fn serves(query: &Tensor<4>, [key, value]: [&Tensor<4>; 2], rules: &Rules) -> bool {
     let empty = query.dims().contains(&0) || key.dims().contains(&0);
     let query = off(query);
-    !empty && has_kernels(&query, operands(&query, rules.products))
+    let operands = operands(&query, rules.products);
+    let types = [query.dtype(), key.dtype(), value.dtype()];
+    let rounds = types
+        .into_iter()
+        .all(|dtype| dtype == DType::F32 || dtype == operands);
+    !empty && rounds && has_kernels(&query, operands)
 }
 
 /// As [`crate::attention`].

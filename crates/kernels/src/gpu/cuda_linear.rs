@@ -13,8 +13,14 @@ use crate::products::Products;
 
 /// Whether this is for `x` `[.., inputs]` and `weight` `[outputs, inputs]`: not where the weight is learned and `x` is not, which would be
 /// given a gradient all the same.
-pub(crate) fn serves<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>, products: Products) -> bool {
-    let (of_x, of_weight) = (x.is_tracked(), weight.is_tracked());
+pub(crate) fn serves<const D: usize>(
+    x: &Tensor<D>,
+    weight: &Tensor<2>,
+    bias: Option<&Tensor<1>>,
+    products: Products,
+) -> bool {
+    let of_x = x.is_tracked();
+    let of_weight = weight.is_tracked() || bias.is_some_and(Tensor::is_tracked);
     let (given, given_weight) = (off(x), off(weight));
     let single = given.dtype() == DType::F32 && given_weight.dtype() == DType::F32;
     (of_x && single || !of_weight) && has_kernels(&given, &given_weight, operands(&given, products))
@@ -31,10 +37,10 @@ pub(crate) fn linear<const D: usize>(
     let devices = [x.device(), weight.device()];
     let given = off(&x);
     let operands = operands(&given, products);
-    // Outside of a scope nothing says when a rounded weight would be forgotten.
+    // A frozen weight is not kept twice. Outside of a scope nothing says when a rounded one would be forgotten.
     let of_weight = match products {
-        Products::Bf16 => rounded(off(&weight), operands),
-        Products::F32 => off(&weight),
+        Products::Bf16 if weight.is_tracked() => rounded(off(&weight), operands),
+        Products::F32 | Products::Bf16 => off(&weight),
     };
     let of_bias = bias
         .as_ref()

@@ -14,7 +14,7 @@ pub(crate) fn linear<const D: usize>(
     products: Products,
 ) -> Tensor<D> {
     #[cfg(feature = "cuda")]
-    if super::cuda_linear::serves(&x, &weight, products) {
+    if super::cuda_linear::serves(&x, &weight, bias.as_ref(), products) {
         return super::cuda_linear::linear(x, weight, bias, products);
     }
     let [outputs, inputs] = weight.dims();

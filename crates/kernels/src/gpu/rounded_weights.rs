@@ -10,8 +10,8 @@ use burn::tensor::{DType, Tensor};
 use super::cuda::operations::OnCuda;
 use super::primitive;
 
-/// What tells tensors of one type and shape from each other: their memory, where they begin in it, and how they lie there.
-type Name = (usize, Option<u64>, Vec<usize>, DType);
+/// What tells tensors from each other: their memory, where they begin in it, their shape, how they lie there, and what they are rounded to.
+type Name = (usize, Option<u64>, [usize; 2], Vec<usize>, DType);
 
 thread_local! {
     /// By the memory of the tensors that they were rounded from. Those are held as well: no other gets that memory as long.
@@ -29,10 +29,12 @@ pub(crate) fn rounded(weight: Tensor<2>, operands: DType) -> Tensor<2> {
     };
     let given = primitive(weight.clone());
     let memory = std::ptr::from_ref(given.handle.memory.descriptor()).addr();
+    let strides = given.meta.strides().to_vec();
     let name = (
         memory,
         given.handle.offset_start,
-        given.meta.strides().to_vec(),
+        weight.dims(),
+        strides,
         operands,
     );
     ROUNDED.with_borrow_mut(|all| all.entry(name).or_insert_with(make)[1].clone())

@@ -83,6 +83,9 @@ impl Slots {
     pub(crate) fn keep(&mut self, kept: &[bool]) {
         let mut kept = kept.iter();
         self.parts.retain(|_| kept.next().is_none_or(|kept| *kept));
+        if self.parts.is_empty() {
+            self.keys_and_values = None;
+        }
     }
 
     /// Where the parts lie.

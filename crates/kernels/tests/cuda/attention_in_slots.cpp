@@ -81,5 +81,16 @@ int main() {
         std::printf("%s attention in slots, biased %d: error %g\n", good ? "ok" : "FAILED", biased, error);
         failed += !good;
     }
-    return failed != 0;
+
+    // A key that is no number is not taken for one.
+    keys[size_t(table[1]) * key_heads * WIDTH] = drawn(NAN);
+    std::vector<Number> result(query.size());
+    Arguments<Number> a{};
+    a.query = {query.data(), heads * WIDTH, WIDTH, heads * WIDTH};
+    a.keys = keys.data(), a.values = values.data(), a.table = table.data(), a.result = result.data();
+    a.heads = heads, a.heads_per_key = heads / key_heads, a.most = most, a.scale = scale;
+    launch({heads, rows, 1}, 4, [=] { attend(a); });
+    bool told = std::isnan(single(result[0]));
+    std::printf("%s a key that is no number\n", told ? "ok" : "FAILED");
+    return failed != 0 || !told;
 }

@@ -123,7 +123,8 @@ template <class Number> __device__ __forceinline__ void attend(const Arguments<N
             const float *theirs = said + other * (2 + WIDTH);
             of_all += power_of_2(theirs[0] - base) * theirs[2 + place];
         }
-        put(result + place, all > 0 ? of_all / all : 0);
+        // Not a number stays none.
+        put(result + place, all == 0 ? 0 : of_all / all);
     }
 }
 

@@ -125,12 +125,10 @@ impl Product {
             added: added.as_ref().map(|added| added.0),
             product: to.0,
         };
-        let Some(library) = gpu.library.take() else {
-            return Err("cuBLASLt is gone".to_owned());
-        };
-        let made = gpu.in_order(|gpu| library.make(&self.sizes, &addresses, &gpu.stream));
-        gpu.library = Some(library);
-        made
+        gpu.in_order(|gpu| match &gpu.library {
+            Some(library) => library.make(&self.sizes, &addresses, &gpu.stream),
+            None => Err("cuBLASLt is gone".to_owned()),
+        })
     }
 }
 

@@ -304,6 +304,9 @@ pub(super) fn round_and_sum(
     sum: &CubeTensor,
     operands: DType,
 ) -> Fallible<u64> {
+    if x.dtype != DType::F32 {
+        return Err(format!("{:?} is not rounded to {operands:?}", x.dtype));
+    }
     let shape = x.meta.shape();
     let [rows, columns] = [shape[0], shape[1]];
     let parts = rows.min(PARTS);

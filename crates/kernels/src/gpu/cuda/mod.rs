@@ -20,7 +20,8 @@ mod tests;
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, LazyLock, OnceLock, PoisonError, RwLock};
 
 use burn::tensor::{DType, Shape, Tensor};
 use burn_cubecl::CubeDevice;
@@ -139,23 +140,37 @@ fn ask<T: Send>(
 }
 
 /// Has `run` write `results`, which are there already, behind all that their GPU was given before; nobody waits for it. It was found out
-/// before that the GPU can do it. Where it fails all the same, which is an error of the GPU, they are NaN: never what the memory held.
+/// before that the GPU can do it. Where it fails all the same, which is an error of the GPU, they are NaN, never what the memory held, and
+/// whoever next asks for something panics with the reason, as burn does.
 fn submit<const N: usize>(
     results: [CubeTensor; N],
     run: impl FnOnce(&mut Gpu, &[CubeTensor; N]) -> Fallible<()> + Send + 'static,
 ) -> [CubeTensor; N] {
+    static REFUSED: OnceLock<String> = OnceLock::new();
+
+    if let Some(error) = REFUSED.get() {
+        panic!("the GPU refused what it was given, give it less at a time: {error}");
+    }
     let written = results.clone();
     let task = move |service: &mut Service| {
         let gpu = service.gpu.as_mut().map_err(|error| error.clone());
         let done = gpu.and_then(|gpu| {
             gpu.context.bind_to_thread().map_err(failed)?;
-            run(gpu, &written).or_else(|error| {
-                tracing::error!("the GPU refuses what it was given, results are made NaN: {error}");
-                gpu.spoil(&written)
+            let ran = catch_unwind(AssertUnwindSafe(|| run(gpu, &written)));
+            let refused = match ran.unwrap_or_else(|_| Err("burn's own memory fails".to_owned())) {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            gpu.together = false;
+            let spoiled = gpu.spoil(&written);
+            Err(match spoiled {
+                Ok(()) => refused,
+                Err(error) => format!("{refused}; {error}"),
             })
         });
         if let Err(error) = done {
-            tracing::error!("the GPU is lost: {error}");
+            tracing::error!("the GPU refuses what it was given, results are made NaN: {error}");
+            REFUSED.get_or_init(|| error);
         }
     };
     service(results[0].handle.service.device).submit(task);

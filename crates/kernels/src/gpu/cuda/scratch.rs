@@ -40,8 +40,10 @@ impl Scratch {
         if there - self.taken < bytes {
             let more = bytes.max(2 * there).max(AT_LEAST);
             // SAFETY: memory that is written before it is read, by the kernels that are given its address.
-            let address = unsafe { driver::malloc_sync(more) }.map_err(failed)?;
-            self.pieces.push((address, more));
+            let make = |bytes| unsafe { driver::malloc_sync(bytes) }.map(|address| (address, bytes));
+            // Where there is no room for more than this operation needs, that must do.
+            let piece = make(more).or_else(|_| make(bytes)).map_err(failed)?;
+            self.pieces.push(piece);
             self.taken = 0;
         }
         let first = self.pieces.last().map_or(0, |(address, _)| *address) + self.taken as u64;
